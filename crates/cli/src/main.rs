@@ -1,2 +1,51 @@
-//! The command.
-fn main() {}
+//! The command `duolu`: every I/O model on real connections. One folder per verb; this file only dispatches.
+
+mod failure;
+mod model;
+mod terminal;
+mod units;
+
+mod compare;
+mod load;
+mod serve;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// duolu (多路): I/O multiplexing, made visible.
+#[derive(Parser)]
+#[command(
+    name = "duolu",
+    version,
+    about = "duolu (多路): put every I/O model through the same work on real connections",
+    before_help = "Examples:\n  duolu compare --quick              every model on this machine, side by side, up to its wall\n  duolu serve echo --model epoll-et  a TCP echo server on one model",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    /// When to colour: auto (a terminal, and NO_COLOR not set), always, never
+    #[arg(long, global = true, value_enum, default_value_t = terminal::ColorChoice::Auto, value_name = "WHEN")]
+    color: terminal::ColorChoice,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Compare(compare::Args),
+    Serve(serve::Args),
+    Load(load::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    terminal::set_color(cli.color);
+    let outcome = match cli.verb {
+        Verb::Compare(args) => compare::run(args),
+        Verb::Serve(args) => serve::run(args),
+        Verb::Load(args) => load::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,129 @@
+//! The current tick: timers due in the cursor's tick or before it, in exact order.
+//!
+//! `near` is what the wheel gave up when it entered the tick, sorted once. Timers armed after that, into this
+//! tick or into the past, go to the heap `late`; the earlier of the two heads is next. Cancelling leaves the
+//! record behind (its number in the order no longer matches the entry's), because finding it would be a
+//! search; when the dead outnumber the living they are swept out, so that arming and cancelling a short timer
+//! a million times within one tick takes no memory.
+
+use super::slab::{Place, Rank, Slab};
+use super::wheel::tick_of;
+use alloc::collections::BinaryHeap;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+/// So many dead records are left lying without a sweep, which is a walk.
+const SWEEP_FROM: usize = 32;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Record {
+    pub rank: Rank,
+    pub index: u32,
+}
+
+impl Record {
+    fn is_live(&self, slab: &Slab) -> bool {
+        slab.rank(self.index).seq == self.rank.seq
+    }
+}
+
+pub(super) struct Tick {
+    /// Latest first, so that the next one is popped from the end.
+    near: Vec<Record>,
+    near_dead: usize,
+    late: BinaryHeap<Reverse<Record>>,
+    late_dead: usize,
+}
+
+impl Tick {
+    pub(super) const fn new() -> Self {
+        Tick { near: Vec::new(), near_dead: 0, late: BinaryHeap::new(), late_dead: 0 }
+    }
+
+    /// Whether no live timer is here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.near.len() + self.late.len() == self.dead()
+    }
+
+    /// Records of cancelled timers.
+    pub(super) fn dead(&self) -> usize {
+        self.near_dead + self.late_dead
+    }
+
+    /// Lets `fill` put the next tick's timers into an emptied `near`, and sorts them. Only while
+    /// [`Tick::is_empty`].
+    pub(super) fn refill(&mut self, fill: impl FnOnce(&mut Vec<Record>)) {
+        self.near.clear();
+        self.late.clear();
+        (self.near_dead, self.late_dead) = (0, 0);
+        fill(&mut self.near);
+        self.near.sort_unstable_by_key(|record| Reverse(record.rank));
+    }
+
+    pub(super) fn insert(&mut self, slab: &mut Slab, index: u32) {
+        slab.set_place(index, Place::Late);
+        self.late.push(Reverse(Record { rank: slab.rank(index), index }));
+    }
+
+    /// The earliest timer. Drops the dead records before it.
+    pub(super) fn first(&mut self, slab: &Slab) -> Option<Rank> {
+        while self.near_dead > 0 && self.near.pop_if(|record| !record.is_live(slab)).is_some() {
+            self.near_dead -= 1;
+        }
+        while self.late_dead > 0 && self.late.peek().is_some_and(|Reverse(record)| !record.is_live(slab)) {
+            self.late.pop();
+            self.late_dead -= 1;
+        }
+        match (self.near.last(), self.late.peek()) {
+            (Some(near), Some(Reverse(late))) => Some(near.rank.min(late.rank)),
+            (near, late) => near.or(late.map(|Reverse(record)| record)).map(|record| record.rank),
+        }
+    }
+
+    /// Takes the earliest timer's record out. The caller frees its entry.
+    pub(super) fn pop(&mut self, slab: &Slab) -> Option<u32> {
+        let first = self.first(slab)?;
+        let near = self.near.pop_if(|record| record.rank == first);
+        near.or_else(|| self.late.pop().map(|Reverse(record)| record)).map(|record| record.index)
+    }
+
+    /// Called after a cancelled timer's entry was freed, with the place where it was.
+    pub(super) fn forget(&mut self, slab: &Slab, place: Place) {
+        match place {
+            Place::Near => {
+                self.near_dead += 1;
+                if self.near_dead > SWEEP_FROM + self.near.len() / 2 {
+                    self.near.retain(|record| record.is_live(slab));
+                    self.near_dead = 0;
+                }
+            }
+            Place::Late => {
+                self.late_dead += 1;
+                if self.late_dead > SWEEP_FROM + self.late.len() / 2 {
+                    self.late.retain(|Reverse(record)| record.is_live(slab));
+                    self.late_dead = 0;
+                }
+            }
+            Place::Free | Place::Slot(_) | Place::Queue(_) => {}
+        }
+    }
+
+    /// Asserts the invariants and counts the live timers.
+    pub(super) fn verify(&self, slab: &Slab, cursor: u64) -> usize {
+        assert!(self.near.is_sorted_by(|a, b| a.rank > b.rank), "near is sorted, latest first");
+        let near = self.near.iter().filter(|record| verify_record(slab, record, Place::Near, cursor)).count();
+        let late = self.late.iter().filter(|r| verify_record(slab, &r.0, Place::Late, cursor)).count();
+        assert_eq!(near + self.near_dead, self.near.len(), "near's dead are counted");
+        assert_eq!(late + self.late_dead, self.late.len(), "late's dead are counted");
+        near + late
+    }
+}
+
+fn verify_record(slab: &Slab, record: &Record, place: Place, cursor: u64) -> bool {
+    let live = record.is_live(slab);
+    if live {
+        assert_eq!((slab.rank(record.index), slab.place(record.index)), (record.rank, place));
+        assert!(tick_of(record.rank.deadline) <= cursor, "{record:?} is not after the cursor's tick");
+    }
+    live
+}

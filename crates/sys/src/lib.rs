@@ -1,1 +1,3 @@
 //! duolu-sys
+
+pub mod child;

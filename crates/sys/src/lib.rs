@@ -1,3 +1,4 @@
 //! duolu-sys
 
 pub mod child;
+pub mod worker;

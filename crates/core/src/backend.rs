@@ -59,6 +59,9 @@ pub struct Watch {
     pub interest: Interest,
     /// How to be told. `Level` unless the backend has the feature.
     pub trigger: Trigger,
+    /// Several loops watch this descriptor and it is enough to wake one (EPOLLEXCLUSIVE). Ignored where the
+    /// backend lacks the feature. epoll refuses to modify such a registration: it is removed and added.
+    pub exclusive: bool,
 }
 
 /// One thing to tell the kernel.
@@ -124,6 +127,8 @@ pub struct Features {
     pub batched_changes: bool,
     /// The loop's own descriptor can be watched by another loop.
     pub embeddable: bool,
+    /// `Watch::exclusive` wakes one loop of several.
+    pub exclusive: bool,
     /// Highest descriptor number plus one that can be watched; `None` where only the process's limit counts.
     pub max_fd: Option<u32>,
 }

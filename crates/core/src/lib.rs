@@ -9,11 +9,23 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod active;
 pub mod backend;
+pub mod engine;
+mod event;
 pub mod interest;
+pub mod reactor;
+mod signals;
+mod slots;
 pub mod time;
 pub mod timers;
+mod watch;
 
 pub use backend::{Backend, Change, Clock, Errno, Features, RawFd, Report, Token, Watch};
+pub use engine::Engine;
+pub use event::{Active, EventSpec, Source};
 pub use interest::{Interest, Ready, Trigger};
+pub use reactor::{Budget, Counters, Reactor, Refused, Timeout};
+pub use slots::EventId;
 pub use time::Instant;
+pub use timers::{CommonTimeout, Timers};

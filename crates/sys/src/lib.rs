@@ -1,4 +1,3 @@
 //! duolu-sys
 
 pub mod child;
-pub mod worker;

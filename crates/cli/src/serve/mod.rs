@@ -1,11 +1,5 @@
 //! `duolu serve`.
 
-mod board;
-mod completion;
-mod echo;
-mod service;
-mod worker;
-
 use crate::failure::Failure;
 
 /// A TCP server on any model: echo, http

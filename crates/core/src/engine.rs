@@ -1,0 +1,254 @@
+//! Joins a brain to a pair of hands: the turn's first three steps, and additions that fail at once.
+//!
+//! ```text
+//! engine.poll(limit)                  prepare: merged changes go out, the timeout is worked out
+//!                                     wait: one system call
+//!                                     collect: ids become active, stale reports fall out
+//! while let Some(active) = engine.next_active() { face.call(active) }     dispatch: the face's
+//! ```
+
+use crate::backend::{Backend, Clock, Errno, Report};
+use crate::event::{Active, EventId, EventSpec};
+use crate::interest::{Interest, Ready, Trigger};
+use crate::reactor::{Budget, Counters, Reactor, Refused, Timeout};
+use crate::time::Instant;
+use crate::timers::Timers;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// A brain, a pair of hands and a clock.
+pub struct Engine<B: Backend + ?Sized, C: Clock> {
+    reactor: Reactor,
+    clock: C,
+    /// Read at most once a turn: a clock costs 24 ns, a turn has many callbacks.
+    turn_now: Option<Instant>,
+    reports: Vec<Report>,
+    /// Asked once: it does not change.
+    edge: bool,
+    one_shot: bool,
+    peer_closed: bool,
+    exclusive: bool,
+    backend: Box<B>,
+}
+
+impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
+    /// Joins them; `priorities` is cut to 1 to 256.
+    pub fn new(backend: Box<B>, clock: C, priorities: u16) -> Self {
+        let features = backend.features();
+        Engine {
+            reactor: Reactor::new(clock.now(), priorities),
+            clock,
+            turn_now: None,
+            reports: Vec::new(),
+            edge: features.edge,
+            one_shot: features.one_shot,
+            peer_closed: features.peer_closed,
+            exclusive: features.exclusive,
+            backend,
+        }
+    }
+
+    /// Makes an event known, not yet pending. Edge and one-shot fall back to what the backend has, which
+    /// tells a superset; an event that asks for nothing but PEER_CLOSED is refused where it is never told.
+    pub fn create(&mut self, mut spec: EventSpec) -> Result<EventId, Refused> {
+        if spec.trigger == Trigger::Edge && !self.edge {
+            spec.trigger = Trigger::Level;
+        }
+        spec.exclusive &= self.exclusive;
+        if spec.interest == Interest::PEER_CLOSED && !self.peer_closed {
+            return Err(Refused::Unsupported("PEER_CLOSED"));
+        }
+        self.reactor.create(&spec)
+    }
+
+    /// Makes an event pending. What the kernel refuses is told here, and the event is then as it was.
+    #[inline]
+    pub fn add(&mut self, id: EventId, timeout: Timeout) -> Result<(), Refused> {
+        let (index, change) = self.reactor.attach(id)?;
+        if let Some(change) = change {
+            self.reactor.counters.changes += 1;
+            if let Err(errno) = self.backend.apply(change) {
+                self.reactor.refuse(index, change);
+                return Err(Refused::Kernel(errno));
+            }
+        }
+        if timeout != Timeout::Keep {
+            let now = self.now();
+            self.reactor.schedule(index, timeout, now);
+        }
+        Ok(())
+    }
+
+    /// Neither pending nor active; may be added again. The kernel is told before the next wait. False where
+    /// it was neither.
+    #[inline]
+    pub fn del(&mut self, id: EventId) -> bool {
+        self.reactor.del(id)
+    }
+
+    /// Gone for good. The kernel is told at once, so the descriptor may be closed after. False where stale.
+    pub fn destroy(&mut self, id: EventId) -> bool {
+        let Some(change) = self.reactor.destroy(id) else { return false };
+        if let Some(change) = change {
+            self.reactor.counters.changes += 1;
+            // A removal fails only where there is nothing to remove.
+            let _ = self.backend.apply(change);
+        }
+        true
+    }
+
+    /// Replaces what the event asks of its descriptor, from the next poll on.
+    pub fn set_interest(&mut self, id: EventId, interest: Interest) -> Result<(), Refused> {
+        if interest == Interest::PEER_CLOSED && !self.peer_closed {
+            return Err(Refused::Unsupported("PEER_CLOSED"));
+        }
+        self.reactor.set_interest(id, interest)
+    }
+
+    /// Makes an event due by the program's own will; READ, WRITE and so on are told as given, nothing is told
+    /// as USER. False where the id is stale.
+    pub fn activate(&mut self, id: EventId, ready: Ready) -> bool {
+        self.reactor.activate(id, ready)
+    }
+
+    /// A signal has arrived `count` times.
+    pub fn deliver_signal(&mut self, signo: i32, count: u32) {
+        self.reactor.deliver_signal(signo, count);
+    }
+
+    /// Tells the kernel what has been put off: part of `poll`, and needed before the loop's own descriptor
+    /// is watched by another loop.
+    pub fn flush(&mut self) {
+        while let Some(change) = self.reactor.next_change() {
+            self.reactor.counters.changes += 1;
+            if let Err(errno) = self.backend.apply(change) {
+                self.reactor.change_failed(change, errno);
+            }
+        }
+    }
+
+    /// How long the loop may sleep, in nanoseconds: 0 if something is due, `None` for ever.
+    pub fn sleep_ns(&mut self) -> Option<u64> {
+        if self.reactor.has_active() {
+            return Some(0);
+        }
+        let deadline = self.reactor.timers().next_deadline()?;
+        if deadline == Instant::MAX {
+            return None;
+        }
+        Some(deadline.saturating_nanos_since(self.clock.now()))
+    }
+
+    /// One poll: changes out, one wait not longer than `limit_ns`, reports in, timers expired. Sleeps only if
+    /// nothing is due.
+    pub fn poll(&mut self, limit_ns: Option<u64>) -> Result<(), Errno> {
+        self.flush();
+        let timeout_ns = match (self.sleep_ns(), limit_ns) {
+            (Some(sleep), Some(limit)) => Some(sleep.min(limit)),
+            (sleep, limit) => sleep.or(limit),
+        };
+        self.turn_now = None;
+        self.reactor.begin_pass();
+        self.reactor.counters.waits += 1;
+        self.backend.wait(timeout_ns, &mut self.reports)?;
+        self.collect();
+        if !self.reactor.timers().is_empty() {
+            let now = self.now();
+            self.reactor.expire(now);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn collect(&mut self) {
+        let stale_before = self.reactor.counters.stale_reports;
+        self.reactor.counters.reports += self.reports.len() as u64;
+        for &report in &self.reports {
+            self.reactor.collect(report);
+        }
+        self.reports.clear();
+        let stale = self.reactor.counters.stale_reports - stale_before;
+        if self.reactor.is_haunted(stale) {
+            self.reactor.counters.rebuilds += 1;
+            let _ = self.reinit();
+        }
+    }
+
+    /// The next due event, or `None` when it is time to poll again: see [`Reactor::next_active`].
+    #[inline]
+    pub fn next_active(&mut self) -> Option<Active> {
+        let now = match self.turn_now {
+            Some(now) => now,
+            // Only a re-armed timeout needs the time.
+            None if self.reactor.timers().is_empty() => Instant::ZERO,
+            None => self.now(),
+        };
+        self.reactor.next_active(now)
+    }
+
+    /// The time of this turn: read from the clock at the first question after a poll.
+    #[inline]
+    pub fn now(&mut self) -> Instant {
+        *self.turn_now.get_or_insert_with(|| self.clock.now())
+    }
+
+    /// Opens the kernel's side anew and tells it everything again: in the child after a fork.
+    pub fn reinit(&mut self) -> Result<(), Errno> {
+        self.backend.reinit()?;
+        self.reactor.start_anew();
+        self.flush();
+        Ok(())
+    }
+
+    /// Whether the backend disarms one-shot registrations itself; for diagnosis.
+    pub fn kernel_one_shot(&self) -> bool {
+        self.one_shot
+    }
+
+    /// Cuts dispatch short; see [`Budget`].
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.reactor.set_budget(budget);
+    }
+
+    /// The brain, to ask it.
+    pub fn reactor(&self) -> &Reactor {
+        &self.reactor
+    }
+    /// The hands.
+    pub fn backend(&mut self) -> &mut B {
+        &mut self.backend
+    }
+    /// The clock.
+    pub fn clock(&self) -> &C {
+        &self.clock
+    }
+    /// The timers, for common timeouts.
+    pub fn timers(&mut self) -> &mut Timers {
+        self.reactor.timers()
+    }
+    /// What the loop has done so far.
+    pub fn counters(&self) -> &Counters {
+        &self.reactor.counters
+    }
+    /// Whether the event waits for something.
+    pub fn is_pending(&self, id: EventId) -> bool {
+        self.reactor.is_pending(id)
+    }
+    /// Whether the event is due.
+    pub fn is_active(&self, id: EventId) -> bool {
+        self.reactor.is_active(id)
+    }
+    /// Whether the id still names an event.
+    #[inline]
+    pub fn exists(&self, id: EventId) -> bool {
+        self.reactor.exists(id)
+    }
+    /// Pending events of the program's own.
+    pub fn pending_count(&self) -> usize {
+        self.reactor.pending_count()
+    }
+    /// Walks every structure and asserts its invariants.
+    pub fn verify(&self) {
+        self.reactor.verify();
+    }
+}

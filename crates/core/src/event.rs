@@ -1,0 +1,193 @@
+//! One event: what is waited for, and where it stands.
+
+use crate::backend::RawFd;
+use crate::interest::{Interest, Ready, Trigger};
+use crate::timers::TimerId;
+
+/// The end of an intrusive list.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// What an event waits on, besides time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// Readiness of a descriptor.
+    Fd(RawFd),
+    /// Arrival of a signal.
+    Signal(i32),
+    /// Nothing: a pure timer, or an event the program activates itself.
+    None,
+}
+
+/// What an event is to be, given once when it is created.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EventSpec {
+    /// What it waits on.
+    pub source: Source,
+    /// What it asks of a descriptor; empty for other sources.
+    pub interest: Interest,
+    /// How often it is told. All events on one descriptor must agree.
+    pub trigger: Trigger,
+    /// Stays pending after its callback (libevent's EV_PERSIST).
+    pub persist: bool,
+    /// The queue: 0 is the most urgent.
+    pub priority: u8,
+    /// The loop itself holds the descriptor open as long as the event exists, so its number cannot come to
+    /// mean another file. Lets the brain skip the system call when an unchanged event is removed and added again.
+    pub owned: bool,
+    /// Several loops watch this descriptor and one of them is enough to wake (EPOLLEXCLUSIVE).
+    pub exclusive: bool,
+    /// Does not keep the loop running (the loop's own waker).
+    pub internal: bool,
+    /// The face's word, given back in [`Active`].
+    pub user: u64,
+}
+
+impl EventSpec {
+    /// A pure timer or user-triggered event, priority 0, not persistent.
+    pub const fn new(user: u64) -> Self {
+        EventSpec {
+            source: Source::None,
+            interest: Interest::NONE,
+            trigger: Trigger::Level,
+            persist: false,
+            priority: 0,
+            owned: false,
+            exclusive: false,
+            internal: false,
+            user,
+        }
+    }
+    /// A persistent, level-triggered event on a descriptor.
+    pub const fn fd(fd: RawFd, interest: Interest, user: u64) -> Self {
+        EventSpec { source: Source::Fd(fd), interest, persist: true, ..EventSpec::new(user) }
+    }
+    /// A persistent event on a signal.
+    pub const fn signal(signo: i32, user: u64) -> Self {
+        EventSpec { source: Source::Signal(signo), persist: true, ..EventSpec::new(user) }
+    }
+}
+
+/// A due event, by value: nothing stays borrowed while its callback runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Active {
+    /// Which event.
+    pub id: EventId,
+    /// The face's word.
+    pub user: u64,
+    /// Why.
+    pub ready: Ready,
+    /// How many signals were merged into this one call; 0 for other events. Stops at 65,535.
+    pub count: u16,
+}
+
+pub use crate::slots::EventId;
+
+/// A u64 that is aligned like a u32, so that an event and its slot's generation fill 48 bytes exactly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Packed([u32; 2]);
+
+impl Packed {
+    #[inline]
+    pub(crate) const fn new(value: u64) -> Self {
+        Packed([value as u32, (value >> 32) as u32])
+    }
+    #[inline]
+    pub(crate) const fn get(self) -> u64 {
+        self.0[0] as u64 | (self.0[1] as u64) << 32
+    }
+}
+
+/// The event in its slot.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) user: Packed,
+    /// The timeout it was last added with, for re-arming persistent ones; 0 = none.
+    pub(crate) period_ns: Packed,
+    /// Descriptor or signal number; -1 for neither.
+    pub(crate) number: i32,
+    /// The next pending event on the same descriptor or signal.
+    pub(crate) next: u32,
+    pub(crate) active_prev: u32,
+    pub(crate) active_next: u32,
+    pub(crate) timer: TimerId,
+    /// Collected since the last callback.
+    pub(crate) ready: Ready,
+    pub(crate) count: u16,
+    pub(crate) interest: Interest,
+    pub(crate) priority: u8,
+    pub(crate) kind: u8,
+    pub(crate) state: u8,
+}
+
+// kind: set at creation.
+pub(crate) const ON_FD: u8 = 1;
+pub(crate) const ON_SIGNAL: u8 = 2;
+pub(crate) const PERSIST: u8 = 4;
+pub(crate) const EDGE: u8 = 8;
+pub(crate) const ONE_SHOT: u8 = 16;
+pub(crate) const OWNED: u8 = 32;
+pub(crate) const INTERNAL: u8 = 64;
+pub(crate) const EXCLUSIVE: u8 = 128;
+
+// state: where it stands.
+/// Linked into its descriptor's or signal's list.
+pub(crate) const LISTED: u8 = 1;
+/// In the active queue.
+pub(crate) const ACTIVE: u8 = 2;
+/// Added, and neither fired for good nor removed. A pure timer is pending exactly while its timer is armed.
+pub(crate) const PENDING: u8 = 4;
+/// Its period is a common timeout's.
+pub(crate) const COMMON: u8 = 8;
+
+impl Event {
+    pub(crate) fn new(spec: &EventSpec) -> Self {
+        let (number, mut kind) = match spec.source {
+            Source::Fd(fd) => (fd, ON_FD),
+            Source::Signal(signo) => (signo, ON_SIGNAL),
+            Source::None => (-1, 0),
+        };
+        for (flag, set) in [
+            (PERSIST, spec.persist),
+            (EDGE, spec.trigger == Trigger::Edge),
+            (ONE_SHOT, spec.trigger == Trigger::OneShot),
+            (OWNED, spec.owned),
+            (INTERNAL, spec.internal),
+            (EXCLUSIVE, spec.exclusive),
+        ] {
+            kind |= if set { flag } else { 0 };
+        }
+        Event {
+            user: Packed::new(spec.user),
+            period_ns: Packed::default(),
+            number,
+            next: NONE,
+            active_prev: NONE,
+            active_next: NONE,
+            timer: TimerId::NONE,
+            ready: Ready::NONE,
+            count: 0,
+            interest: spec.interest,
+            priority: spec.priority,
+            kind,
+            state: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is(&self, kind: u8) -> bool {
+        self.kind & kind != 0
+    }
+    #[inline]
+    pub(crate) fn has(&self, state: u8) -> bool {
+        self.state & state != 0
+    }
+    pub(crate) fn trigger(&self) -> Trigger {
+        match self.kind & (EDGE | ONE_SHOT) {
+            0 => Trigger::Level,
+            EDGE => Trigger::Edge,
+            _ => Trigger::OneShot,
+        }
+    }
+}
+
+const _: () = assert!(core::mem::size_of::<Event>() == 44, "with its generation an event fills 48 bytes");

@@ -1,0 +1,566 @@
+//! The loop's decisions and nothing else: what is pending, what becomes active, what is due next.
+//!
+//! One turn, driven by [`crate::Engine`]: changes go out, reports come in by `collect`, due events leave by
+//! `next_active`. Nothing is borrowed while a callback runs, so a callback may add, remove or stop anything.
+
+use crate::active::ActiveQueues;
+use crate::backend::{Change, Errno, RawFd, Report, Token};
+use crate::event::{
+    ACTIVE, Active, COMMON, Event, EventId, EventSpec, INTERNAL, LISTED, NONE, ON_FD, ON_SIGNAL, ONE_SHOT,
+    PENDING, PERSIST, Packed, Source,
+};
+use crate::interest::{Interest, Ready};
+use crate::signals::Signals;
+use crate::slots::Slots;
+use crate::time::Instant;
+use crate::timers::{CommonTimeout, TimerId, Timers};
+use crate::watch::Watches;
+
+/// Why an event cannot be created or added, and whose fault it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// The id is stale: the event was destroyed.
+    NoSuchEvent,
+    /// The descriptor's number is negative or absurd.
+    BadDescriptor(RawFd),
+    /// Signals are 1 to 64.
+    BadSignal(i32),
+    /// An event on a descriptor that asks for nothing.
+    NoInterest,
+    /// All events on one descriptor must be level, or edge, or one-shot: the kernel keeps one mode for each.
+    MixedTriggers,
+    /// An exclusive event cannot share its descriptor with another event of the same loop.
+    NotAlone,
+    /// The loop has fewer priorities than that.
+    BadPriority(u8),
+    /// The backend cannot tell this (named).
+    Unsupported(&'static str),
+    /// The kernel refused the descriptor.
+    Kernel(Errno),
+}
+
+/// When an event is to time out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Timeout {
+    /// No change: none, or the one it has.
+    Keep,
+    /// None from now on.
+    Never,
+    /// So many nanoseconds from now; a persistent event's starts anew whenever it fires.
+    After(u64),
+    /// At a point in time, once.
+    At(Instant),
+    /// As `After` with the queue's duration, in O(1) however many share it.
+    Common(CommonTimeout),
+}
+
+/// What the loop has done since it was made. Plain additions, always on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Times the kernel was asked to wait.
+    pub waits: u64,
+    /// Changes told to the kernel.
+    pub changes: u64,
+    /// Reports that came back.
+    pub reports: u64,
+    /// Reports for registrations that no longer exist.
+    pub stale_reports: u64,
+    /// Descriptors found not to be open, or refused in a merged change.
+    pub lost_descriptors: u64,
+    /// Times the kernel's side was opened anew to be rid of stale registrations.
+    pub rebuilds: u64,
+    /// Due events handed out.
+    pub activations: u64,
+    /// Timeouts that ran out.
+    pub timeouts: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Pass {
+    Fresh,
+    Running { priority: u8, left: u32 },
+    Over,
+}
+
+/// Most callbacks between two polls (libevent's max_dispatch_callbacks).
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Callbacks; `u32::MAX` for no limit.
+    pub max_callbacks: u32,
+    /// Only queues of this priority and less urgent ones are cut short.
+    pub from_priority: u8,
+}
+
+/// The brain of one loop.
+#[derive(Debug)]
+pub struct Reactor {
+    events: Slots<Event>,
+    watches: Watches,
+    signals: Signals,
+    timers: Timers,
+    active: ActiveQueues,
+    pass: Pass,
+    /// Callbacks of the program's own (not internal) handed out since the last poll.
+    told: u32,
+    budget: Budget,
+    pending: usize,
+    internal_active: usize,
+    stale_streak: u32,
+    pub(crate) counters: Counters,
+}
+
+impl Reactor {
+    /// A brain with 1 to 256 priorities.
+    pub fn new(now: Instant, priorities: u16) -> Self {
+        Reactor {
+            events: Slots::new(),
+            watches: Watches::new(),
+            signals: Signals::new(),
+            timers: Timers::new(now),
+            active: ActiveQueues::new(priorities),
+            pass: Pass::Over,
+            told: 0,
+            budget: Budget { max_callbacks: u32::MAX, from_priority: 0 },
+            pending: 0,
+            internal_active: 0,
+            stale_streak: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Makes an event known, not yet pending. O(1).
+    pub fn create(&mut self, spec: &EventSpec) -> Result<EventId, Refused> {
+        if usize::from(spec.priority) >= self.active.priorities() {
+            return Err(Refused::BadPriority(spec.priority));
+        }
+        if let Source::Signal(signo) = spec.source {
+            Signals::check(signo)?;
+        }
+        Ok(self.events.insert(Event::new(spec)))
+    }
+
+    /// First half of an addition: links the event. `Some` change must be applied at once; where the kernel
+    /// refuses it, `refuse` undoes the link.
+    pub(crate) fn attach(&mut self, id: EventId) -> Result<(u32, Option<Change>), Refused> {
+        let index = self.events.resolve(id).ok_or(Refused::NoSuchEvent)?;
+        let event = &self.events[index];
+        if event.has(LISTED) {
+            return Ok((index, None));
+        }
+        let mut change = None;
+        if event.is(ON_FD) {
+            change = self.watches.attach(&mut self.events, index)?;
+        } else if event.is(ON_SIGNAL) {
+            self.signals.attach(&mut self.events, index);
+        }
+        self.update_pending(index);
+        Ok((index, change))
+    }
+
+    /// The kernel has refused what `attach` asked.
+    pub(crate) fn refuse(&mut self, index: u32, change: Change) {
+        self.watches.detach(&mut self.events, index);
+        self.update_pending(index);
+        let fd = change.token().fd();
+        self.watches.lost(fd);
+        if matches!(change, Change::Modify { .. }) {
+            self.activate_all_on(fd, Ready::ERROR);
+        }
+    }
+
+    /// Second half of an addition: the timeout. O(1) but for a common timeout's first use.
+    pub(crate) fn schedule(&mut self, index: u32, timeout: Timeout, now: Instant) {
+        if timeout == Timeout::Keep {
+            return;
+        }
+        self.unschedule(index);
+        let event = &mut self.events[index];
+        event.state &= !COMMON;
+        event.period_ns = Packed::new(0);
+        let persist = event.is(PERSIST);
+        match timeout {
+            Timeout::After(ns) => {
+                event.period_ns = Packed::new(if persist { ns } else { 0 });
+                event.timer = self.timers.arm(now.saturating_add_nanos(ns), index);
+            }
+            Timeout::At(deadline) => event.timer = self.timers.arm(deadline, index),
+            Timeout::Common(queue) => {
+                let ns = self.timers.common_duration_ns(queue).unwrap_or(0);
+                event.period_ns = Packed::new(if persist { ns } else { 0 });
+                event.state |= COMMON;
+                event.timer = self.timers.arm_common(queue, now, index);
+            }
+            Timeout::Keep | Timeout::Never => {}
+        }
+        self.update_pending(index);
+    }
+
+    /// Disarms the timer, and takes back a timeout that is due but not yet told: what is added anew must not
+    /// time out for the old reason.
+    fn unschedule(&mut self, index: u32) {
+        let event = &mut self.events[index];
+        if !event.timer.is_none() {
+            self.timers.cancel(event.timer);
+            event.timer = TimerId::NONE;
+        }
+        if event.has(ACTIVE) && event.ready.intersects(Ready::TIMEOUT) {
+            event.ready = event.ready - Ready::TIMEOUT;
+            if event.ready.is_empty() {
+                self.deactivate(index);
+            }
+        }
+    }
+
+    fn deactivate(&mut self, index: u32) {
+        self.active.remove(&mut self.events, index);
+        let event = &mut self.events[index];
+        (event.ready, event.count) = (Ready::NONE, 0);
+        if event.is(INTERNAL) {
+            self.internal_active -= 1;
+        }
+    }
+
+    /// Neither pending nor active any more; may be added again. The kernel is told before the next wait.
+    pub fn del(&mut self, id: EventId) -> bool {
+        let Some(index) = self.events.resolve(id) else { return false };
+        let event = &self.events[index];
+        let was = event.has(PENDING | ACTIVE);
+        self.unschedule(index);
+        if self.events[index].has(ACTIVE) {
+            self.deactivate(index);
+        }
+        self.unlink(index);
+        was
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let event = &self.events[index];
+        if event.has(LISTED) {
+            if event.is(ON_FD) {
+                self.watches.detach(&mut self.events, index);
+            } else {
+                self.signals.detach(&mut self.events, index);
+            }
+        }
+        self.update_pending(index);
+    }
+
+    /// Gone for good; the id is stale from now on. `Some` change must reach the kernel before the descriptor
+    /// is closed. `None` outside where the id was stale already.
+    pub(crate) fn destroy(&mut self, id: EventId) -> Option<Option<Change>> {
+        let index = self.events.resolve(id)?;
+        self.del(id);
+        let event = &self.events[index];
+        let change = if event.is(ON_FD) && self.watches.knows(event.number) {
+            self.watches.forget(event.number)
+        } else {
+            None
+        };
+        self.events.release(index);
+        Some(change)
+    }
+
+    /// Replaces what an event asks of its descriptor; the kernel is told before the next wait.
+    pub fn set_interest(&mut self, id: EventId, interest: Interest) -> Result<(), Refused> {
+        let index = self.events.resolve(id).ok_or(Refused::NoSuchEvent)?;
+        if !self.events[index].is(ON_FD) || interest.is_empty() {
+            return Err(Refused::NoInterest);
+        }
+        self.events[index].interest = interest;
+        if self.events[index].has(LISTED) {
+            self.watches.recompute(&self.events, self.events[index].number);
+        }
+        Ok(())
+    }
+
+    /// What an event asks of its descriptor.
+    pub fn interest(&self, id: EventId) -> Option<Interest> {
+        self.events.resolve(id).map(|index| self.events[index].interest)
+    }
+
+    #[inline]
+    fn update_pending(&mut self, index: u32) {
+        let event = &mut self.events[index];
+        let pending = event.has(LISTED) || !event.timer.is_none();
+        if pending != event.has(PENDING) {
+            event.state ^= PENDING;
+            if !event.is(INTERNAL) {
+                self.pending = if pending { self.pending + 1 } else { self.pending - 1 };
+            }
+        }
+    }
+
+    /// Makes an event due by the program's own will, pending or not. False where the id is stale.
+    pub fn activate(&mut self, id: EventId, ready: Ready) -> bool {
+        let Some(index) = self.events.resolve(id) else { return false };
+        self.make_active(index, if ready.is_empty() { Ready::USER } else { ready });
+        true
+    }
+
+    #[inline]
+    fn make_active(&mut self, index: u32, ready: Ready) {
+        let event = &mut self.events[index];
+        event.ready |= ready;
+        if !event.has(ACTIVE) {
+            if event.is(INTERNAL) {
+                self.internal_active += 1;
+            }
+            self.active.push(&mut self.events, index);
+        }
+    }
+
+    /// A signal arrived `count` times: everyone who waits for it is due.
+    pub fn deliver_signal(&mut self, signo: i32, count: u32) {
+        let mut at = self.signals.head(signo);
+        while at != NONE {
+            let event = &mut self.events[at];
+            event.count = event.count.saturating_add(u16::try_from(count).unwrap_or(u16::MAX));
+            let next = event.next;
+            self.make_active(at, Ready::SIGNAL);
+            at = next;
+        }
+    }
+
+    /// The next merged change to tell the kernel before waiting.
+    #[inline]
+    pub(crate) fn next_change(&mut self) -> Option<Change> {
+        self.watches.next_change()
+    }
+
+    /// A merged change was refused: whoever watches is told that the descriptor is in error, once.
+    pub(crate) fn change_failed(&mut self, change: Change, errno: Errno) {
+        const EBADF: i32 = 9;
+        if matches!(change, Change::Remove { .. }) {
+            return;
+        }
+        self.counters.lost_descriptors += 1;
+        let fd = change.token().fd();
+        self.watches.lost(fd);
+        self.activate_all_on(fd, if errno.0 == EBADF { Ready::INVALID } else { Ready::ERROR });
+    }
+
+    fn activate_all_on(&mut self, fd: RawFd, why: Ready) {
+        let mut at = self.watches.head(fd);
+        while at != NONE {
+            let next = self.events[at].next;
+            let asked = Ready::from_bits(u16::from(self.events[at].interest.bits()));
+            self.make_active(at, asked | why);
+            at = next;
+        }
+    }
+
+    /// Takes in one report; a stale one falls out.
+    #[inline]
+    pub(crate) fn collect(&mut self, report: Report) {
+        let Some(watched) = self.watches.resolve(report.token) else {
+            self.counters.stale_reports += 1;
+            return;
+        };
+        const ALL: Ready = Ready::READ.with(Ready::WRITE).with(Ready::PEER_CLOSED);
+        const TROUBLE: Ready = Ready::HANGUP.with(Ready::ERROR).with(Ready::INVALID);
+        let trouble = report.ready & TROUBLE;
+        let told = if trouble.is_empty() { report.ready } else { ALL };
+        let mut at = watched.head;
+        if !trouble.is_empty() && trouble.intersects(Ready::INVALID) {
+            self.counters.lost_descriptors += 1;
+            self.watches.lost(report.token.fd());
+        } else {
+            self.watches.disarmed(report.token.fd());
+        }
+        while at != NONE {
+            let event = &self.events[at];
+            let next = event.next;
+            // Interest and Ready share the bits of READ, WRITE and PEER_CLOSED.
+            let hit = told & Ready::from_bits(u16::from(event.interest.bits()));
+            if !hit.is_empty() {
+                self.make_active(at, hit | trouble);
+            }
+            at = next;
+        }
+    }
+
+    /// After a wait that was reported in full: whether stale registrations keep waking us. Twice in a row
+    /// cannot be a report that crossed a removal: a duplicate of a closed descriptor holds it alive.
+    pub(crate) fn is_haunted(&mut self, stale: u64) -> bool {
+        self.stale_streak = if stale > 0 { self.stale_streak + 1 } else { 0 };
+        if self.stale_streak < 2 {
+            return false;
+        }
+        self.stale_streak = 0;
+        true
+    }
+
+    /// Makes every event active whose deadline has come, in exact order.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while let Some((deadline, index)) = self.timers.pop_due(now) {
+            self.counters.timeouts += 1;
+            let event = &mut self.events[index];
+            event.timer = TimerId::NONE;
+            let period_ns = event.period_ns.get();
+            if period_ns > 0 {
+                // From the scheduled time, so that a periodic timer does not drift; but never in the past,
+                // or a loop that was held up would make up for every missed period at once.
+                let mut next = deadline.saturating_add_nanos(period_ns);
+                if next <= now {
+                    next = now.saturating_add_nanos(period_ns);
+                }
+                self.rearm(index, period_ns, now, next);
+            }
+            self.update_pending(index);
+            self.make_active(index, Ready::TIMEOUT);
+        }
+    }
+
+    fn rearm(&mut self, index: u32, period_ns: u64, now: Instant, deadline: Instant) {
+        let event = &mut self.events[index];
+        let common = if event.has(COMMON) { self.timers.common(period_ns) } else { None };
+        event.timer = match common {
+            Some(queue) => self.timers.arm_common(queue, now, index),
+            None => self.timers.arm(deadline, index),
+        };
+    }
+
+    /// A poll begins: the next `next_active` starts with the most urgent queue.
+    pub(crate) fn begin_pass(&mut self) {
+        self.pass = Pass::Fresh;
+        self.told = 0;
+    }
+
+    /// The next due event, in libevent's order: the most urgent queue that is not empty, as long as it was when
+    /// its turn came; a more urgent event that becomes due meanwhile goes first; less urgent ones wait
+    /// until the kernel has been asked again. `None`: poll again. A callback that activates itself is
+    /// called again after the next poll, so that it cannot starve I/O.
+    #[inline]
+    pub(crate) fn next_active(&mut self, now: Instant) -> Option<Active> {
+        let top = self.active.most_urgent()?;
+        let (priority, left) = match self.pass {
+            Pass::Over => return None,
+            Pass::Running { priority, left }
+                if priority <= top && left > 0 && self.active.queue_len(priority) > 0 =>
+            {
+                (priority, left)
+            }
+            // Its queue is done, and it told the program something: time to ask the kernel again.
+            Pass::Running { priority, .. } if priority <= top && self.told > 0 => {
+                self.pass = Pass::Over;
+                return None;
+            }
+            _ => (top, self.active.queue_len(top)),
+        };
+        if self.told >= self.budget.max_callbacks && priority >= self.budget.from_priority {
+            self.pass = Pass::Over;
+            return None;
+        }
+        self.pass = Pass::Running { priority, left: left - 1 };
+        let index = self.active.pop(&mut self.events, priority)?;
+        Some(self.hand_out(index, now))
+    }
+
+    #[inline]
+    fn hand_out(&mut self, index: u32, now: Instant) -> Active {
+        let event = &mut self.events[index];
+        let active = Active {
+            user: event.user.get(),
+            ready: core::mem::take(&mut event.ready),
+            count: core::mem::take(&mut event.count),
+            id: EventId::from_bits(0),
+        };
+        if event.is(INTERNAL) {
+            self.internal_active -= 1;
+        } else {
+            self.told += 1;
+        }
+        if !event.is(PERSIST) || event.is(ONE_SHOT) {
+            if !event.timer.is_none() {
+                self.timers.cancel(event.timer);
+                event.timer = TimerId::NONE;
+            }
+            self.unlink(index);
+        } else if event.period_ns.get() > 0 && active.ready - Ready::TIMEOUT != Ready::NONE {
+            // Activity restarts the timeout; one that ran out was restarted when it did.
+            let period_ns = event.period_ns.get();
+            if !event.timer.is_none() {
+                self.timers.cancel(event.timer);
+            }
+            self.rearm(index, period_ns, now, now.saturating_add_nanos(period_ns));
+            self.update_pending(index);
+        }
+        self.counters.activations += 1;
+        Active { id: self.events.id(index), ..active }
+    }
+
+    /// Cuts passes short; see [`Budget`].
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
+    /// Whether something is due.
+    pub fn has_active(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// Events of the program's own that are pending.
+    pub fn pending_count(&self) -> usize {
+        self.pending
+    }
+
+    /// Events of the program's own that are due.
+    pub fn active_count(&self) -> usize {
+        self.active.len() - self.internal_active
+    }
+
+    /// Whether the event waits for something.
+    pub fn is_pending(&self, id: EventId) -> bool {
+        self.events.resolve(id).is_some_and(|index| self.events[index].has(PENDING))
+    }
+
+    /// Whether the event is due.
+    pub fn is_active(&self, id: EventId) -> bool {
+        self.events.resolve(id).is_some_and(|index| self.events[index].has(ACTIVE))
+    }
+
+    /// Whether the id still names an event.
+    #[inline]
+    pub fn exists(&self, id: EventId) -> bool {
+        self.events.resolve(id).is_some()
+    }
+
+    /// When the event times out, if it does.
+    pub fn deadline(&self, id: EventId) -> Option<Instant> {
+        let index = self.events.resolve(id)?;
+        self.timers.deadline(self.events[index].timer)
+    }
+
+    /// The timers, for common timeouts.
+    pub fn timers(&mut self) -> &mut Timers {
+        &mut self.timers
+    }
+
+    pub(crate) fn start_anew(&mut self) {
+        self.watches.start_anew();
+        self.stale_streak = 0;
+    }
+
+    /// The token reports for `fd` carry now; for tests and diagnosis.
+    pub fn token(&self, fd: RawFd) -> Option<Token> {
+        self.watches.token(fd)
+    }
+
+    /// Walks every structure and asserts its invariants. O(everything): for tests, simulation, debug builds.
+    pub fn verify(&self) {
+        self.active.verify(&self.events);
+        self.watches.verify(&self.events);
+        self.timers.verify();
+        let (mut pending, mut armed) = (0, 0);
+        for (_, event) in self.events.iter() {
+            let timed = !event.timer.is_none();
+            assert_eq!(event.has(PENDING), event.has(LISTED) || timed);
+            pending += usize::from(event.has(PENDING) && !event.is(INTERNAL));
+            armed += usize::from(timed);
+            assert!(!timed || self.timers.deadline(event.timer).is_some());
+            assert!(event.has(ACTIVE) || event.ready.is_empty() && event.count == 0);
+            assert!(!event.has(ACTIVE) || !event.ready.is_empty());
+        }
+        assert_eq!((self.pending, self.timers.len()), (pending, armed));
+    }
+}

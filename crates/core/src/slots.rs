@@ -1,0 +1,130 @@
+//! Generational slots: an id given out once never resolves to a later tenant of the same slot.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+/// An event's name: which slot, and which tenant of it. Eight bytes, copied freely; a stale one resolves to
+/// nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId {
+    index: u32,
+    generation: u32,
+}
+
+impl EventId {
+    /// The slot's number: dense, reused, good as an index into a table kept beside the slots.
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
+    /// Both halves in one word.
+    pub const fn to_bits(self) -> u64 {
+        (self.generation as u64) << 32 | self.index as u64
+    }
+    /// The id that [`EventId::to_bits`] came from.
+    pub const fn from_bits(bits: u64) -> Self {
+        EventId { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event {}.{}", self.index, self.generation)
+    }
+}
+
+/// A table of `T` with generational ids. All operations are O(1).
+#[derive(Debug)]
+pub(crate) struct Slots<T> {
+    entries: Vec<Entry<T>>,
+    vacant: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    value: T,
+    /// Odd while the slot has a tenant; wraps after 2^31 tenants of one slot.
+    generation: u32,
+}
+
+impl<T> Slots<T> {
+    pub(crate) const fn new() -> Self {
+        Slots { entries: Vec::new(), vacant: Vec::new() }
+    }
+
+    pub(crate) fn insert(&mut self, value: T) -> EventId {
+        if let Some(index) = self.vacant.pop() {
+            let entry = &mut self.entries[index as usize];
+            entry.generation = entry.generation.wrapping_add(1);
+            entry.value = value;
+            return EventId { index, generation: entry.generation };
+        }
+        let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 events fit into memory");
+        self.entries.push(Entry { value, generation: 1 });
+        EventId { index, generation: 1 }
+    }
+
+    /// The slot's index if `id` is not stale.
+    #[inline]
+    pub(crate) fn resolve(&self, id: EventId) -> Option<u32> {
+        match self.entries.get(id.index as usize) {
+            Some(entry) if entry.generation == id.generation => Some(id.index),
+            _ => None,
+        }
+    }
+
+    /// The id of the present tenant of a slot.
+    #[inline]
+    pub(crate) fn id(&self, index: u32) -> EventId {
+        EventId { index, generation: self.entries[index as usize].generation }
+    }
+
+    pub(crate) fn release(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        debug_assert!(entry.generation % 2 == 1, "released twice");
+        entry.generation = entry.generation.wrapping_add(1);
+        self.vacant.push(index);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() - self.vacant.len()
+    }
+
+    /// All tenants, for verification.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        let tenants = self.entries.iter().enumerate().filter(|(_, entry)| entry.generation % 2 == 1);
+        tenants.map(|(index, entry)| (index as u32, &entry.value))
+    }
+}
+
+impl<T> core::ops::Index<u32> for Slots<T> {
+    type Output = T;
+    #[inline]
+    fn index(&self, index: u32) -> &T {
+        &self.entries[index as usize].value
+    }
+}
+
+impl<T> core::ops::IndexMut<u32> for Slots<T> {
+    #[inline]
+    fn index_mut(&mut self, index: u32) -> &mut T {
+        &mut self.entries[index as usize].value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_id_resolves_to_nothing_even_after_the_slot_is_reused() {
+        let mut slots = Slots::new();
+        let first = slots.insert('a');
+        slots.release(first.index);
+        let second = slots.insert('b');
+        assert_eq!(first.index(), second.index());
+        assert_eq!(slots.resolve(first), None);
+        assert_eq!(slots.resolve(second), Some(second.index));
+        assert_eq!(EventId::from_bits(second.to_bits()), second);
+        assert_eq!(slots.len(), 1);
+    }
+}

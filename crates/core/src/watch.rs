@@ -1,0 +1,314 @@
+//! Who watches which descriptor, and what the kernel must be told about it.
+//!
+//! Every pending event on a descriptor is in that descriptor's list; the kernel is asked for the union of
+//! their interests. The rules that keep a closed, duplicated or reused descriptor from spinning or from
+//! reaching the wrong owner:
+//!
+//! (a) The first event on a descriptor is told to the kernel at once, so that its refusal is the caller's.
+//! (b) Interests that change while the kernel knows the descriptor are merged and told before the next wait.
+//! (c) An event removed and added again looks unchanged, but its number may mean another file by now. Only
+//!     where the loop holds the descriptor open itself (`owned`) is the system call skipped; elsewhere the
+//!     kernel is asked again, under a new generation.
+//! (d) Edge and one-shot: adding must report what is ready already, so the kernel is always told again.
+//! (e) A descriptor found not to be open is dead until something is added to it again: never told, never retried.
+
+use crate::backend::{Change, RawFd, Token, Watch};
+use crate::event::{EXCLUSIVE, Event, LISTED, NONE, OWNED};
+use crate::interest::{Interest, Trigger};
+use crate::reactor::Refused;
+use crate::slots::Slots;
+use alloc::vec::Vec;
+
+/// Highest number accepted: a guard against garbage, far above any limit the kernel gives out by default.
+const MAX_FD: RawFd = 1 << 24;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Descriptor {
+    /// The first pending event.
+    pub(crate) head: u32,
+    /// Of the present registration; what tokens are compared with.
+    pub(crate) generation: u32,
+    /// Union over the list.
+    wanted: Interest,
+    /// What the kernel watches for; empty after a one-shot report.
+    known: Interest,
+    trigger: Trigger,
+    flags: u8,
+}
+
+/// The kernel has a registration with our present token.
+const IN_KERNEL: u8 = 1;
+/// Queued for the next flush.
+const DIRTY: u8 = 2;
+/// Told again even if nothing looks different.
+const REARM: u8 = 4;
+/// An event that did not own the descriptor has left: the number may mean another file.
+const SUSPECT: u8 = 8;
+/// Not open, as the kernel said.
+const DEAD: u8 = 16;
+/// Registered with EPOLLEXCLUSIVE.
+const ALONE: u8 = 32;
+
+const VACANT: Descriptor = Descriptor {
+    head: NONE,
+    generation: 0,
+    wanted: Interest::NONE,
+    known: Interest::NONE,
+    trigger: Trigger::Level,
+    flags: 0,
+};
+
+#[derive(Debug)]
+pub(crate) struct Watches {
+    table: Vec<Descriptor>,
+    dirty: Vec<RawFd>,
+}
+
+impl Descriptor {
+    #[inline]
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn watch(&self) -> Watch {
+        Watch { interest: self.wanted, trigger: self.trigger, exclusive: self.has(ALONE) }
+    }
+
+    /// The kernel is being told all we want, under a new generation where the file may be another one.
+    fn told(&mut self, fd: RawFd, fresh: bool) -> Token {
+        if fresh {
+            self.generation = self.generation.wrapping_add(1);
+        }
+        self.known = self.wanted;
+        self.flags = (self.flags | IN_KERNEL) & !(REARM | SUSPECT | DEAD);
+        Token::new(fd, self.generation)
+    }
+
+    fn let_go(&mut self) {
+        self.known = Interest::NONE;
+        self.flags &= !(IN_KERNEL | REARM);
+    }
+}
+
+impl Watches {
+    pub(crate) const fn new() -> Self {
+        Watches { table: Vec::new(), dirty: Vec::new() }
+    }
+
+    /// Links a pending event. `Some` change must be applied at once, and `detach` undoes a refused one.
+    pub(crate) fn attach(
+        &mut self,
+        events: &mut Slots<Event>,
+        index: u32,
+    ) -> Result<Option<Change>, Refused> {
+        let event = &events[index];
+        let (fd, interest, trigger, owned) = (event.number, event.interest, event.trigger(), event.is(OWNED));
+        let alone = event.is(EXCLUSIVE);
+        if !(0..MAX_FD).contains(&fd) {
+            return Err(Refused::BadDescriptor(fd));
+        }
+        if interest.is_empty() {
+            return Err(Refused::NoInterest);
+        }
+        if self.table.len() <= fd as usize {
+            self.table.resize(fd as usize + 1, VACANT);
+        }
+        let watched = &mut self.table[fd as usize];
+        if watched.head == NONE {
+            if watched.trigger != trigger || watched.has(ALONE) != alone {
+                watched.flags |= REARM;
+            }
+            watched.trigger = trigger;
+            watched.flags = watched.flags & !ALONE | if alone { ALONE } else { 0 };
+        } else if watched.trigger != trigger {
+            return Err(Refused::MixedTriggers);
+        } else if alone || watched.has(ALONE) {
+            return Err(Refused::NotAlone);
+        }
+        watched.wanted |= interest;
+        if watched.has(IN_KERNEL) && owned && !watched.has(SUSPECT) {
+            if trigger != Trigger::Level {
+                watched.flags |= REARM; // (d)
+            }
+            if watched.wanted != watched.known || watched.has(REARM) {
+                self.mark(fd);
+            }
+            self.link(events, fd, index);
+            return Ok(None);
+        }
+        let known = watched.has(IN_KERNEL);
+        let token = watched.told(fd, true);
+        let watch = watched.watch();
+        self.link(events, fd, index);
+        Ok(Some(if known { Change::Modify { token, watch } } else { Change::Add { token, watch } }))
+    }
+
+    /// At the tail: events of one descriptor are told in the order they were added.
+    fn link(&mut self, events: &mut Slots<Event>, fd: RawFd, index: u32) {
+        let event = &mut events[index];
+        event.state |= LISTED;
+        event.next = NONE;
+        let mut at = self.table[fd as usize].head;
+        if at == NONE {
+            self.table[fd as usize].head = index;
+            return;
+        }
+        while events[at].next != NONE {
+            at = events[at].next;
+        }
+        events[at].next = index;
+    }
+
+    /// Unlinks a pending event; the kernel is told by the next flush.
+    pub(crate) fn detach(&mut self, events: &mut Slots<Event>, index: u32) {
+        let event = &mut events[index];
+        debug_assert!(event.has(LISTED));
+        event.state &= !LISTED;
+        let (fd, next, owned) = (event.number, event.next, event.is(OWNED));
+        let watched = &mut self.table[fd as usize];
+        if watched.head == index {
+            watched.head = next;
+        } else {
+            let mut at = watched.head;
+            while events[at].next != index {
+                at = events[at].next;
+            }
+            events[at].next = next;
+        }
+        if !owned {
+            watched.flags |= SUSPECT;
+        }
+        self.recompute(events, fd);
+    }
+
+    /// Takes the union anew after an event left or changed its interest.
+    pub(crate) fn recompute(&mut self, events: &Slots<Event>, fd: RawFd) {
+        let watched = &mut self.table[fd as usize];
+        let (mut wanted, mut at) = (Interest::NONE, watched.head);
+        while at != NONE {
+            wanted |= events[at].interest;
+            at = events[at].next;
+        }
+        watched.wanted = wanted;
+        if wanted != watched.known {
+            self.mark(fd);
+        }
+    }
+
+    #[inline]
+    fn mark(&mut self, fd: RawFd) {
+        let watched = &mut self.table[fd as usize];
+        if !watched.has(DIRTY) {
+            watched.flags |= DIRTY;
+            self.dirty.push(fd);
+        }
+    }
+
+    /// Where nobody watches `fd` any more: the removal that must reach the kernel before it is closed.
+    pub(crate) fn forget(&mut self, fd: RawFd) -> Option<Change> {
+        let watched = &mut self.table[fd as usize];
+        if watched.head != NONE || !watched.has(IN_KERNEL) {
+            return None;
+        }
+        watched.let_go();
+        Some(Change::Remove { token: Token::new(fd, watched.generation) })
+    }
+
+    /// The next thing to tell the kernel; a descriptor that is as the kernel knows it needs nothing.
+    pub(crate) fn next_change(&mut self) -> Option<Change> {
+        while let Some(fd) = self.dirty.pop() {
+            let watched = &mut self.table[fd as usize];
+            watched.flags &= !DIRTY;
+            if watched.head == NONE {
+                if let Some(change) = self.forget(fd) {
+                    return Some(change);
+                }
+            } else if watched.has(DEAD) {
+                continue; // (e)
+            } else if !watched.has(IN_KERNEL) {
+                let token = watched.told(fd, true);
+                return Some(Change::Add { token, watch: watched.watch() });
+            } else if watched.has(REARM) || watched.wanted != watched.known {
+                let token = watched.told(fd, false);
+                return Some(Change::Modify { token, watch: watched.watch() });
+            }
+        }
+        None
+    }
+
+    /// The descriptor a report is for, unless the report is stale.
+    #[inline]
+    pub(crate) fn resolve(&self, token: Token) -> Option<&Descriptor> {
+        match self.table.get(token.fd() as usize) {
+            Some(watched) if watched.generation == token.generation() && watched.has(IN_KERNEL) => {
+                Some(watched)
+            }
+            _ => None,
+        }
+    }
+
+    /// The kernel has reported and thereby disarmed a one-shot registration.
+    #[inline]
+    pub(crate) fn disarmed(&mut self, fd: RawFd) {
+        let watched = &mut self.table[fd as usize];
+        if watched.trigger == Trigger::OneShot {
+            watched.known = Interest::NONE;
+            self.mark(fd);
+        }
+    }
+
+    /// The kernel said that the descriptor is not open (or refused a merged change): nothing is registered.
+    pub(crate) fn lost(&mut self, fd: RawFd) {
+        let watched = &mut self.table[fd as usize];
+        watched.let_go();
+        watched.flags |= DEAD;
+    }
+
+    pub(crate) fn head(&self, fd: RawFd) -> u32 {
+        self.table.get(fd as usize).map_or(NONE, |watched| watched.head)
+    }
+
+    /// Whether the table has a row for `fd`.
+    pub(crate) fn knows(&self, fd: RawFd) -> bool {
+        fd >= 0 && (fd as usize) < self.table.len()
+    }
+
+    pub(crate) fn token(&self, fd: RawFd) -> Option<Token> {
+        let watched = self.table.get(fd as usize).filter(|watched| watched.has(IN_KERNEL))?;
+        Some(Token::new(fd, watched.generation))
+    }
+
+    /// Everything watched is to be told again, to a kernel that knows nothing.
+    pub(crate) fn start_anew(&mut self) {
+        for fd in 0..self.table.len() as RawFd {
+            let watched = &mut self.table[fd as usize];
+            watched.let_go();
+            if watched.head != NONE {
+                watched.flags &= !DEAD;
+                self.mark(fd);
+            }
+        }
+    }
+
+    pub(crate) fn verify(&self, events: &Slots<Event>) {
+        let mut listed = 0;
+        for (fd, watched) in self.table.iter().enumerate() {
+            let (mut at, mut union, mut len) = (watched.head, Interest::NONE, 0);
+            while at != NONE {
+                let event = &events[at];
+                assert!(event.has(LISTED) && event.number as usize == fd);
+                assert_eq!(event.trigger(), watched.trigger);
+                union |= event.interest;
+                (at, len) = (event.next, len + 1);
+                assert!(len <= events.len(), "a descriptor's list runs in a circle");
+            }
+            listed += len;
+            assert_eq!(watched.wanted, union, "fd {fd}");
+            let unsaid = watched.wanted != watched.known || watched.has(REARM) && watched.head != NONE;
+            assert!(!unsaid || watched.has(DIRTY) || watched.has(DEAD), "fd {fd}: a change is forgotten");
+            assert_eq!(watched.has(DIRTY), self.dirty.contains(&(fd as RawFd)));
+        }
+        let on_fd = |event: &Event| event.has(LISTED) && event.is(crate::event::ON_FD);
+        assert_eq!(events.iter().filter(|(_, event)| on_fd(event)).count(), listed);
+    }
+}

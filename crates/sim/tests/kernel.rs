@@ -5,7 +5,7 @@ use duolu_sim::{Delay, Personality, Sim, SimBackend, errno};
 
 fn add(backend: &mut SimBackend, fd: i32, generation: u32, interest: Interest, trigger: Trigger) -> Token {
     let token = Token::new(fd, generation);
-    let watch = Watch { interest, trigger };
+    let watch = Watch { interest, trigger, ..Watch::default() };
     backend.apply(Change::Add { token, watch }).expect("accepted");
     token
 }
@@ -150,7 +150,7 @@ fn edges_and_one_shots_are_told_once() {
         assert_eq!(look(&mut backend).len(), 0);
         write_both();
         assert_eq!(look(&mut backend).len(), 1, "{personality:?}: the edge only");
-        let watch = Watch { interest: Interest::READ, trigger: Trigger::OneShot };
+        let watch = Watch { interest: Interest::READ, trigger: Trigger::OneShot, ..Watch::default() };
         backend.apply(Change::Modify { token: once, watch }).unwrap();
         assert_eq!(look(&mut backend), [Report { token: once, ready: Ready::READ }]);
     }

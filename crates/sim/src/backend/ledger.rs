@@ -1,6 +1,6 @@
 //! The backend's books of what the brain believes, to hold it to the contract.
 
-use duolu_core::{Change, Errno, Features, Interest, RawFd, Ready, Report, Token, Trigger, Watch};
+use duolu_core::{Change, Errno, Features, RawFd, Ready, Report, Token, Trigger, Watch};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,11 +61,12 @@ impl Ledger {
         }
         if let Change::Add { token, watch } | Change::Modify { token, watch } = *change {
             assert!(!watch.interest.is_empty(), "the brain asks for nothing on {token:?}");
+            // OneShot and PEER_CLOSED may be asked of anyone: one that lacks them tells the one as Level, which
+            // the brain disarms, and the other not at all.
             let edge_ok = features.edge || watch.trigger != Trigger::Edge;
-            let one_shot_ok = features.one_shot || watch.trigger != Trigger::OneShot;
-            assert!(edge_ok && one_shot_ok, "{watch:?} on {token:?}, but the backend has only {features:?}");
-            let closed_ok = features.peer_closed || !watch.interest.contains(Interest::PEER_CLOSED);
-            assert!(closed_ok, "{watch:?} on {token:?}, but the backend does not tell PEER_CLOSED");
+            assert!(edge_ok, "{watch:?} on {token:?}, but the backend has only {features:?}");
+            let alone_ok = features.exclusive || !watch.exclusive;
+            assert!(alone_ok, "{watch:?} on {token:?}, but the backend has only {features:?}");
         }
     }
 

@@ -1,3 +1,21 @@
-//! duolu-sys
+//! duolu's hands: every system call and every kernel-facing `unsafe` of the project.
+//!
+//! The brain (`duolu-core`) decides what to watch and how long to sleep; this crate does it. It holds
+//! - [`backend`]: select, poll, epoll and io_uring behind the one trait [`duolu_core::Backend`];
+//! - [`clock`], [`waker`], [`signal`]: the time, the wake-up from another thread, signals for several loops;
+//! - [`socket`], [`process`]: safe helpers for what `std` has no way to ask for;
+//! - [`sync`]: the one place that names a mutex or an atomic.
+//!
+//! Linux only. Where a call is younger than Linux 4.14 the code says from which version on it exists and
+//! what is done without it.
 
+pub mod backend;
 pub mod child;
+pub mod clock;
+pub mod fork_guard;
+pub mod sync;
+pub mod syscall;
+pub mod waker;
+
+pub use clock::MonotonicClock;
+pub use waker::Waker;

@@ -1,0 +1,381 @@
+//! epoll(7), the default.
+//!
+//! Traps:
+//! (a) epoll watches the open file, not the number. If a descriptor is closed while a copy of it (dup, a
+//!     forked child) stays open, the kernel goes on reporting it, and no call can remove it any more:
+//!     EPOLL_CTL_DEL wants the number. Where that may have happened (`suspect`), every report is checked against
+//!     the table of watches; if a stranger comes, the whole epoll is built anew: the only way to be rid of it.
+//! (b) If the number was closed and reopened behind our back, EPOLL_CTL_MOD says ENOENT and the right thing is
+//!     ADD. If the same token goes on, an orphan of the old file could not be told from the new: build anew.
+//! (c) Regular files and directories are refused with EPERM, for every operation. They are kept in a [`Poll`]
+//!     of their own, which is asked without waiting and says what poll(2) says: always ready.
+//! (d) epoll_wait(2) has milliseconds. Rounded down a short timeout would be 0 and spin until the deadline, so
+//!     it is rounded up; 0 stays 0. epoll_pwait2(2) (Linux 5.11) has nanoseconds; where it is missing (ENOSYS;
+//!     EPERM from an old container's seccomp filter) that is found out once.
+//! (e) A rebuilt epoll is another file. A loop that has our descriptor embedded would go on watching the dead
+//!     one; so `descriptor` gives a second epoll with ours inside, and that one stays until `reinit`.
+//! (f) A disarmed one-shot must not come back to life when the epoll is built anew, and it cannot be added
+//!     silently: HUP and ERR come unasked. It is left out, and the table remembers that.
+
+use super::{Poll, bits_of, ready_of};
+use crate::syscall;
+use crate::syscall::{own, timespec_of};
+use crate::waker::{eventfd, write_one};
+use duolu_core::{Backend, Change, Errno, Features, RawFd, Ready, Report, Token, Trigger, Watch};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// Room for this many reports at first; doubled whenever a wait fills it, up to `MAX_EVENTS`.
+const FIRST_EVENTS: usize = 128;
+/// 4,096 x 12 bytes. What does not fit comes with the next wait; the kernel takes turns fairly.
+const MAX_EVENTS: usize = 4096;
+
+/// The backend `epoll`. Memory: 16 bytes per number up to the highest, beside the kernel's own.
+#[derive(Debug)]
+pub struct Epoll {
+    epoll: OwnedFd,
+    /// By number: to check reports (trap (a)) and to build anew.
+    watched: Vec<Option<Watched>>,
+    /// How many of `watched` are one-shots; their disarming has to be noted, trap (f).
+    one_shots: usize,
+    /// Regular files, trap (c). Each is in `watched` too, with `in_kernel` false.
+    files: Poll,
+    events: Vec<libc::epoll_event>,
+    /// A registration may have outlived its number, trap (a).
+    suspect: bool,
+    /// Whether epoll_pwait2 is there, trap (d).
+    has_pwait2: bool,
+    /// Trap (e).
+    front: Option<Front>,
+    /// Found closed while building anew; told by the next wait.
+    dead: Vec<Token>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    token: Token,
+    watch: Watch,
+    /// A one-shot that has been reported.
+    disarmed: bool,
+    /// Whether the kernel's epoll has it.
+    in_kernel: bool,
+}
+
+/// What an outer loop watches: an epoll with ours inside, and an eventfd that is set while regular files are
+/// watched, which no epoll can have inside.
+#[derive(Debug)]
+struct Front {
+    epoll: OwnedFd,
+    always: Option<OwnedFd>,
+}
+
+impl Epoll {
+    /// Opens an empty epoll. Fails with EMFILE, ENFILE or ENOMEM.
+    pub fn new() -> Result<Self, Errno> {
+        Ok(Epoll {
+            epoll: create()?,
+            watched: Vec::new(),
+            one_shots: 0,
+            files: Poll::new(),
+            events: vec![libc::epoll_event { events: 0, u64: 0 }; FIRST_EVENTS],
+            suspect: false,
+            has_pwait2: true,
+            front: None,
+            dead: Vec::new(),
+        })
+    }
+
+    /// The same without epoll_pwait2, as on Linux before 5.11: for the tests of trap (d).
+    #[doc(hidden)]
+    pub fn with_milliseconds() -> Result<Self, Errno> {
+        Ok(Epoll { has_pwait2: false, ..Self::new()? })
+    }
+
+    fn slot(&self, fd: RawFd) -> Option<Watched> {
+        self.watched.get(usize::try_from(fd).ok()?).copied().flatten()
+    }
+
+    /// Puts `new` in the table and gives what was there.
+    fn put(&mut self, fd: RawFd, new: Option<Watched>) -> Option<Watched> {
+        let number = usize::try_from(fd).ok()?;
+        if number >= self.watched.len() {
+            new?;
+            self.watched.resize(number + 1, None);
+        }
+        let old = std::mem::replace(&mut self.watched[number], new);
+        let is_one_shot =
+            |slot: Option<Watched>| usize::from(slot.is_some_and(|s| s.watch.trigger == Trigger::OneShot));
+        self.one_shots = self.one_shots + is_one_shot(new) - is_one_shot(old);
+        old
+    }
+
+    fn add(&mut self, token: Token, watch: Watch) -> Result<(), Errno> {
+        match control(&self.epoll, libc::EPOLL_CTL_ADD, token, watch) {
+            Err(Errno(libc::EEXIST)) => control(&self.epoll, libc::EPOLL_CTL_MOD, token, watch)?,
+            Err(Errno(libc::EPERM)) => return self.set_file(token, watch),
+            other => other?,
+        }
+        self.files.unset(token.fd());
+        self.put(token.fd(), Some(Watched { token, watch, disarmed: false, in_kernel: true }));
+        Ok(())
+    }
+
+    fn modify(&mut self, token: Token, watch: Watch) -> Result<(), Errno> {
+        let Some(before) = self.slot(token.fd()).filter(|slot| slot.in_kernel) else {
+            return self.add(token, watch);
+        };
+        match control(&self.epoll, libc::EPOLL_CTL_MOD, token, watch) {
+            Ok(()) => {
+                self.put(token.fd(), Some(Watched { token, watch, disarmed: false, in_kernel: true }));
+                return Ok(());
+            }
+            Err(Errno(libc::ENOENT | libc::EPERM)) => {}
+            Err(errno) => {
+                if errno.0 == libc::EBADF {
+                    self.forget(token.fd());
+                    self.suspect = true;
+                }
+                return Err(errno);
+            }
+        }
+        self.suspect = true;
+        self.add(token, watch)?;
+        if before.token == token {
+            // Trap (b).
+            self.rebuild();
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, token: Token) {
+        let Some(before) = self.forget(token.fd()).filter(|slot| slot.in_kernel) else { return };
+        // Trap (a): ENOENT, EBADF, EPERM: the number means another file by now, or none.
+        if control(&self.epoll, libc::EPOLL_CTL_DEL, token, before.watch).is_err() {
+            self.suspect = true;
+        }
+    }
+
+    /// Takes a number out of our own tables.
+    fn forget(&mut self, fd: RawFd) -> Option<Watched> {
+        self.files.unset(fd);
+        self.dead.retain(|token| token.fd() != fd);
+        self.put(fd, None)
+    }
+
+    /// Trap (c). For a file that is always ready "once for each new event" means once.
+    fn set_file(&mut self, token: Token, watch: Watch) -> Result<(), Errno> {
+        let trigger = if watch.trigger == Trigger::Level { Trigger::Level } else { Trigger::OneShot };
+        self.files.set(token, Watch { trigger, ..watch })?;
+        self.put(token.fd(), Some(Watched { token, watch, disarmed: false, in_kernel: false }));
+        Ok(())
+    }
+
+    fn sleep(&mut self, timeout_ns: Option<u64>) -> Result<usize, Errno> {
+        let (buffer, room) = (self.events.as_mut_ptr(), self.events.len() as i32);
+        if self.has_pwait2 {
+            match pwait2(&self.epoll, buffer, room, timeout_ns) {
+                Err(Errno(libc::ENOSYS | libc::EPERM)) => self.has_pwait2 = false,
+                answer => return answer,
+            }
+        }
+        // Trap (d).
+        let timeout_ms = timeout_ns.map_or(-1, |ns| ns.div_ceil(1_000_000).min(i32::MAX as u64) as i32);
+        // SAFETY: the buffer has `room` entries.
+        syscall!(unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), buffer, room, timeout_ms) })
+            .map(|count| count as usize)
+    }
+
+    /// The first `count` of `events`, each checked against the table. False if one was a stranger.
+    #[cold]
+    fn collect_checked(&mut self, count: usize, reports: &mut Vec<Report>) -> bool {
+        let before = reports.len();
+        for event in &self.events[..count] {
+            let token = Token::from_bits(event.u64);
+            let Some(Some(slot)) = self.watched.get_mut(token.fd() as usize) else { continue };
+            if slot.token == token {
+                slot.disarmed = slot.watch.trigger == Trigger::OneShot;
+                reports.push(Report { token, ready: ready_of(event.events) });
+            }
+        }
+        reports.len() - before == count
+    }
+
+    /// Trap (a): a new epoll with what the table says. If that fails the old one stays, and so do its strangers:
+    /// they are not reported, but they wake us.
+    #[cold]
+    fn rebuild(&mut self) {
+        match self.build() {
+            Ok(()) => {
+                log::debug!("epoll was built anew, to be rid of a file that outlived its descriptor");
+                self.suspect = false;
+            }
+            Err(errno) => log::warn!("epoll cannot be built anew: {}", syscall::describe(errno)),
+        }
+    }
+
+    fn build(&mut self) -> Result<(), Errno> {
+        let fresh = create()?;
+        let mut refused = Vec::new();
+        for slot in self.watched.iter().flatten().filter(|slot| slot.in_kernel && !slot.disarmed) {
+            match control(&fresh, libc::EPOLL_CTL_ADD, slot.token, slot.watch) {
+                Err(Errno(libc::EBADF | libc::EPERM)) => refused.push((slot.token, slot.watch)),
+                other => other?,
+            }
+        }
+        if let Some(front) = &self.front {
+            watch_inside(&front.epoll, &fresh)?;
+        }
+        self.epoll = fresh;
+        for (token, watch) in refused {
+            // Closed, or a regular file by now: the poll of files tells which at the next wait.
+            self.set_file(token, watch)?;
+        }
+        for slot in self.watched.iter_mut().flatten().filter(|slot| slot.disarmed) {
+            slot.in_kernel = false;
+        }
+        Ok(())
+    }
+
+    fn wait_for_files(&mut self, reports: &mut Vec<Report>) -> Result<(), Errno> {
+        let before = reports.len();
+        self.files.wait(Some(0), reports)?;
+        for report in &reports[before..] {
+            if report.ready.intersects(Ready::INVALID) {
+                self.put(report.token.fd(), None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Trap (e): regular files keep the front readable.
+    fn sync_front(&mut self) -> Result<(), Errno> {
+        let Some(front) = &mut self.front else { return Ok(()) };
+        if !self.files.has_armed() {
+            front.always = None;
+        } else if front.always.is_none() {
+            let always = eventfd()?;
+            write_one(always.as_fd());
+            watch_inside(&front.epoll, &always)?;
+            front.always = Some(always);
+        }
+        Ok(())
+    }
+}
+
+impl Backend for Epoll {
+    fn name(&self) -> &'static str {
+        "epoll"
+    }
+
+    fn features(&self) -> Features {
+        Features {
+            edge: true,
+            one_shot: true,
+            peer_closed: true,
+            o_ready: true,
+            nanosecond_timeout: self.has_pwait2,
+            batched_changes: false,
+            embeddable: true,
+            max_fd: None,
+        }
+    }
+
+    fn apply(&mut self, change: Change) -> Result<(), Errno> {
+        match change {
+            Change::Add { token, watch } => self.add(token, watch),
+            Change::Modify { token, watch } => self.modify(token, watch),
+            Change::Remove { token } => {
+                self.remove(token);
+                Ok(())
+            }
+        }?;
+        self.sync_front()
+    }
+
+    fn wait(&mut self, timeout_ns: Option<u64>, reports: &mut Vec<Report>) -> Result<(), Errno> {
+        let before = reports.len();
+        if self.files.has_armed() {
+            self.wait_for_files(reports)?;
+        }
+        let timeout_ns = if reports.len() > before { Some(0) } else { timeout_ns };
+        let count = match self.sleep(timeout_ns) {
+            Ok(count) => count,
+            Err(Errno(libc::EINTR)) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        if !self.suspect && self.one_shots == 0 {
+            reports.extend(
+                self.events[..count].iter().map(|event| Report {
+                    token: Token::from_bits(event.u64),
+                    ready: ready_of(event.events),
+                }),
+            );
+        } else if !self.collect_checked(count, reports) {
+            self.rebuild();
+        }
+        if count == self.events.len() && count < MAX_EVENTS {
+            self.events.resize(2 * count, libc::epoll_event { events: 0, u64: 0 });
+        }
+        if self.front.is_some() {
+            self.sync_front()?;
+        }
+        Ok(())
+    }
+
+    /// After a fork the epoll is shared with the parent: closing our side does not touch the parent's, whereas
+    /// an EPOLL_CTL_DEL would.
+    fn reinit(&mut self) -> Result<(), Errno> {
+        let fresh = Epoll { has_pwait2: self.has_pwait2, ..Self::new()? };
+        *self = fresh;
+        Ok(())
+    }
+
+    fn descriptor(&mut self) -> Option<RawFd> {
+        if self.front.is_none() {
+            let front = create().and_then(|epoll| watch_inside(&epoll, &self.epoll).map(|()| epoll));
+            self.front = Some(Front { epoll: front.ok()?, always: None });
+            self.sync_front().ok()?;
+        }
+        self.front.as_ref().map(|front| front.epoll.as_raw_fd())
+    }
+}
+
+fn create() -> Result<OwnedFd, Errno> {
+    // SAFETY: no memory is passed.
+    syscall!(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }).map(own)
+}
+
+fn control(epoll: &OwnedFd, op: i32, token: Token, watch: Watch) -> Result<(), Errno> {
+    let trigger = match watch.trigger {
+        Trigger::Level => 0,
+        Trigger::Edge => libc::EPOLLET as u32,
+        Trigger::OneShot => libc::EPOLLONESHOT as u32,
+    };
+    let mut event = libc::epoll_event { events: bits_of(watch.interest) | trigger, u64: token.bits() };
+    // SAFETY: `event` outlives the call; before Linux 2.6.9 EPOLL_CTL_DEL wanted one too.
+    syscall!(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), op, token.fd(), &mut event) }).map(drop)
+}
+
+fn watch_inside(front: &OwnedFd, inner: &OwnedFd) -> Result<(), Errno> {
+    let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
+    let (front, inner) = (front.as_raw_fd(), inner.as_raw_fd());
+    // SAFETY: `event` outlives the call.
+    syscall!(unsafe { libc::epoll_ctl(front, libc::EPOLL_CTL_ADD, inner, &mut event) }).map(drop)
+}
+
+/// epoll_pwait2 by its number: glibc has a name for it only since 2.35.
+#[inline]
+fn pwait2(
+    epoll: &OwnedFd,
+    buffer: *mut libc::epoll_event,
+    room: i32,
+    timeout_ns: Option<u64>,
+) -> Result<usize, Errno> {
+    let timeout = timespec_of(timeout_ns.unwrap_or(0));
+    let timeout_ptr = if timeout_ns.is_some() { &raw const timeout } else { std::ptr::null() };
+    let no_mask = std::ptr::null::<libc::sigset_t>();
+    // SAFETY: the buffer has `room` entries, the timeout outlives the call, no signal mask.
+    let count = unsafe {
+        libc::syscall(libc::SYS_epoll_pwait2, epoll.as_raw_fd(), buffer, room, timeout_ptr, no_mask, 0usize)
+    };
+    syscall!(count).map(|count| count as usize)
+}

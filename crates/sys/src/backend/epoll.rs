@@ -16,12 +16,14 @@
 //!     one; so `descriptor` gives a second epoll with ours inside, and that one stays until `reinit`.
 //! (f) A disarmed one-shot must not come back to life when the epoll is built anew, and it cannot be added
 //!     silently: HUP and ERR come unasked. It is left out, and the table remembers that.
+//! (g) EPOLLEXCLUSIVE is refused (EINVAL) by EPOLL_CTL_MOD, from and to, and together with RDHUP or ONESHOT.
+//!     It is only a wish: where it cannot be had the watch goes without.
 
 use super::{Poll, bits_of, ready_of};
 use crate::syscall;
 use crate::syscall::{own, timespec_of};
 use crate::waker::{eventfd, write_one};
-use duolu_core::{Backend, Change, Errno, Features, RawFd, Ready, Report, Token, Trigger, Watch};
+use duolu_core::{Backend, Change, Errno, Features, Interest, RawFd, Ready, Report, Token, Trigger, Watch};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Room for this many reports at first; doubled whenever a wait fills it, up to `MAX_EVENTS`.
@@ -110,7 +112,11 @@ impl Epoll {
 
     fn add(&mut self, token: Token, watch: Watch) -> Result<(), Errno> {
         match control(&self.epoll, libc::EPOLL_CTL_ADD, token, watch) {
-            Err(Errno(libc::EEXIST)) => control(&self.epoll, libc::EPOLL_CTL_MOD, token, watch)?,
+            // A leftover, exclusive or not: trap (g).
+            Err(Errno(libc::EEXIST)) => {
+                let _ = control(&self.epoll, libc::EPOLL_CTL_DEL, token, watch);
+                control(&self.epoll, libc::EPOLL_CTL_ADD, token, watch)?;
+            }
             Err(Errno(libc::EPERM)) => return self.set_file(token, watch),
             other => other?,
         }
@@ -123,6 +129,11 @@ impl Epoll {
         let Some(before) = self.slot(token.fd()).filter(|slot| slot.in_kernel) else {
             return self.add(token, watch);
         };
+        if exclusive_bit(watch) | exclusive_bit(before.watch) != 0 {
+            // Trap (g).
+            self.remove(token);
+            return self.add(token, watch);
+        }
         match control(&self.epoll, libc::EPOLL_CTL_MOD, token, watch) {
             Ok(()) => {
                 self.put(token.fd(), Some(Watched { token, watch, disarmed: false, in_kernel: true }));
@@ -275,6 +286,7 @@ impl Backend for Epoll {
             nanosecond_timeout: self.has_pwait2,
             batched_changes: false,
             embeddable: true,
+            exclusive: true,
             max_fd: None,
         }
     }
@@ -350,9 +362,16 @@ fn control(epoll: &OwnedFd, op: i32, token: Token, watch: Watch) -> Result<(), E
         Trigger::Edge => libc::EPOLLET as u32,
         Trigger::OneShot => libc::EPOLLONESHOT as u32,
     };
-    let mut event = libc::epoll_event { events: bits_of(watch.interest) | trigger, u64: token.bits() };
+    let events = bits_of(watch.interest) | trigger | exclusive_bit(watch);
+    let mut event = libc::epoll_event { events, u64: token.bits() };
     // SAFETY: `event` outlives the call; before Linux 2.6.9 EPOLL_CTL_DEL wanted one too.
     syscall!(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), op, token.fd(), &mut event) }).map(drop)
+}
+
+/// EPOLLEXCLUSIVE where it is asked for and can be had, trap (g).
+fn exclusive_bit(watch: Watch) -> u32 {
+    let possible = watch.trigger != Trigger::OneShot && !watch.interest.intersects(Interest::PEER_CLOSED);
+    if watch.exclusive && possible { libc::EPOLLEXCLUSIVE as u32 } else { 0 }
 }
 
 fn watch_inside(front: &OwnedFd, inner: &OwnedFd) -> Result<(), Errno> {

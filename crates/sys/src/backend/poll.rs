@@ -118,6 +118,7 @@ impl Backend for Poll {
             nanosecond_timeout: true,
             batched_changes: true,
             embeddable: false,
+            exclusive: false,
             max_fd: None,
         }
     }

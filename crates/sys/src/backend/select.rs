@@ -162,6 +162,7 @@ impl Backend for Select {
             nanosecond_timeout: true,
             batched_changes: true,
             embeddable: false,
+            exclusive: false,
             max_fd: None,
         }
     }

@@ -4,6 +4,7 @@
 //! `cargo bench -p duolu-core --bench timers [-- FILTER]` prints criterion's report, then a table of median
 //! nanoseconds for one operation. Run it on an otherwise idle machine.
 //!
+//! add: into new memory; add/grown: into entries that were used before, as in a loop that runs for a while.
 //! fire/jump: the clock jumps past all deadlines. fire/wake: the clock goes to each next deadline, as a loop
 //! that sleeps exactly. fire/churned: jump, after each timer was re-armed in random order, so that the order
 //! in memory has nothing left of the order of arming.
@@ -246,6 +247,17 @@ impl Bench<'_> {
                     black_box(armed::<S>(load));
                 },
             );
+            let emptied = || {
+                let (mut s, ids) = armed::<S>(load);
+                ids.into_iter().for_each(|id| s.cancel(id));
+                while s.next_deadline().is_some() {}
+                s
+            };
+            self.op(&name("add/grown"), subject, n, emptied, |s| {
+                for (deadline, key) in load.second.iter().zip(0..) {
+                    black_box(s.arm(*deadline, key));
+                }
+            });
             self.op(&name("re-arm"), subject, n, || armed::<S>(load), |(s, ids)| rearm(s, ids, load));
             self.op(
                 &name("cancel"),

@@ -64,7 +64,7 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// No timers; `now` is where the wheel starts. Takes 8 KiB.
+    /// No timers; `now` is where the wheel starts. Takes 12 KiB.
     pub fn new(now: Instant) -> Self {
         Timers {
             slab: Slab::new(),

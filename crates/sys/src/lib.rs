@@ -4,6 +4,7 @@
 //! - [`backend`]: select, poll, epoll and io_uring behind the one trait [`duolu_core::Backend`];
 //! - [`clock`], [`waker`], [`signal`]: the time, the wake-up from another thread, signals for several loops;
 //! - [`socket`], [`process`]: safe helpers for what `std` has no way to ask for;
+//! - [`worker`]: forked worker processes, what they count, the sockets a service manager left open;
 //! - [`sync`]: the one place that names a mutex or an atomic.
 //!
 //! Linux only. Where a call is younger than Linux 4.14 the code says from which version on it exists and
@@ -19,6 +20,7 @@ pub mod socket;
 pub mod sync;
 pub mod syscall;
 pub mod waker;
+pub mod worker;
 
 pub use clock::MonotonicClock;
 pub use waker::Waker;

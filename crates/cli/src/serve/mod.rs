@@ -1,12 +1,235 @@
-//! `duolu serve`.
+//! `duolu serve`: a TCP server on any model. This file is the command line; a model is a file of its own.
+//!
+//! Reading order: [`service`] (what is done with the bytes, the same for all), [`setup`] (what a model gets),
+//! [`blocking`] with [`thread`], [`fork`] and [`prefork`], then [`worker`] with the models that have a loop.
+
+mod admin;
+mod announce;
+mod blocking;
+mod board;
+mod completion;
+mod control;
+mod echo;
+mod fork;
+mod grumble;
+mod holder;
+mod http;
+mod listen;
+mod notify;
+mod prefork;
+mod service;
+mod setup;
+mod thread;
+mod worker;
 
 use crate::failure::Failure;
+use crate::model::Model;
+use crate::units;
+use announce::Announce;
+use board::Board;
+use control::Control;
+use service::{Service, Session};
+use setup::{Accept, Setup};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::time::Duration;
 
-/// A TCP server on any model: echo, http
+/// How many processes prefork has unless told: each serves one connection at a time.
+const PREFORK_PROCESSES: usize = 16;
+
+/// A TCP server on any I/O model: echo, http
 #[derive(clap::Args)]
-pub struct Args {}
+#[command(
+    before_help = "Examples:\n  duolu serve echo :7777 --model fork               a process per connection; try: nc 127.0.0.1 7777\n  duolu serve http --workers 2 --accept reuseport   two loops; try: curl http://127.0.0.1:8080/",
+    after_help = "SIGTERM or Ctrl-C stops accepting and lets connections finish for --drain; Ctrl-C again ends now.\nLISTEN_FDS sockets of a service manager are used instead of ADDR, and NOTIFY_SOCKET is told when ready.\nExit codes: 0 ended as asked, 2 usage, 3 the machine does not let us, 130 ended at once."
+)]
+pub struct Args {
+    /// What to do with the bytes
+    #[arg(value_enum)]
+    service: Service,
+    /// Where to listen: 8080, :8080, 127.0.0.1:8080, [::1]:8080; instead of --bind and --port
+    #[arg(value_name = "ADDR", conflicts_with_all = ["port", "bind"])]
+    address: Option<String>,
+    /// How to do the I/O
+    #[arg(short, long, value_enum, default_value_t = Model::EpollEt)]
+    #[arg(
+        long_help = "How to do the I/O: a process or thread for each connection (fork, prefork, thread), or one \
+                       loop for all of them (the rest). epoll-et is the default because it needs the fewest system \
+                       calls of those that run on every kernel"
+    )]
+    model: Model,
+    /// Port to listen on; 0 takes a free one
+    #[arg(short, long, default_value_t = 8080)]
+    port: u16,
+    /// Address to listen on; 0.0.0.0 or :: to be reached from other machines
+    #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
+    bind: IpAddr,
+    /// Threads with a loop each [default: 1]; for prefork processes [default: 16]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+    /// How workers come to their connections [default: shared]
+    #[arg(long, value_enum)]
+    accept: Option<Accept>,
+    /// Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn
+    #[arg(long, default_value_t = 4096, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    backlog: i32,
+    /// Close connections beyond this number at once [default: no limit]
+    #[arg(long, value_name = "N", value_parser = units::parse_count)]
+    max_connections: Option<u64>,
+    /// How long open connections may take to finish after SIGTERM
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = units::parse_duration)]
+    drain: Duration,
+    /// Also serve /metrics, /healthz and /readyz there (a port, or an address with a port)
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
+    /// Say nothing but warnings
+    #[arg(short, long)]
+    quiet: bool,
+    /// When ready, print one line of JSON to stdout (address, port, pid, ...), for programs that start this one
+    #[arg(long)]
+    json_ready: bool,
+}
 
 /// Runs the verb.
-pub fn run(_args: Args) -> Result<(), Failure> {
-    Err(Failure::cannot("not built yet"))
+pub fn run(args: Args) -> Result<(), Failure> {
+    let service = args.service;
+    let setup = prepare(args)?;
+    match service {
+        Service::Echo => serve::<echo::Echo>(setup),
+        Service::Http => serve::<http::Http>(setup),
+    }
+}
+
+fn serve<S: Session>(setup: Setup) -> Result<(), Failure> {
+    match setup.model {
+        Model::Fork => fork::serve::<S>(setup),
+        Model::Prefork => prefork::serve::<S>(setup),
+        Model::Thread => thread::serve::<S>(setup),
+        Model::IoUring => worker::serve(setup, completion::serve::<S>),
+        model => Err(Failure::cannot(format!("the model {model} is not built yet"))),
+    }
+}
+
+/// From the words of the command line to sockets that listen.
+fn prepare(args: Args) -> Result<Setup, Failure> {
+    let workers = workers(&args)?;
+    let accept = accept(&args)?;
+    let (listeners, inherited) = listeners(&args, workers, accept)?;
+    let address = listeners[0].local_addr().map_err(no_address)?;
+    let admin = args.admin.as_deref().map(admin_listener).transpose()?;
+    let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose().map_err(no_address)?;
+    Ok(Setup {
+        model: args.model,
+        workers,
+        accept,
+        listeners,
+        inherited,
+        max_connections: args.max_connections.unwrap_or(u64::MAX),
+        drain: args.drain,
+        board: Board::new(workers)
+            .map_err(|error| Failure::cannot(format!("no memory for counters: {error}")))?,
+        admin,
+        announce: Announce {
+            service: args.service,
+            model: args.model,
+            address,
+            admin: admin_address,
+            workers,
+            accept: args.model.is_event_driven().then(|| accept_name(accept)),
+            quiet: args.quiet,
+            json: args.json_ready,
+        },
+        control: Control::new()
+            .map_err(|error| Failure::cannot(format!("cannot receive signals: {error}")))?,
+    })
+}
+
+fn workers(args: &Args) -> Result<usize, Failure> {
+    let (model, given) = (args.model, args.workers.map(usize::from));
+    match model {
+        Model::Fork | Model::Thread if given.is_some() => Err(Failure::usage(format!(
+            "--workers makes no sense with --model {model}, which has one for each connection; \
+             prefork and the event-driven models take it"
+        ))),
+        Model::Prefork => Ok(given.unwrap_or(PREFORK_PROCESSES)),
+        _ => Ok(given.unwrap_or(1)),
+    }
+}
+
+fn accept(args: &Args) -> Result<Accept, Failure> {
+    let (model, accept) = (args.model, args.accept.unwrap_or(Accept::Shared));
+    if args.accept.is_some() && !model.is_event_driven() {
+        return Err(Failure::usage(format!(
+            "--accept is for the event-driven models; {model} has one way only"
+        )));
+    }
+    let is_epoll = matches!(model, Model::EpollLt | Model::EpollEt | Model::EpollOneshot);
+    if accept == Accept::Exclusive && !is_epoll {
+        return Err(Failure::usage(format!(
+            "--accept exclusive is EPOLLEXCLUSIVE, which {model} does not have; \
+             take epoll-lt, epoll-et or epoll-oneshot, or --accept reuseport"
+        )));
+    }
+    Ok(accept)
+}
+
+fn accept_name(accept: Accept) -> &'static str {
+    match accept {
+        Accept::Shared => "shared",
+        Accept::Exclusive => "exclusive",
+        Accept::Reuseport => "reuseport",
+    }
+}
+
+/// The sockets of a service manager if it gave some, else our own; and which of the two.
+fn listeners(args: &Args, workers: usize, accept: Accept) -> Result<(Vec<TcpListener>, bool), Failure> {
+    let wanted = if accept == Accept::Reuseport { workers } else { 1 };
+    let inherited = duolu_sys::worker::inherited_listeners()
+        .map_err(|error| Failure::cannot(format!("sockets of the service manager: {error}")))?;
+    if !inherited.is_empty() {
+        return take_inherited(inherited, wanted).map(|listeners| (listeners, true));
+    }
+    let mut address = match &args.address {
+        Some(text) => listen::parse_address(text, args.bind, args.port)?,
+        None => SocketAddr::new(args.bind, args.port),
+    };
+    if let (Some(most), false) = (listen::cut_backlog(args.backlog), args.quiet) {
+        eprintln!(
+            "duolu serve: the kernel cuts the backlog of {} to {most} (net.core.somaxconn)",
+            args.backlog
+        );
+    }
+    let mut listeners = Vec::with_capacity(wanted);
+    for _ in 0..wanted {
+        let listener = listen::listen(address, args.backlog, accept == Accept::Reuseport)?;
+        address = listener.local_addr().map_err(no_address)?; // the kernel's choice, for the others too
+        listeners.push(listener);
+    }
+    Ok((listeners, false))
+}
+
+fn take_inherited(inherited: Vec<TcpListener>, wanted: usize) -> Result<Vec<TcpListener>, Failure> {
+    let count = inherited.len();
+    if count != wanted {
+        return Err(Failure::usage(format!(
+            "the service manager gave {count} sockets (LISTEN_FDS), this server takes {wanted} \
+             (one, or with --accept reuseport one for each worker)"
+        )));
+    }
+    for listener in &inherited {
+        listener.local_addr().and_then(|_| listener.set_nonblocking(true)).map_err(|error| {
+            Failure::cannot(format!("a socket of the service manager is no TCP socket: {error}"))
+        })?;
+    }
+    Ok(inherited)
+}
+
+fn admin_listener(text: &str) -> Result<TcpListener, Failure> {
+    let address = listen::parse_address(text, IpAddr::from([127, 0, 0, 1]), 9090)?;
+    let listener = listen::listen(address, 128, false)?;
+    listener.set_nonblocking(false).map_err(no_address)?;
+    Ok(listener)
+}
+
+fn no_address(error: std::io::Error) -> Failure {
+    Failure::cannot(format!("cannot ask the socket for its address: {error}"))
 }

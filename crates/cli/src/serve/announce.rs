@@ -1,0 +1,122 @@
+//! What a running server says: one line when it is ready, one when it begins to end, one when it had to cut.
+
+use super::notify;
+use super::service::Service;
+use crate::model::Model;
+use serde::Serialize;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The facts, and to whom they are told.
+#[derive(Clone, Debug)]
+pub struct Announce {
+    pub service: Service,
+    pub model: Model,
+    pub address: SocketAddr,
+    pub admin: Option<SocketAddr>,
+    pub workers: usize,
+    /// `shared`, `exclusive`, `reuseport`; nothing for models that have one acceptor.
+    pub accept: Option<&'static str>,
+    /// Nothing but warnings on stderr.
+    pub quiet: bool,
+    /// One line of JSON on stdout when ready.
+    pub json: bool,
+}
+
+impl Announce {
+    /// The server accepts connections, by way of `backend`.
+    pub fn ready(&self, backend: &str) {
+        notify::ready();
+        let pid = std::process::id();
+        let descriptors = descriptor_limit();
+        if !self.quiet {
+            let (service, address, model) = (self.service, self.address, self.model);
+            let workers = self.workers_in_words();
+            let admin = self.admin.map_or_else(String::new, |admin| format!(", admin on {admin}"));
+            let most =
+                descriptors.map_or_else(|| "any number of".to_owned(), |most| format!("at most {most}"));
+            eprintln!(
+                "duolu serve: {service} on {address}{admin}, model {model}{workers}, pid {pid}, {most} descriptors"
+            );
+        }
+        if self.json {
+            let line = serde_json::to_string(&Line {
+                schema: 1,
+                ready: true,
+                service: self.service.to_string(),
+                address: self.address.to_string(),
+                port: self.address.port(),
+                model: self.model,
+                workers: self.workers,
+                accept: self.accept,
+                pid,
+                backend,
+                fallback: None,
+                descriptors,
+                admin: self.admin.map(|admin| admin.to_string()),
+            })
+            .unwrap_or_default(); // strings and numbers: it cannot fail
+            let mut stdout = std::io::stdout().lock();
+            // Whoever started us may not read it; the server serves all the same.
+            let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+        }
+    }
+
+    /// The end has begun while `open` connections were open.
+    pub fn draining(&self, open: u64, drain: Duration) {
+        if !self.quiet && open > 0 {
+            eprintln!(
+                "duolu serve: no new connections; {open} open may finish within {drain:?}, Ctrl-C again ends them now"
+            );
+        }
+    }
+
+    /// The end, with `open` connections cut.
+    pub fn ended(&self, open: u64, drain: Duration) {
+        if !self.quiet && open > 0 {
+            eprintln!(
+                "duolu serve: {open} connections were not done after {drain:?} and are cut (--drain gives more)"
+            );
+        }
+    }
+
+    fn workers_in_words(&self) -> String {
+        let what = match (self.model, self.workers) {
+            (Model::Fork | Model::Thread, _) => return String::new(),
+            (Model::Prefork, 1) => "process",
+            (Model::Prefork, _) => "processes",
+            (_, 1) => "worker",
+            _ => "workers",
+        };
+        let accept = match self.accept {
+            Some(accept) if self.workers > 1 => format!(" (accept {accept})"),
+            _ => String::new(),
+        };
+        format!(", {} {what}{accept}", self.workers)
+    }
+}
+
+/// The line of `--json-ready`.
+#[derive(Serialize)]
+struct Line<'a> {
+    schema: u32,
+    ready: bool,
+    service: String,
+    address: String,
+    port: u16,
+    model: Model,
+    workers: usize,
+    accept: Option<&'a str>,
+    pid: u32,
+    backend: &'a str,
+    /// Always null: a model that cannot run is an error (exit code 3), never silently another one.
+    fallback: Option<&'a str>,
+    descriptors: Option<u64>,
+    admin: Option<String>,
+}
+
+/// How many descriptors this process may have; nothing: as many as it likes.
+fn descriptor_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}

@@ -1,0 +1,147 @@
+//! The counters of a running server, in memory that worker threads and worker processes share.
+//!
+//! A [`Tally`] is one worker's page of the [`Board`]; the admin endpoint adds them up. Relaxed atomics: each
+//! number is right, two numbers read together may be a moment apart.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Words of a tally: two cache lines, so that workers do not slow one another down.
+const WORDS: usize = 16;
+const DRAINING: usize = 0;
+/// The board's own words (the draining mark) come before the tallies.
+const HEADER: usize = WORDS;
+
+/// All the counters of one server.
+#[derive(Clone, Copy, Debug)]
+pub struct Board {
+    words: &'static [AtomicU64],
+}
+
+/// What is counted. The names are those of the metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Count {
+    /// Connections accepted.
+    Accepted,
+    /// Connections closed, for whatever reason.
+    Closed,
+    /// Connections closed at once because of `--max-connections`, or because no process or thread was to be had.
+    Refused,
+    /// Messages answered.
+    Messages,
+    /// Bytes received.
+    BytesIn,
+    /// Bytes sent.
+    BytesOut,
+    /// Accepts that failed.
+    AcceptErrors,
+    /// Pauses taken because descriptors ran out.
+    BackOffs,
+    /// Turns of the event loop.
+    Turns,
+}
+
+impl Count {
+    /// Every counter: metric name and help text.
+    pub const ALL: [(Count, &'static str, &'static str); 9] = [
+        (Count::Accepted, "duolu_connections_accepted_total", "Connections accepted."),
+        (Count::Closed, "duolu_connections_closed_total", "Connections closed."),
+        (Count::Refused, "duolu_connections_refused_total", "Connections closed at once: over a limit."),
+        (Count::Messages, "duolu_messages_total", "Messages answered."),
+        (Count::BytesIn, "duolu_received_bytes_total", "Bytes received."),
+        (Count::BytesOut, "duolu_sent_bytes_total", "Bytes sent."),
+        (Count::AcceptErrors, "duolu_accept_errors_total", "Accepts that failed."),
+        (Count::BackOffs, "duolu_accept_back_offs_total", "Pauses because descriptors ran out."),
+        (Count::Turns, "duolu_loop_turns_total", "Turns of the event loops (0 for models without one)."),
+    ];
+}
+
+impl Board {
+    /// A board for `workers` tallies.
+    pub fn new(workers: usize) -> io::Result<Self> {
+        Ok(Board { words: duolu_sys::worker::shared_words(HEADER + workers.max(1) * WORDS)? })
+    }
+
+    /// The tally of worker `index`. With `sole`, one thread alone writes to it, and needs no locked instruction.
+    pub fn tally(&self, index: usize, sole: bool) -> Tally {
+        let start = HEADER + index * WORDS;
+        Tally { words: &self.words[start..start + WORDS], sole, board: *self }
+    }
+
+    /// The sum of a counter over all workers.
+    pub fn sum(&self, count: Count) -> u64 {
+        self.words[HEADER..]
+            .chunks_exact(WORDS)
+            .map(|tally| tally[count as usize].load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Connections open now. The closed are read first: a number too high for a moment, never below zero.
+    pub fn open(&self) -> u64 {
+        let closed = self.sum(Count::Closed);
+        self.sum(Count::Accepted).saturating_sub(closed)
+    }
+
+    /// Whether the server has begun to end: no new connections, and services say goodbye.
+    pub fn draining(&self) -> bool {
+        self.words[DRAINING].load(Ordering::Relaxed) != 0
+    }
+
+    /// The server begins to end.
+    pub fn start_draining(&self) {
+        self.words[DRAINING].store(1, Ordering::Relaxed);
+    }
+}
+
+/// One worker's counters.
+#[derive(Clone, Copy, Debug)]
+pub struct Tally {
+    words: &'static [AtomicU64],
+    sole: bool,
+    board: Board,
+}
+
+impl Tally {
+    /// Counts `amount` more.
+    pub fn add(&self, count: Count, amount: u64) {
+        let word = &self.words[count as usize];
+        if self.sole {
+            word.store(word.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+        } else {
+            word.fetch_add(amount, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets a counter that somebody else keeps (the loop's own).
+    pub fn set(&self, count: Count, value: u64) {
+        self.words[count as usize].store(value, Ordering::Relaxed);
+    }
+
+    /// This worker's own number.
+    pub fn get(&self, count: Count) -> u64 {
+        self.words[count as usize].load(Ordering::Relaxed)
+    }
+
+    /// The board it is a page of.
+    pub fn board(&self) -> Board {
+        self.board
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_board_adds_up_its_tallies() {
+        let board = Board::new(3).unwrap();
+        board.tally(0, true).add(Count::Accepted, 5);
+        board.tally(2, false).add(Count::Accepted, 2);
+        board.tally(1, false).add(Count::Closed, 3);
+        assert_eq!((board.sum(Count::Accepted), board.open()), (7, 4));
+        assert!(!board.draining());
+        board.start_draining();
+        assert!(board.draining());
+        assert_eq!(board.sum(Count::Accepted), 7);
+    }
+}

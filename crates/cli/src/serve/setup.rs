@@ -1,0 +1,85 @@
+//! A server between the command line and its model: everything that is the same for all of them.
+
+use super::announce::Announce;
+use super::board::Board;
+use super::control::Control;
+use super::notify;
+use crate::failure::Failure;
+use crate::model::Model;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+/// How the workers of an event-driven model come to their connections (`--accept`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Accept {
+    /// One listening socket that every worker watches; each connection wakes them all
+    Shared,
+    /// One listening socket, and the kernel wakes one worker (EPOLLEXCLUSIVE; epoll models only)
+    Exclusive,
+    /// A listening socket for each worker (SO_REUSEPORT); the kernel spreads connections by hash
+    Reuseport,
+}
+
+/// What a model gets.
+pub struct Setup {
+    /// The model itself: several share their code.
+    pub model: Model,
+    /// Threads, or processes for prefork. 1 where the model has no such number.
+    pub workers: usize,
+    /// How they share the work.
+    pub accept: Accept,
+    /// Listening, non-blocking sockets: one, or with reuseport one for each worker.
+    pub listeners: Vec<TcpListener>,
+    /// Whether the sockets came from a service manager, who keeps them: they must not be shut down.
+    pub inherited: bool,
+    /// More connections than this are closed at once.
+    pub max_connections: u64,
+    /// How long connections may take once the server ends.
+    pub drain: Duration,
+    /// The counters: one tally for each worker.
+    pub board: Board,
+    /// The admin endpoint's socket, if there is to be one.
+    pub admin: Option<TcpListener>,
+    /// Who is told when the server accepts.
+    pub announce: Announce,
+    /// Signals.
+    pub control: Control,
+}
+
+impl Setup {
+    /// Whether there is room for the connection that was just counted as accepted.
+    pub fn has_room(board: Board, max_connections: u64) -> bool {
+        max_connections == u64::MAX || board.open() <= max_connections
+    }
+
+    /// Waits until every connection has ended, `drain` is over, or a SIGINT says now. `urge` is called now and then
+    /// to hurry those that only wait for their next request.
+    pub fn wait_until_drained(&mut self, mut urge: impl FnMut()) -> Result<(), Failure> {
+        const LOOK: Duration = Duration::from_millis(20);
+        let deadline = Instant::now() + self.drain;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let open = self.board.open();
+            if open == 0 || left.is_zero() {
+                self.announce.ended(open, self.drain);
+                return Ok(());
+            }
+            urge();
+            if self.control.wait(None, Some(left.min(LOOK))).map_err(failed_to_wait)?.now {
+                return Err(Failure::interrupted());
+            }
+        }
+    }
+
+    /// From now on services say goodbye, and everybody knows.
+    pub fn start_draining(&mut self) {
+        self.board.start_draining();
+        notify::stopping();
+        self.announce.draining(self.board.open(), self.drain);
+    }
+}
+
+/// A poll on signal pipes does not fail on a healthy machine.
+pub fn failed_to_wait(error: std::io::Error) -> Failure {
+    Failure::cannot(format!("cannot wait for signals: {error}"))
+}

@@ -1,0 +1,124 @@
+//! The frame of the models that have a loop: N threads, each with a loop of its own, and the main thread that waits
+//! for signals.
+
+use super::admin;
+use super::board::Tally;
+use super::setup::{Accept, Setup, failed_to_wait};
+use crate::failure::Failure;
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// What one worker thread gets.
+pub struct Worker {
+    /// 0 for the first.
+    pub index: usize,
+    /// Where it accepts; non-blocking. Shared with the other workers unless each has its own (reuseport).
+    pub listener: Arc<TcpListener>,
+    /// Whether other workers accept on the same listener and wake-ups are to be exclusive (EPOLLEXCLUSIVE).
+    pub exclusive: bool,
+    /// Its counters; this thread alone writes them.
+    pub tally: Tally,
+    /// More connections than this in the whole server (`Setup::has_room`) are closed at once.
+    pub max_connections: u64,
+    /// Readable (end of file) when the server begins to end: stop accepting, let `listener` go, finish the
+    /// connections. `tally.board().draining()` is true by then.
+    pub stop: OwnedFd,
+    /// How long after that the connections may take. Then the process ends, and with it whatever is left.
+    pub drain: Duration,
+    readiness: mpsc::Sender<Result<Ready, Failure>>,
+}
+
+/// What a worker found out when it started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ready {
+    /// The kernel interface in use: "epoll", "io_uring", ...
+    pub backend: String,
+}
+
+impl Worker {
+    /// Tells that this worker accepts from now on.
+    pub fn ready(&self, ready: Ready) {
+        let _ = self.readiness.send(Ok(ready)); // nobody waits any more: another worker failed
+    }
+}
+
+/// Runs `body` in each of the worker threads until a signal ends the server. A worker that fails ends it too.
+pub fn serve(
+    mut setup: Setup,
+    body: impl Fn(Worker) -> Result<(), Failure> + Clone + Send + 'static,
+) -> Result<(), Failure> {
+    admin::start_thread(&mut setup)?;
+    let (stop_sender, stop) = UnixStream::pair().map_err(no_descriptor)?;
+    let (ended_sender, ended) = UnixStream::pair().map_err(no_descriptor)?;
+    let (readiness, started) = mpsc::channel();
+    let listeners: Vec<_> = std::mem::take(&mut setup.listeners).into_iter().map(Arc::new).collect();
+    for index in 0..setup.workers {
+        let worker = Worker {
+            index,
+            listener: listeners[index % listeners.len()].clone(),
+            exclusive: setup.accept == Accept::Exclusive,
+            tally: setup.board.tally(index, true),
+            max_connections: setup.max_connections,
+            stop: stop.try_clone().map_err(no_descriptor)?.into(),
+            drain: setup.drain,
+            readiness: readiness.clone(),
+        };
+        start(worker, body.clone(), ended_sender.try_clone().map_err(no_descriptor)?)?;
+    }
+    drop((listeners, stop, readiness)); // the workers have them: the port closes when the last one lets go
+    let mut backend = String::new();
+    for _ in 0..setup.workers {
+        backend = started.recv().unwrap_or_else(|_| Err(vanished()))?.backend;
+    }
+    setup.announce.ready(&backend);
+    loop {
+        let woken = setup.control.wait(Some(ended.as_fd()), None).map_err(failed_to_wait)?;
+        if woken.readable {
+            return Err(started.recv().ok().and_then(Result::err).unwrap_or_else(vanished));
+        }
+        if woken.stop {
+            break;
+        }
+    }
+    setup.start_draining();
+    drop(stop_sender);
+    setup.wait_until_drained(|| {})
+}
+
+fn start(
+    worker: Worker,
+    body: impl FnOnce(Worker) -> Result<(), Failure> + Send + 'static,
+    ended: UnixStream,
+) -> Result<(), Failure> {
+    let name = format!("worker {}", worker.index);
+    let thread = move || {
+        let _farewell = Farewell(ended);
+        let readiness = worker.readiness.clone();
+        if let Err(failure) = body(worker) {
+            let _ = readiness.send(Err(failure)); // the main thread has left: the process ends already
+        }
+    };
+    let spawned = std::thread::Builder::new().name(name).spawn(thread);
+    spawned.map(drop).map_err(|error| Failure::cannot(format!("cannot start a worker thread: {error}")))
+}
+
+/// Tells the main thread that a worker has ended, also by a panic.
+struct Farewell(UnixStream);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let _ = self.0.write_all(&[0]);
+    }
+}
+
+fn no_descriptor(error: std::io::Error) -> Failure {
+    Failure::cannot(format!("no descriptors for the workers: {error}; raise 'ulimit -n'"))
+}
+
+fn vanished() -> Failure {
+    Failure::cannot("a worker thread has ended, see above")
+}

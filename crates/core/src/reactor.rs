@@ -525,6 +525,28 @@ impl Reactor {
         self.events.resolve(id).is_some()
     }
 
+    /// What the event waits on.
+    pub fn source(&self, id: EventId) -> Option<Source> {
+        let event = &self.events[self.events.resolve(id)?];
+        Some(if event.is(ON_FD) {
+            Source::Fd(event.number)
+        } else if event.is(ON_SIGNAL) {
+            Source::Signal(event.number)
+        } else {
+            Source::None
+        })
+    }
+
+    /// The event's queue.
+    pub fn priority(&self, id: EventId) -> Option<u8> {
+        self.events.resolve(id).map(|index| self.events[index].priority)
+    }
+
+    /// Whether the event waits for its descriptor or signal (as opposed to for time only).
+    pub fn is_listed(&self, id: EventId) -> bool {
+        self.events.resolve(id).is_some_and(|index| self.events[index].has(LISTED))
+    }
+
     /// When the event times out, if it does.
     pub fn deadline(&self, id: EventId) -> Option<Instant> {
         let index = self.events.resolve(id)?;

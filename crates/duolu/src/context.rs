@@ -1,0 +1,392 @@
+//! What a callback may do to its loop: everything. Register, remove, re-arm, stop, post, ask.
+
+use crate::error::Error;
+use crate::handle::{Handle, Shared};
+use crate::hooks::Hooks;
+use crate::object::{Handler, Object, OnActive, OnSource, OnceOnly};
+use crate::options::{After, Next, Options, Rearm};
+use crate::signals::SignalWatch;
+use crate::stats::{SlowWatch, Stats};
+use duolu_core::{
+    Active, Backend, Clock, CommonTimeout, Engine, EventId, EventSpec, Features, Instant, Interest, Ready,
+    Source, Timeout,
+};
+use duolu_sys::sync::Arc;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Duration;
+
+/// Any clock: the monotonic one in production, a virtual one in tests.
+pub(crate) struct AnyClock(pub(crate) Box<dyn Clock>);
+
+impl Clock for AnyClock {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+}
+
+/// How far the program wants the loop to go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Course {
+    Run,
+    /// Poll again now; what is due and not yet called stays due.
+    Continue,
+    /// End after the callbacks that are due in this pass.
+    Stop,
+    /// End after the present callback.
+    Break,
+}
+
+/// The loop's end of what it shares with its handles: when the loop goes, they are told.
+pub(crate) struct Lifeline<D>(Arc<Shared<D>>);
+
+impl<D> std::ops::Deref for Lifeline<D> {
+    type Target = Shared<D>;
+    fn deref(&self) -> &Shared<D> {
+        &self.0
+    }
+}
+
+impl<D> Drop for Lifeline<D> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The loop as its callbacks see it. The user's data lives in it, so that no callback needs an `Rc<RefCell>`.
+pub struct Context<D = ()> {
+    pub(crate) engine: Engine<dyn Backend, AnyClock>,
+    /// Beside the engine's slots: `objects[id.index()]`. `None` while its callback runs.
+    pub(crate) objects: Vec<Option<Box<dyn Object<D>>>>,
+    pub(crate) course: Course,
+    pub(crate) current: Option<EventId>,
+    pub(crate) hooks: Hooks<D>,
+    pub(crate) shared: Lifeline<D>,
+    pub(crate) signals: Option<SignalWatch>,
+    pub(crate) slow: Option<SlowWatch>,
+    pub(crate) stats: Stats,
+    pub(crate) fallback: Option<String>,
+    pub(crate) default_priority: u8,
+    data: D,
+}
+
+impl<D> Context<D> {
+    pub(crate) fn new(
+        engine: Engine<dyn Backend, AnyClock>,
+        shared: Arc<Shared<D>>,
+        priorities: u16,
+        data: D,
+    ) -> Self {
+        Context {
+            engine,
+            objects: Vec::new(),
+            course: Course::Run,
+            current: None,
+            hooks: Hooks::new(),
+            shared: Lifeline(shared),
+            signals: None,
+            slow: None,
+            stats: Stats::default(),
+            fallback: None,
+            default_priority: (priorities / 2).min(255) as u8,
+            data,
+        }
+    }
+
+    /// The user's data.
+    pub fn data(&mut self) -> &mut D {
+        &mut self.data
+    }
+    /// The user's data, to read.
+    pub fn data_ref(&self) -> &D {
+        &self.data
+    }
+    pub(crate) fn into_data(self) -> D {
+        self.data
+    }
+}
+
+impl<D: 'static> Context<D> {
+    /// Watches a descriptor. The loop owns `source` and closes it when the event is removed. An addition that
+    /// the kernel refuses fails here, and `source` is dropped. Allocates once; one system call.
+    ///
+    /// For several events on one descriptor share it: `register(Rc::clone(&stream), ..)`.
+    pub fn register<F: AsFd + 'static>(
+        &mut self,
+        source: F,
+        options: impl Into<Options>,
+        callback: impl FnMut(&mut Context<D>, &F, Ready) -> Next + 'static,
+    ) -> Result<EventId, Error> {
+        self.register_handler(source, options, callback)
+    }
+
+    /// As [`Context::register`], with a connection as an object.
+    pub fn register_handler<F: AsFd + 'static>(
+        &mut self,
+        source: F,
+        options: impl Into<Options>,
+        handler: impl Handler<D, F>,
+    ) -> Result<EventId, Error> {
+        let fd = source.as_fd().as_raw_fd();
+        let spec = EventSpec { owned: true, ..EventSpec::fd(fd, Interest::NONE, 0) };
+        self.watch(spec, options.into(), Box::new(OnSource { handler, source }))
+    }
+
+    /// Watches a descriptor that the loop does not own. Removing and adding it again always asks the kernel.
+    ///
+    /// # Safety
+    /// `fd` must stay open, and the same file, until the event is removed (I/O safety, RFC 3128 of Rust).
+    /// Where it is closed earlier nothing spins and no other owner is told, but the callback may get an
+    /// `INVALID`, or nothing at all.
+    #[allow(unsafe_code)]
+    pub unsafe fn register_raw(
+        &mut self,
+        fd: RawFd,
+        options: impl Into<Options>,
+        mut callback: impl FnMut(&mut Context<D>, RawFd, Ready) -> Next + 'static,
+    ) -> Result<EventId, Error> {
+        let object = OnActive(move |ctx: &mut Context<D>, active: &Active| callback(ctx, fd, active.ready));
+        self.watch(EventSpec::fd(fd, Interest::NONE, 0), options.into(), Box::new(object))
+    }
+
+    fn watch(
+        &mut self,
+        spec: EventSpec,
+        options: Options,
+        object: Box<dyn Object<D>>,
+    ) -> Result<EventId, Error> {
+        let spec = EventSpec {
+            interest: options.interest,
+            trigger: options.trigger,
+            persist: options.persist,
+            exclusive: options.exclusive,
+            priority: options.priority.unwrap_or(self.default_priority),
+            ..spec
+        };
+        self.install(spec, options.timeout, object)
+    }
+
+    pub(crate) fn install(
+        &mut self,
+        spec: EventSpec,
+        timeout: Timeout,
+        object: Box<dyn Object<D>>,
+    ) -> Result<EventId, Error> {
+        let backend = self.engine.backend().name();
+        let id = self.engine.create(spec).map_err(|refused| Error::from_refusal(refused, backend))?;
+        if let Err(refused) = self.engine.add(id, timeout) {
+            self.engine.destroy(id);
+            return Err(Error::from_refusal(refused, backend));
+        }
+        if self.objects.len() <= id.index() {
+            self.objects.resize_with(id.index() + 1, || None);
+        }
+        self.objects[id.index()] = Some(object);
+        Ok(id)
+    }
+
+    /// A timer or user event: nothing in it can be refused.
+    fn install_plain(&mut self, persist: bool, timeout: Timeout, object: Box<dyn Object<D>>) -> EventId {
+        let spec = EventSpec { persist, priority: self.default_priority, ..EventSpec::new(0) };
+        self.install(spec, timeout, object).expect("a timer asks nothing of the kernel")
+    }
+
+    /// Calls back once, after `delay` (or at an `Instant`, or after a common timeout). O(1).
+    pub fn after(
+        &mut self,
+        delay: impl Into<After>,
+        callback: impl FnOnce(&mut Context<D>) + 'static,
+    ) -> EventId {
+        self.install_plain(false, delay.into().0, Box::new(OnceOnly(Some(callback))))
+    }
+
+    /// Calls back every `period`, by the schedule (it does not drift; missed periods are not made up for). A
+    /// period of zero is taken as one nanosecond.
+    pub fn every(
+        &mut self,
+        period: Duration,
+        mut callback: impl FnMut(&mut Context<D>) -> Next + 'static,
+    ) -> EventId {
+        let period = After::from(period.max(Duration::from_nanos(1))).0;
+        let object = OnActive(move |ctx: &mut Context<D>, _: &Active| callback(ctx));
+        self.install_plain(true, period, Box::new(object))
+    }
+
+    /// Calls back when `delay` has passed; the callback says with `Next::after` when again. With `Next::Keep`
+    /// the timer stays registered, and `enable`-able, but is not pending.
+    pub fn timer(
+        &mut self,
+        delay: impl Into<After>,
+        mut callback: impl FnMut(&mut Context<D>) -> Next + 'static,
+    ) -> EventId {
+        let object = OnActive(move |ctx: &mut Context<D>, _: &Active| callback(ctx));
+        self.install_plain(false, delay.into().0, Box::new(object))
+    }
+
+    /// A duration that many events share: arming with it is O(1) and cheaper than `After` a `Duration`.
+    /// `None` when 256 different ones are in use.
+    pub fn common_timeout(&mut self, duration: Duration) -> Option<CommonTimeout> {
+        self.engine.timers().common(duolu_core::time::duration_nanos(duration))
+    }
+
+    /// An event that only the program activates; see [`Context::activate`]. It is never pending, so it does not
+    /// keep the loop running.
+    pub fn user_event(
+        &mut self,
+        mut callback: impl FnMut(&mut Context<D>, Ready) -> Next + 'static,
+    ) -> EventId {
+        let object = OnActive(move |ctx: &mut Context<D>, active: &Active| callback(ctx, active.ready));
+        self.install_plain(true, Timeout::Keep, Box::new(object))
+    }
+
+    /// Calls back when signal `signo` has arrived; the callback gets how often since it was last called
+    /// (at most 65,535; the kernel itself merges a standard signal that is already pending: signal(7)). While any loop
+    /// of the process watches a signal its ordinary action is replaced. SIGKILL and SIGSTOP are refused.
+    pub fn signal(
+        &mut self,
+        signo: i32,
+        mut callback: impl FnMut(&mut Context<D>, u32) -> Next + 'static,
+    ) -> Result<EventId, Error> {
+        SignalWatch::subscribe(self, signo)?;
+        let spec = EventSpec { priority: self.default_priority, ..EventSpec::signal(signo, 0) };
+        let object =
+            OnActive(move |ctx: &mut Context<D>, active: &Active| callback(ctx, u32::from(active.count)));
+        let installed = self.install(spec, Timeout::Keep, Box::new(object));
+        if installed.is_err() {
+            SignalWatch::unsubscribe(self, signo);
+        }
+        installed
+    }
+
+    /// Makes an event due as if `ready` had happened (empty: `Ready::USER`). It is called back in this pass or the
+    /// next. False where the id is stale.
+    pub fn activate(&mut self, id: EventId, ready: Ready) -> bool {
+        self.engine.activate(id, ready)
+    }
+
+    /// Deregisters an event and drops its callback and source (closing the descriptor); works on the running
+    /// event too, whose own are dropped when it returns. False where the id is stale.
+    pub fn remove(&mut self, id: EventId) -> bool {
+        let source = self.engine.reactor().source(id);
+        if !self.engine.destroy(id) {
+            return false;
+        }
+        if let Some(Source::Signal(signo)) = source {
+            SignalWatch::unsubscribe(self, signo);
+        }
+        // Dropped last: a callback's own `drop` may do anything, but not to this context.
+        let object = self.objects[id.index()].take();
+        drop(object);
+        true
+    }
+
+    /// Not pending until `enable`d; also takes it out of what is due. Costs no system call of its own, and none
+    /// at all if it is enabled again before the next poll. False where it was neither pending nor due.
+    pub fn disable(&mut self, id: EventId) -> bool {
+        self.engine.del(id)
+    }
+
+    /// Pending again, for what it asked before, without a timeout unless `set_timeout` gives one.
+    pub fn enable(&mut self, id: EventId) -> Result<(), Error> {
+        self.add(id, Timeout::Keep)
+    }
+
+    /// Starts, replaces or (with `None`) ends an event's timeout; a timer becomes pending by it.
+    pub fn set_timeout(&mut self, id: EventId, timeout: impl Into<After>) -> Result<(), Error> {
+        let timeout = timeout.into().0;
+        if self.engine.reactor().is_listed(id) || timeout != Timeout::Never {
+            return self.add(id, timeout);
+        }
+        self.engine.del(id);
+        Ok(())
+    }
+
+    /// Replaces what an event asks of its descriptor; told to the kernel before the next poll.
+    pub fn set_interest(&mut self, id: EventId, interest: Interest) -> Result<(), Error> {
+        let backend = self.engine.backend().name();
+        self.engine.set_interest(id, interest).map_err(|refused| Error::from_refusal(refused, backend))
+    }
+
+    pub(crate) fn add(&mut self, id: EventId, timeout: Timeout) -> Result<(), Error> {
+        match self.engine.add(id, timeout) {
+            Ok(()) => Ok(()),
+            Err(refused) => Err(Error::from_refusal(refused, self.engine.backend().name())),
+        }
+    }
+
+    pub(crate) fn rearm(&mut self, id: EventId, rearm: Rearm) {
+        if !self.engine.exists(id) {
+            return; // removed by its own callback, which then asked to be re-armed: removal wins
+        }
+        let outcome = match rearm.interest {
+            Some(interest) => self.set_interest(id, interest),
+            None => Ok(()),
+        };
+        if let Err(error) = outcome.and_then(|()| self.add(id, rearm.timeout)) {
+            log::warn!("an event could not be re-armed and is not pending: {error}");
+        }
+    }
+
+    /// The event whose callback is running.
+    pub fn current(&self) -> Option<EventId> {
+        self.current
+    }
+    /// Whether the event waits for something.
+    pub fn is_pending(&self, id: EventId) -> bool {
+        self.engine.is_pending(id)
+    }
+    /// Whether the id still names an event.
+    pub fn exists(&self, id: EventId) -> bool {
+        self.engine.exists(id)
+    }
+    /// When the event times out, if it does.
+    pub fn deadline(&self, id: EventId) -> Option<Instant> {
+        self.engine.reactor().deadline(id)
+    }
+
+    /// A way into this loop from other threads.
+    pub fn handle(&self) -> Handle<D> {
+        Handle { shared: Arc::clone(&self.shared.0) }
+    }
+
+    /// Ends the run after the callbacks of this pass (libevent's loopexit).
+    pub fn stop(&mut self) {
+        if self.course != Course::Break {
+            self.course = Course::Stop;
+        }
+    }
+    /// Ends the run after the present callback; what is due stays due (loopbreak).
+    pub fn break_now(&mut self) {
+        self.course = Course::Break;
+    }
+    /// Polls again after the present callback; what is due stays due (loopcontinue).
+    pub fn continue_now(&mut self) {
+        if self.course == Course::Run {
+            self.course = Course::Continue;
+        }
+    }
+    /// Stops after `delay`.
+    pub fn exit_after(&mut self, delay: Duration) -> EventId {
+        self.after(delay, |ctx| ctx.stop())
+    }
+
+    /// The time of this turn, on the loop's clock: read at most once a turn.
+    pub fn now(&mut self) -> Instant {
+        self.engine.now()
+    }
+    /// `select`, `poll`, `epoll` or `io_uring`.
+    pub fn backend_name(&mut self) -> &'static str {
+        self.engine.backend().name()
+    }
+    /// What the backend can do.
+    pub fn features(&mut self) -> Features {
+        self.engine.backend().features()
+    }
+    /// Why this is not the backend that was asked for; `None` where it is.
+    pub fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
+    }
+    /// What the loop has done so far.
+    pub fn stats(&self) -> Stats {
+        Stats { engine: *self.engine.counters(), ..self.stats }
+    }
+}

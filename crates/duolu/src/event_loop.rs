@@ -1,0 +1,323 @@
+//! The loop itself. [`EventLoop::turn`] reads as a table of contents:
+//! posts, prepare hooks, poll (changes out, wait, reports in, timers), check hooks, dispatch, idle hooks.
+
+use crate::config::Config;
+use crate::context::{Context, Course};
+use crate::hooks::When;
+use crate::object::{Object, OnActive};
+use crate::options::Next;
+use crate::stats::SlowCallback;
+use duolu_core::{Active, EventId, EventSpec, Interest, Timeout};
+use std::io;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Duration;
+
+/// Why a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// Nothing is pending, so nothing could ever happen.
+    Empty,
+    /// `stop`, `break_now`, `exit_after` or `Handle::stop`.
+    Stopped,
+}
+
+/// A callback event loop. `D` is the user's data, which every callback reaches through its [`Context`].
+///
+/// Not `Send`: it lives on the thread that made it. [`Context::handle`] reaches it from others.
+pub struct EventLoop<D = ()> {
+    context: Context<D>,
+    max_interval_ns: Option<u64>,
+    interval_from_priority: u8,
+    /// The waker ends a wait; on other hands posts are looked for at every turn.
+    waker_watched: bool,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl<D> Deref for EventLoop<D> {
+    type Target = Context<D>;
+    fn deref(&self) -> &Context<D> {
+        &self.context
+    }
+}
+
+impl<D> DerefMut for EventLoop<D> {
+    fn deref_mut(&mut self) -> &mut Context<D> {
+        &mut self.context
+    }
+}
+
+impl EventLoop<()> {
+    /// A loop without data. See [`Config`] for choices.
+    pub fn new() -> io::Result<Self> {
+        Config::new().build(())
+    }
+}
+
+impl<D: 'static> EventLoop<D> {
+    /// A loop with data.
+    pub fn with_data(data: D) -> io::Result<Self> {
+        Config::new().build(data)
+    }
+
+    pub(crate) fn assemble(context: Context<D>, max_interval: Option<Duration>, from_priority: u8) -> Self {
+        EventLoop {
+            context,
+            max_interval_ns: max_interval.map(duolu_core::time::duration_nanos),
+            interval_from_priority: from_priority,
+            waker_watched: false,
+            _not_send: PhantomData,
+        }
+    }
+
+    /// Has the waker end the wait: an internal event like any other.
+    pub(crate) fn watch_waker(&mut self) -> io::Result<()> {
+        let fd = self.context.shared.waker.as_fd().as_raw_fd();
+        let spec = EventSpec { owned: true, internal: true, ..EventSpec::fd(fd, Interest::READ, 0) };
+        let object = OnActive(|ctx: &mut Context<D>, _: &Active| {
+            ctx.shared.waker.drain();
+            ctx.run_posts();
+            Next::Keep
+        });
+        self.context.install(spec, Timeout::Keep, Box::new(object))?;
+        self.waker_watched = true;
+        Ok(())
+    }
+
+    /// Runs until stopped, or until nothing is pending any more.
+    pub fn run(&mut self) -> io::Result<Exit> {
+        self.run_while(|ctx| ctx.has_work())
+    }
+
+    /// Runs until stopped, even while nothing is pending: for loops that live on what other threads post.
+    pub fn run_until_stopped(&mut self) -> io::Result<()> {
+        self.run_while(|_| true).map(drop)
+    }
+
+    fn run_while(&mut self, go_on: impl Fn(&Context<D>) -> bool) -> io::Result<Exit> {
+        self.context.course = Course::Run;
+        loop {
+            if !go_on(&self.context) {
+                return Ok(Exit::Empty);
+            }
+            self.turn(None)?;
+            if self.ended() {
+                return Ok(Exit::Stopped);
+            }
+        }
+    }
+
+    fn ended(&mut self) -> bool {
+        matches!(std::mem::replace(&mut self.context.course, Course::Run), Course::Stop | Course::Break)
+    }
+
+    /// One turn that may sleep: waits until something is due, calls it back, returns.
+    pub fn run_once(&mut self) -> io::Result<()> {
+        self.context.course = Course::Run;
+        self.turn(None)?;
+        self.ended();
+        Ok(())
+    }
+
+    /// One turn that does not sleep longer than `limit`; zero only looks.
+    pub fn run_for(&mut self, limit: Duration) -> io::Result<()> {
+        self.context.course = Course::Run;
+        self.turn(Some(duolu_core::time::duration_nanos(limit)))?;
+        self.ended();
+        Ok(())
+    }
+
+    /// One turn that does not sleep.
+    pub fn run_nonblocking(&mut self) -> io::Result<()> {
+        self.run_for(Duration::ZERO)
+    }
+
+    /// One pass: see the head of this file.
+    fn turn(&mut self, limit_ns: Option<u64>) -> io::Result<()> {
+        let ctx = &mut self.context;
+        ctx.stats.turns += 1;
+        let mut limit_ns = limit_ns;
+        if !self.waker_watched {
+            ctx.run_posts();
+        }
+        if !ctx.hooks.is_empty() {
+            ctx.run_hooks(When::Prepare);
+            if ctx.hooks.has(When::Idle) || ctx.course != Course::Run {
+                limit_ns = Some(0);
+            }
+        }
+        ctx.engine.poll(limit_ns).map_err(|errno| io::Error::from_raw_os_error(errno.0))?;
+        if !ctx.hooks.is_empty() {
+            ctx.run_hooks(When::Check);
+        }
+        let callbacks_before = ctx.stats.callbacks;
+        if ctx.slow.is_none() && self.max_interval_ns.is_none() {
+            self.dispatch();
+        } else {
+            self.dispatch_measured();
+        }
+        let ctx = &mut self.context;
+        if ctx.stats.callbacks == callbacks_before && ctx.hooks.has(When::Idle) {
+            ctx.run_hooks(When::Idle);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn dispatch(&mut self) {
+        while matches!(self.context.course, Course::Run | Course::Stop) {
+            let Some(active) = self.context.engine.next_active() else { break };
+            self.context.call(active);
+        }
+        self.continued();
+    }
+
+    /// As `dispatch`, with the clock read around every callback.
+    #[cold]
+    fn dispatch_measured(&mut self) {
+        let began = self.context.clock_now();
+        let mut before = began;
+        while matches!(self.context.course, Course::Run | Course::Stop) {
+            let Some(active) = self.context.engine.next_active() else { break };
+            let priority = self.context.engine.reactor().priority(active.id);
+            self.context.call(active);
+            let after = self.context.clock_now();
+            self.context.measured(&active, after - before);
+            before = after;
+            let spent = after - began;
+            if self.max_interval_ns.is_some_and(|most| spent >= most)
+                && priority.is_none_or(|priority| priority >= self.interval_from_priority)
+            {
+                break;
+            }
+        }
+        let stats = &mut self.context.stats;
+        stats.longest_turn_ns = stats.longest_turn_ns.max(before - began);
+        self.continued();
+    }
+
+    fn continued(&mut self) {
+        if self.context.course == Course::Continue {
+            self.context.course = Course::Run;
+        }
+    }
+
+    /// After a fork, in the child: gives the loop a kernel side of its own. Everything stays pending; signals
+    /// and posts reach the child's loop only. The parent's loop is not touched.
+    pub fn reinit(&mut self) -> io::Result<()> {
+        let error = |errno: duolu_core::Errno| io::Error::from_raw_os_error(errno.0);
+        self.context.shared.waker.reinit().map_err(error)?;
+        if let Some(signals) = &mut self.context.signals {
+            signals.reinit()?;
+        }
+        self.context.engine.reinit().map_err(error)
+    }
+
+    /// The loop's own descriptor, for embedding in another loop: readable when [`EventLoop::run_nonblocking`]
+    /// has something to do. Ask for [`EventLoop::sleep`] before every wait: it tells the kernel what was put
+    /// off, and bounds the outer loop's timeout. `None` on select and poll, which have none.
+    pub fn descriptor(&mut self) -> Option<RawFd> {
+        self.context.engine.backend().descriptor()
+    }
+
+    /// How long an outer loop may sleep before it must call [`EventLoop::run_nonblocking`] even if the
+    /// descriptor is silent; `None`: as long as it likes.
+    pub fn sleep(&mut self) -> Option<Duration> {
+        self.context.engine.flush();
+        if self.context.hooks.has(When::Idle) || self.context.shared.has_posts() {
+            return Some(Duration::ZERO);
+        }
+        self.context.engine.sleep_ns().map(Duration::from_nanos)
+    }
+
+    /// Ends the loop and gives the data back. Everything registered is removed and dropped.
+    pub fn into_data(self) -> D {
+        self.context.into_data()
+    }
+}
+
+impl<D: 'static> Context<D> {
+    pub(crate) fn has_work(&self) -> bool {
+        self.engine.pending_count() > 0
+            || self.engine.reactor().active_count() > 0
+            || self.hooks.has(When::Idle)
+            || self.shared.has_posts()
+    }
+
+    fn clock_now(&self) -> u64 {
+        duolu_core::Clock::now(self.engine.clock()).as_nanos()
+    }
+
+    /// Runs what other threads have posted so far; what they post meanwhile wakes the next turn.
+    fn run_posts(&mut self) {
+        for post in self.shared.take(Vec::new()) {
+            self.stats.posts += 1;
+            post(self);
+        }
+    }
+
+    /// One callback. Its object is out of its slot meanwhile, so that whatever the callback does to the loop,
+    /// itself included, finds nothing borrowed.
+    #[inline]
+    pub(crate) fn call(&mut self, active: Active) {
+        let Some(object) = self.objects.get_mut(active.id.index()).and_then(Option::take) else {
+            // An event without an object cannot be called: its callback is running further up the stack.
+            return;
+        };
+        self.stats.callbacks += 1;
+        let mut running = Running { context: self, id: active.id, object: Some(object) };
+        running.call(&active);
+    }
+
+    fn measured(&mut self, active: &Active, took_ns: u64) {
+        self.stats.longest_callback_ns = self.stats.longest_callback_ns.max(took_ns);
+        if let Some(slow) = &mut self.slow
+            && took_ns >= slow.threshold_ns
+        {
+            self.stats.slow_callbacks += 1;
+            let took = Duration::from_nanos(took_ns);
+            (slow.tell)(&SlowCallback { id: active.id, ready: active.ready, took });
+        }
+    }
+}
+
+/// An object whose callback runs. Should the callback panic, the event is deregistered before the descriptor
+/// is closed, so that a program that catches the panic has a loop that is as good as before.
+struct Running<'a, D: 'static> {
+    context: &'a mut Context<D>,
+    id: EventId,
+    object: Option<Box<dyn Object<D>>>,
+}
+
+impl<D: 'static> Running<'_, D> {
+    #[inline]
+    fn call(&mut self, active: &Active) {
+        let Some(object) = &mut self.object else { return };
+        let outer = self.context.current.replace(self.id);
+        let next = object.call(self.context, active);
+        self.context.current = outer;
+        match next {
+            Next::Keep => {}
+            Next::Rearm(rearm) => self.context.rearm(self.id, rearm),
+            Next::Remove => {
+                self.context.remove(self.id);
+            }
+        }
+        if self.context.engine.exists(self.id) {
+            self.context.objects[self.id.index()] = self.object.take();
+        } else {
+            self.object = None; // deregistered already: now the descriptor may close
+        }
+    }
+}
+
+impl<D: 'static> Drop for Running<'_, D> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.object.is_some() {
+            self.context.current = None;
+            self.context.remove(self.id);
+        }
+    }
+}

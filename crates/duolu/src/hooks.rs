@@ -1,0 +1,94 @@
+//! Hooks around the wait: prepare before it, check after it, idle in turns that had nothing to do.
+
+use crate::context::Context;
+
+/// Names a hook, to remove it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HookId(u64);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum When {
+    Prepare,
+    Check,
+    Idle,
+}
+
+type Hook<D> = Box<dyn FnMut(&mut Context<D>)>;
+
+struct Entry<D> {
+    id: HookId,
+    when: When,
+    /// `None` while it runs.
+    hook: Option<Hook<D>>,
+}
+
+pub(crate) struct Hooks<D> {
+    entries: Vec<Entry<D>>,
+    next: u64,
+}
+
+impl<D> Hooks<D> {
+    pub(crate) const fn new() -> Self {
+        Hooks { entries: Vec::new(), next: 0 }
+    }
+
+    pub(crate) fn has(&self, when: When) -> bool {
+        self.entries.iter().any(|entry| entry.when == when)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn position(&self, id: HookId) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.id == id)
+    }
+}
+
+impl<D: 'static> Context<D> {
+    /// Runs before every wait.
+    pub fn on_prepare(&mut self, hook: impl FnMut(&mut Context<D>) + 'static) -> HookId {
+        self.add_hook(When::Prepare, Box::new(hook))
+    }
+    /// Runs after every wait, before the callbacks.
+    pub fn on_check(&mut self, hook: impl FnMut(&mut Context<D>) + 'static) -> HookId {
+        self.add_hook(When::Check, Box::new(hook))
+    }
+    /// Runs in every turn in which no callback was due. While there is one the loop does not sleep and does not
+    /// end for want of events.
+    pub fn on_idle(&mut self, hook: impl FnMut(&mut Context<D>) + 'static) -> HookId {
+        self.add_hook(When::Idle, Box::new(hook))
+    }
+
+    fn add_hook(&mut self, when: When, hook: Hook<D>) -> HookId {
+        let id = HookId(self.hooks.next);
+        self.hooks.next += 1;
+        self.hooks.entries.push(Entry { id, when, hook: Some(hook) });
+        id
+    }
+
+    /// Removes a hook, also from within itself. False where it is gone already.
+    pub fn remove_hook(&mut self, id: HookId) -> bool {
+        let Some(position) = self.hooks.position(id) else { return false };
+        let entry = self.hooks.entries.remove(position);
+        drop(entry);
+        true
+    }
+
+    /// Runs the hooks of one kind, in the order they were added; those added meanwhile wait for the next turn.
+    pub(crate) fn run_hooks(&mut self, when: When) {
+        let ids: Vec<HookId> = {
+            let of_kind = self.hooks.entries.iter().filter(|entry| entry.when == when);
+            of_kind.map(|entry| entry.id).collect()
+        };
+        for id in ids {
+            let Some(position) = self.hooks.position(id) else { continue };
+            let Some(mut hook) = self.hooks.entries[position].hook.take() else { continue };
+            hook(self);
+            // Looked up again: the hook may have removed itself or others.
+            if let Some(position) = self.hooks.position(id) {
+                self.hooks.entries[position].hook = Some(hook);
+            }
+        }
+    }
+}

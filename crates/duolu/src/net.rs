@@ -1,0 +1,5 @@
+//! Making sockets that std has no way to make.
+
+pub use duolu_sys::socket::{
+    Connecting, ListenOptions, connect, listen, set_linger, set_nodelay, take_error,
+};

@@ -1,0 +1,62 @@
+//! What sits in a slot: a source and the code to call, of any type, behind one virtual call.
+
+use crate::context::Context;
+use crate::options::Next;
+use duolu_core::{Active, Ready};
+
+/// A connection (or anything else on a descriptor) as an object: its state, and what to do when its source is
+/// ready. A closure `FnMut(&mut Context<D>, &F, Ready) -> Next` is one too; both cost the same.
+pub trait Handler<D, F>: 'static {
+    /// `source` is ready for what `ready` says. The loop owns the source; reading and writing work through
+    /// the `Read` and `Write` that std implements for `&TcpStream`, `&UnixStream`, `&File`, `&PipeReader`.
+    fn ready(&mut self, ctx: &mut Context<D>, source: &F, ready: Ready) -> Next;
+}
+
+impl<D, F, C> Handler<D, F> for C
+where
+    C: FnMut(&mut Context<D>, &F, Ready) -> Next + 'static,
+{
+    #[inline]
+    fn ready(&mut self, ctx: &mut Context<D>, source: &F, ready: Ready) -> Next {
+        self(ctx, source, ready)
+    }
+}
+
+/// One virtual call from the loop to whatever is registered.
+pub(crate) trait Object<D> {
+    fn call(&mut self, ctx: &mut Context<D>, active: &Active) -> Next;
+}
+
+/// On a descriptor. The handler is declared first, so that its state is dropped before the descriptor closes.
+pub(crate) struct OnSource<F, H> {
+    pub(crate) handler: H,
+    pub(crate) source: F,
+}
+
+impl<D, F, H: Handler<D, F>> Object<D> for OnSource<F, H> {
+    #[inline]
+    fn call(&mut self, ctx: &mut Context<D>, active: &Active) -> Next {
+        self.handler.ready(ctx, &self.source, active.ready)
+    }
+}
+
+/// Timers, signals, user events: a closure that wants some of what is known.
+pub(crate) struct OnActive<C>(pub(crate) C);
+
+impl<D, C: FnMut(&mut Context<D>, &Active) -> Next> Object<D> for OnActive<C> {
+    fn call(&mut self, ctx: &mut Context<D>, active: &Active) -> Next {
+        (self.0)(ctx, active)
+    }
+}
+
+/// Called once, then gone.
+pub(crate) struct OnceOnly<C>(pub(crate) Option<C>);
+
+impl<D, C: FnOnce(&mut Context<D>)> Object<D> for OnceOnly<C> {
+    fn call(&mut self, ctx: &mut Context<D>, _: &Active) -> Next {
+        if let Some(callback) = self.0.take() {
+            callback(ctx);
+        }
+        Next::Remove
+    }
+}

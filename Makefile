@@ -1,0 +1,37 @@
+# Verbs only; what they do is in cargo and scripts/.
+.PHONY: run test lint unit sim bench tools help
+
+help:
+	@echo "make run     every I/O model on this machine, side by side (a quick duolu compare)"
+	@echo "make test    everything that must hold: lint, unit, scenario, command and simulation tests"
+	@echo "make lint    rustfmt and clippy, warnings denied"
+	@echo "make unit    the tests without lint and the long simulation"
+	@echo "make sim     10,000 simulated seeds; SEED=n replays one, SEEDS=n runs so many"
+	@echo "make bench   instruction counts and timings against raw epoll and C libevent"
+
+run:
+	cargo build --release --quiet -p duolu-cli
+	./target/release/duolu compare --quick
+
+test: tools lint unit sim
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+# What the tests talk to and are counted with.
+tools:
+	scripts/need.sh strace=strace curl=curl wrk=wrk nc=netcat-openbsd memcached=memcached \
+	  /usr/sbin/nginx=nginx-light taskset=util-linux prlimit=util-linux
+
+unit:
+	cargo build --workspace --all-targets --quiet
+	cargo test --workspace --quiet
+
+sim:
+	DUOLU_SIM_SEEDS=$(or $(SEEDS),10000) $(if $(SEED),DUOLU_SIM_SEED=$(SEED)) \
+	  cargo test --release --quiet -p duolu-sim --test seeds -- --nocapture
+
+bench:
+	scripts/need.sh valgrind=valgrind cc=gcc /usr/include/event2/event.h=libevent-dev
+	bench/run.sh

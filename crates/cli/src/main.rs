@@ -1,6 +1,7 @@
 //! The command `duolu`: every I/O model on real connections. One folder per verb; this file only dispatches.
 
 mod failure;
+mod machine;
 mod model;
 mod terminal;
 mod units;

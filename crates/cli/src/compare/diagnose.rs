@@ -1,0 +1,261 @@
+//! What ended a line, by name, from what was read. The order of the questions matters: a server that is out of
+//! descriptors also fills its accept queue and also makes the loader wait, and only the first is the cause.
+
+use super::children;
+use super::result::LoadReport;
+use super::watch::Marks;
+use crate::model::Model;
+use crate::walls::machine::{self, ListenCounters};
+use crate::walls::{Wall, grouped, names, process, server};
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+
+/// A core counts as full from here on: ticks, interrupts and our own looking around take their part.
+const FULL: f64 = 0.9;
+
+/// More connections than blocking processes.
+pub const PREFORK: &str = "more connections than processes";
+/// The server ended while it was loaded.
+pub const SERVER_ENDED: &str = "the server ended";
+/// The loader ended without a result.
+pub const LOADER_ENDED: &str = "the loader ended";
+/// Nothing that was read explains it.
+pub const UNEXPLAINED: &str = "not explained";
+
+/// Everything that was read about one run of the loader.
+pub struct Facts<'a> {
+    /// The model.
+    pub model: Model,
+    /// The connections asked for.
+    pub asked: u64,
+    /// The loader's result, if it gave one.
+    pub report: Option<&'a LoadReport>,
+    /// The loader's last lines on stderr.
+    pub loader_said: Vec<String>,
+    /// How the loader ended.
+    pub loader_status: Option<ExitStatus>,
+    /// The server's process.
+    pub server_pid: u32,
+    /// Its last lines on stderr.
+    pub server_said: Vec<String>,
+    /// How it ended, if it has.
+    pub server_ended: Option<ExitStatus>,
+    /// The highest marks while it was loaded.
+    pub marks: Marks,
+    /// Its descriptors before the first connection.
+    pub descriptors_before: u64,
+    /// Its CPU use in the window.
+    pub server_cpu: Option<f64>,
+    /// The cores that it could fill.
+    pub server_cpus: usize,
+    /// Whether it shared its core with the loader.
+    pub shared: bool,
+    /// How many workers it said it has.
+    pub workers: Option<u64>,
+    /// The kernel's counters before.
+    pub listen: Option<ListenCounters>,
+    /// Where it listens.
+    pub target: SocketAddr,
+    /// Whether the loader had to be stopped because it took too long.
+    pub out_of_time: bool,
+}
+
+/// The wall at which the line ends, `None` if all connections were held without an error.
+pub fn wall(facts: &Facts<'_>) -> Option<Wall> {
+    if let Some(status) = facts.server_ended {
+        return Some(server_ended(facts, status));
+    }
+    let Some(report) = facts.report else { return Some(no_report(facts)) };
+    let errors: u64 = report.errors.values().sum();
+    if report.established >= facts.asked && errors == 0 && !facts.out_of_time {
+        return None;
+    }
+    let reported = |name: &str| report.wall.clone().filter(|wall| wall.name == name);
+    facts
+        .marks
+        .seen
+        .clone()
+        .or_else(|| reported(names::SERVER_DESCRIPTORS))
+        .or_else(|| descriptors(facts))
+        .or_else(|| reported(names::LOADER_DESCRIPTORS))
+        .or_else(|| reported(names::PORTS))
+        .or_else(|| reported(names::MEMORY))
+        .or_else(|| tasks(facts))
+        .or_else(|| prefork(facts))
+        .or_else(|| reported(names::FD_SETSIZE))
+        .or_else(|| facts.listen.and_then(|before| server::overflow_wall(facts.target, before)))
+        .or_else(|| report.wall.clone())
+        .or_else(|| limit(facts))
+        .or_else(|| Some(unexplained(facts, report, errors)))
+}
+
+/// What bounds the rate: a full core of the server, or the loader itself. No end of a line: the connections stand.
+pub fn limit(facts: &Facts<'_>) -> Option<Wall> {
+    let report = facts.report?;
+    let used = facts.server_cpu?;
+    let cores = facts.server_cpus.max(1);
+    let share = used / cores as f64;
+    let loader = report.loader_cpu.unwrap_or(0.0);
+    if facts.shared && used + loader >= FULL * cores as f64 {
+        return Some(Wall::new(
+            names::CORE,
+            format!(
+                "server and loader share {}: the server used {used:.2} of it, the loader {loader:.2}",
+                cores_text(cores)
+            ),
+            "give them a core each: run on two or more processors (without taskset or a cpuset of one)",
+        ));
+    }
+    if share >= FULL && !report.loader_limited {
+        let fix = match facts.model.is_event_driven() {
+            true => "more loops: --workers 2 (each takes a core), or less work for each message",
+            false => {
+                "more cores for the server, or a model that spends less on each message (compare CPU/msg)"
+            }
+        };
+        return Some(Wall::new(
+            names::CORE,
+            format!(
+                "the server used {used:.2} of {} while the loader used {loader:.2} of a core",
+                cores_text(cores)
+            ),
+            fix,
+        ));
+    }
+    report.loader_limited.then(|| {
+        Wall::new(
+            names::LOADER,
+            format!("the loader used {loader:.2} of a core, the server {used:.2} of {}", cores_text(cores)),
+            "the rate is a lower bound: more cores for the loader, or fewer active connections (--active)",
+        )
+    })
+}
+
+fn cores_text(cores: usize) -> String {
+    if cores == 1 { "one core".to_owned() } else { format!("{cores} cores") }
+}
+
+/// The server's highest mark of descriptors reached its limit: seen even when the moment of proof was missed.
+fn descriptors(facts: &Facts<'_>) -> Option<Wall> {
+    let limit = process::limits(facts.server_pid)?.open_files.soft?;
+    let used = facts.marks.descriptors;
+    (used + 4 >= limit && used > facts.descriptors_before).then(|| {
+        Wall::new(
+            names::SERVER_DESCRIPTORS,
+            format!(
+                "the server, process {}, had {} of {} descriptors open (RLIMIT_NOFILE) of the {} it would need",
+                facts.server_pid,
+                grouped(used),
+                grouped(limit),
+                grouped(facts.descriptors_before + facts.asked)
+            ),
+            "start the server after: ulimit -n 65536",
+        )
+    })
+}
+
+/// A process or a thread for each connection, and no more to be had.
+fn tasks(facts: &Facts<'_>) -> Option<Wall> {
+    let (name, held, kind) = match facts.model {
+        Model::Fork => (names::PROCESSES, facts.marks.descendants, "processes"),
+        Model::Thread => (names::THREADS, facts.marks.threads.saturating_sub(1), "threads"),
+        _ => return None,
+    };
+    if held >= facts.asked {
+        return None;
+    }
+    let refused = facts.server_said.iter().rev().find(|line| is_refusal(line));
+    let room = machine::task_room();
+    let near = room.as_ref().is_some_and(|room| room.limit <= room.used + facts.asked - held);
+    let user = process::limits(facts.server_pid).and_then(|limits| limits.processes.soft);
+    if refused.is_none() && !near {
+        return None;
+    }
+    let mut evidence =
+        format!("the server had {} {kind} of the {} it needs", grouped(held), grouped(facts.asked));
+    if let Some(room) = room {
+        evidence += &format!("; {} allows {}", room.source, grouped(room.limit));
+    }
+    if let Some(user) = user {
+        evidence += &format!("; RLIMIT_NPROC allows the user {}", grouped(user));
+    }
+    if let Some(line) = refused {
+        evidence += &format!("; the server said: {line}");
+    }
+    Some(Wall::new(
+        name,
+        evidence,
+        "an event loop holds them all in one thread; or raise the limit that is named",
+    ))
+}
+
+fn is_refusal(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    [
+        "eagain",
+        "enomem",
+        "os error 11",
+        "os error 12",
+        "resource temporarily",
+        "cannot allocate",
+        "cannot fork",
+    ]
+    .iter()
+    .any(|sign| line.contains(sign))
+}
+
+/// Each process serves one connection to its end: the others wait, however long.
+fn prefork(facts: &Facts<'_>) -> Option<Wall> {
+    if facts.model != Model::Prefork {
+        return None;
+    }
+    let processes = facts.marks.descendants.max(facts.workers.unwrap_or(0));
+    (processes > 0 && processes < facts.asked).then(|| {
+        Wall::new(
+            PREFORK,
+            format!(
+                "{} processes serve one connection each, {} connections were asked for: {} wait until one ends",
+                grouped(processes),
+                grouped(facts.asked),
+                grouped(facts.asked - processes)
+            ),
+            "short connections (close after each request), more processes, or an event loop",
+        )
+    })
+}
+
+fn server_ended(facts: &Facts<'_>, status: ExitStatus) -> Wall {
+    let said = facts.server_said.last().map_or(String::new(), |line| format!("; its last words: {line}"));
+    let evidence = format!("the server, process {}, {}{said}", facts.server_pid, children::describe(status));
+    Wall::new(SERVER_ENDED, evidence, "see its last words; dmesg tells whether the kernel killed it")
+}
+
+fn no_report(facts: &Facts<'_>) -> Wall {
+    let how = facts.loader_status.map_or("did not end".to_owned(), children::describe);
+    let said = facts.loader_said.last().map_or(String::new(), |line| format!("; its last words: {line}"));
+    Wall::new(LOADER_ENDED, format!("the loader {how} without a result{said}"), "see its last words")
+}
+
+fn unexplained(facts: &Facts<'_>, report: &LoadReport, errors: u64) -> Wall {
+    let kinds: Vec<String> =
+        report.errors.iter().map(|(kind, count)| format!("{kind} {}", grouped(*count))).collect();
+    let kinds = if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") };
+    let limit = process::limits(facts.server_pid).and_then(|limits| limits.open_files.soft);
+    Wall::new(
+        UNEXPLAINED,
+        format!(
+            "{} of {} connections held, {} errors ({kinds}); the server had {} of {} descriptors, {} processes, {} \
+             threads and used {} of a core: none of these is a limit{}",
+            grouped(report.established),
+            grouped(facts.asked),
+            grouped(errors),
+            grouped(facts.marks.descriptors),
+            limit.map_or("unlimited".to_owned(), grouped),
+            grouped(1 + facts.marks.descendants),
+            grouped(facts.marks.threads),
+            facts.server_cpu.map_or("an unknown part".to_owned(), |cpu| format!("{cpu:.2}")),
+            if facts.out_of_time { "; the loader took too long and was stopped" } else { "" },
+        ),
+        "run it again with --connections at and below this number; report it with this line if it stays",
+    )
+}

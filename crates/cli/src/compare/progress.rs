@@ -1,0 +1,98 @@
+//! How far the run is, on stderr: a bar with the time left on a terminal, a line for each model elsewhere.
+
+use super::figures::rate;
+use super::result::Cell;
+use crate::model::Model;
+use crate::terminal;
+use crate::walls::grouped;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// The bar, or the lines, or nothing.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    lines: bool,
+    done: Duration,
+    step: Option<(Instant, Duration)>,
+}
+
+impl Progress {
+    /// For a run that takes about `total`. `quiet`: nothing at all.
+    pub fn new(total: Duration, quiet: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = (terminal && !quiet).then(|| {
+            let bar = ProgressBar::new(millis(total));
+            let bar_style = if terminal::stderr_color() { "{bar:24.cyan/dim}" } else { "{bar:24}" };
+            let template = format!("{bar_style} {{percent:>3}} %  {{msg}}");
+            if let Ok(style) = ProgressStyle::with_template(&template) {
+                bar.set_style(style.progress_chars("━╸─"));
+            }
+            bar
+        });
+        Progress { bar, lines: !terminal && !quiet, done: Duration::ZERO, step: None }
+    }
+
+    /// A cell begins that takes about `estimate`.
+    pub fn begin(&mut self, estimate: Duration) {
+        self.step = Some((Instant::now(), estimate));
+    }
+
+    /// Moves the bar: called often while a cell runs.
+    pub fn tick(&self, model: Model, connections: u64) {
+        let (Some(bar), Some((began, estimate))) = (&self.bar, self.step) else { return };
+        let at = self.done + began.elapsed().min(estimate);
+        let left = Duration::from_millis(bar.length().unwrap_or(0)).saturating_sub(at).as_secs();
+        bar.set_position(millis(at));
+        bar.set_message(format!("{model}, {} connections; about {left} s left", grouped(connections)));
+    }
+
+    /// The cell is over, or was skipped.
+    pub fn end(&mut self, estimate: Duration) {
+        self.done += estimate;
+        self.step = None;
+    }
+
+    /// A model is over: one line where there is no bar.
+    pub fn model_done(&self, model: Model, cells: &[Cell]) {
+        if !self.lines {
+            return;
+        }
+        let parts: Vec<String> = cells
+            .iter()
+            .map(|cell| match &cell.wall {
+                Some(wall) => {
+                    format!(
+                        "{}: {} (held {})",
+                        grouped(cell.connections),
+                        wall.name,
+                        grouped(cell.established)
+                    )
+                }
+                None => {
+                    format!("{}: {} msg/s", grouped(cell.connections), cell.rate.map_or("-".to_owned(), rate))
+                }
+            })
+            .collect();
+        self.say(&format!("{model:13}  {}", parts.join("   ")));
+    }
+
+    /// A sentence on stderr that does not tear the bar.
+    pub fn say(&self, sentence: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{sentence}")),
+            None => eprintln!("{sentence}"),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

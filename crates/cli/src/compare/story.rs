@@ -1,0 +1,146 @@
+//! What the cells show, in two to five plain sentences. Nothing is said that is not in the cells.
+
+use super::figures::{bytes, cpu_us, factor, rate};
+use super::result::{Cell, Report};
+use crate::model::Model;
+use crate::walls::{grouped, names};
+
+/// Rates nearer than this are called equal: two runs on a quiet machine differ by as much.
+const EQUAL: f64 = 1.1;
+
+/// The sentences.
+pub fn tell(report: &Report) -> Vec<String> {
+    let cells = &report.results;
+    let Some(&top) =
+        report.asked.connections.iter().rfind(|rung| cells.iter().any(|cell| cell.connections == **rung))
+    else {
+        return Vec::new();
+    };
+    let at_top: Vec<&Cell> = cells.iter().filter(|cell| cell.connections == top && cell.held()).collect();
+    let mut sentences = vec![who_held(report, top, &at_top)];
+    sentences.extend(who_fell_behind(top, &at_top));
+    sentences.extend(what_it_cost(&at_top));
+    sentences.extend(how_it_grew(report, top, &at_top));
+    sentences.extend(whose_limit(report));
+    sentences
+}
+
+fn who_held(report: &Report, top: u64, at_top: &[&Cell]) -> String {
+    let measured: Vec<Model> = report
+        .asked
+        .models
+        .iter()
+        .copied()
+        .filter(|model| report.results.iter().any(|cell| cell.model == *model))
+        .collect();
+    let connections = format!("{} connection{}", grouped(top), if top == 1 { "" } else { "s" });
+    let held: Vec<&str> = at_top.iter().map(|cell| cell.model.name()).collect();
+    let mut sentence = match (held.len(), measured.len()) {
+        (0, _) => format!("No model held {connections}."),
+        (1, 1) => format!("{} held all {connections}.", held[0]),
+        (held, all) if held == all => format!("All {all} models held {connections}."),
+        _ => format!("Held all {connections}: {}.", held.join(", ")),
+    };
+    for cell in report.results.iter().filter(|cell| !cell.held()) {
+        let Some(wall) = &cell.wall else { continue };
+        sentence.push_str(&format!(
+            " {} stopped at {} of {}: {}.",
+            cell.model,
+            grouped(cell.established),
+            grouped(cell.connections),
+            wall.name
+        ));
+    }
+    sentence
+}
+
+fn extremes<'a>(
+    cells: &[&'a Cell],
+    figure: fn(&Cell) -> Option<f64>,
+) -> Option<((f64, &'a Cell), (f64, &'a Cell))> {
+    let known = || cells.iter().filter_map(|cell| Some((figure(cell)?, *cell)));
+    let least = known().min_by(|a, b| a.0.total_cmp(&b.0))?;
+    let most = known().max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (least.1.model != most.1.model && least.0 > 0.0).then_some((least, most))
+}
+
+fn who_fell_behind(top: u64, at_top: &[&Cell]) -> Option<String> {
+    let ((slow, slowest), (fast, fastest)) = extremes(at_top, |cell| cell.rate)?;
+    let at = format!("At {}", grouped(top));
+    if fast < slow * EQUAL {
+        return Some(format!("{at} no model answered over 10 % more messages a second than another."));
+    }
+    let least = if fastest.loader_limited { "at least " } else { "" };
+    Some(format!(
+        "{at}, {} answered {least}{} messages a second and {} {}: {} times fewer.",
+        fastest.model,
+        rate(fast),
+        slowest.model,
+        rate(slow),
+        factor(fast / slow)
+    ))
+}
+
+fn what_it_cost(at_top: &[&Cell]) -> Option<String> {
+    let ((little, cheap), (much, dear)) = extremes(at_top, |cell| cell.server_cpu_us_per_msg)?;
+    let mut sentence = format!(
+        "A message cost the server {} of CPU on {}, {} on {}",
+        cpu_us(little),
+        cheap.model,
+        cpu_us(much),
+        dear.model
+    );
+    if let Some(((small, light), (large, heavy))) =
+        extremes(at_top, |cell| cell.server_bytes_per_conn.map(|bytes| bytes.max(1.0)))
+    {
+        let (small, large) = (bytes(small), bytes(large));
+        sentence.push_str(&format!(
+            "; a connection {small} of memory on {}, {large} on {}",
+            light.model, heavy.model
+        ));
+    }
+    Some(sentence + ".")
+}
+
+/// Who lost most of its rate between the first and the last rung.
+fn how_it_grew(report: &Report, top: u64, at_top: &[&Cell]) -> Option<String> {
+    let first = *report.asked.connections.first()?;
+    let kept = |cell: &&Cell| {
+        let start =
+            report.results.iter().find(|other| other.model == cell.model && other.connections == first)?;
+        Some((cell.rate? / start.rate.filter(|rate| *rate > 0.0)?, cell.model))
+    };
+    let mut all: Vec<(f64, Model)> = at_top.iter().filter_map(kept).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let ((least, worst), (most, best)) = (*all.first()?, *all.last()?);
+    (first < top && worst != best).then(|| {
+        format!(
+            "From {} to {} connections {worst} kept {:.0} % of its rate, {best} {:.0} %.",
+            grouped(first),
+            grouped(top),
+            least * 100.0,
+            most * 100.0
+        )
+    })
+}
+
+fn whose_limit(report: &Report) -> Option<String> {
+    if report.machine.placement.shared {
+        return Some(
+            "Server and loader shared one processor: each took from the other, so compare CPU, not msg/s."
+                .to_owned(),
+        );
+    }
+    let measured = report.results.iter().filter(|cell| cell.wall.is_none()).count();
+    let limited = report
+        .results
+        .iter()
+        .filter(|cell| cell.limited_by.as_ref().is_some_and(|limit| limit.name == names::LOADER));
+    match limited.count() {
+        0 => None,
+        count if count == measured => {
+            Some("The loader was the limit everywhere: every msg/s is a lower bound, compare CPU.".to_owned())
+        }
+        count => Some(format!("In {count} of {measured} cells (~) the loader was the limit: a lower bound.")),
+    }
+}

@@ -1,0 +1,60 @@
+use super::*;
+use crate::compare::{samples, story};
+use crate::walls::Wall;
+
+fn plain(report: &Report) -> String {
+    render(report, false)
+}
+
+#[test]
+fn the_table_fits_its_width_and_ends_each_line_at_its_wall() {
+    let mut report = samples::report();
+    report.shows = story::tell(&report);
+    let text = plain(&report);
+    for line in text.lines() {
+        assert!(line.chars().count() <= WIDTH, "{} characters: {line}", line.chars().count());
+        assert_eq!(line, line.trim_end());
+    }
+    let prefork = text.lines().find(|line| line.starts_with("prefork")).unwrap();
+    assert!(prefork.ends_with("■ more connections than processes (held 8)"), "{prefork}");
+    assert_eq!(text.matches("fix: an event loop").count(), 1);
+    assert!(text.contains("5,000 connections") && text.contains("What this shows"));
+    assert!(!text.contains('\x1b'));
+    assert!(render(&report, true).contains("\x1b[1;32m"));
+}
+
+#[test]
+fn a_wall_at_the_last_rung_still_fits() {
+    let mut report = samples::report();
+    let last = report.results.last_mut().unwrap();
+    last.wall = Some(Wall::new(names::SERVER_DESCRIPTORS, "1,024 of 1,024", "ulimit -n 65536"));
+    last.established = 1_017;
+    let text = plain(&report);
+    let row = text.lines().find(|line| line.starts_with("epoll-et")).unwrap();
+    assert!(row.ends_with("■ server descriptor limit"), "{row}");
+    assert!(row.chars().count() <= WIDTH);
+    assert!(text.contains("epoll-et at 5,000 (held 1,017)"));
+}
+
+#[test]
+fn many_rungs_make_several_blocks() {
+    let mut report = samples::report();
+    report.asked.connections = vec![100, 200, 300, 400];
+    report.results =
+        report.asked.connections.iter().map(|rung| samples::cell(Model::EpollEt, *rung, 1e5)).collect();
+    let text = plain(&report);
+    assert_eq!(text.lines().filter(|line| line.starts_with("epoll-et")).count(), 2);
+}
+
+#[test]
+fn the_story_says_what_the_cells_say() {
+    let report = samples::report();
+    let told = story::tell(&report).join("\n");
+    assert!(told.contains("Held all 5,000 connections: fork, epoll-et."), "{told}");
+    assert!(told.contains("prefork stopped at 8 of 100: more connections than processes."), "{told}");
+    assert!(
+        told.contains("epoll-et answered 60.0k messages a second and fork 15.0k: 4.0 times fewer."),
+        "{told}"
+    );
+    assert!(told.contains("fork kept 36 % of its rate, epoll-et 58 %"), "{told}");
+}

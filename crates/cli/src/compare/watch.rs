@@ -1,0 +1,190 @@
+//! Watches a server while the loader works on it: CPU time and memory of its whole tree at known moments, and
+//! the marks that tell later what it ran out of.
+
+use super::tree::{Memory, Tree};
+use crate::machine;
+use crate::walls::{Wall, process, server};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// CPU samples are this far apart, or further when taking one is so dear that it would disturb.
+const CPU_EVERY: Duration = Duration::from_millis(100);
+
+/// Memory samples are.
+const MEMORY_EVERY: Duration = Duration::from_millis(200);
+
+/// A sample may cost one part in so many of the time between two.
+const DISTURBANCE: u32 = 60;
+
+/// A reading and when it was taken.
+type Sample<T> = (Instant, T);
+
+/// The marks of the highest tide.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    /// Most descriptors open in the server's process.
+    pub descriptors: u64,
+    /// Most descendants.
+    pub descendants: u64,
+    /// Most threads.
+    pub threads: u64,
+    /// A wall that was proven by what was read at that moment, and could not be proven afterwards.
+    pub seen: Option<Wall>,
+}
+
+/// What the samples inside the loader's window say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Window {
+    /// CPU use: 1.0 is one core full.
+    pub cpu: Option<f64>,
+    /// The memory of the tree: the median sample.
+    pub memory: Option<Memory>,
+    /// MemAvailable: the median sample.
+    pub available: Option<u64>,
+}
+
+/// The watch itself.
+pub struct Watch {
+    pid: u32,
+    target: SocketAddr,
+    cpu: Vec<Sample<Duration>>,
+    cpu_due: Instant,
+    memory: Vec<Sample<(Memory, u64)>>,
+    memory_due: Instant,
+    marks: Marks,
+}
+
+impl Watch {
+    /// Begins to watch the server `pid` that listens on `target`.
+    pub fn new(pid: u32, target: SocketAddr) -> Self {
+        let now = Instant::now();
+        Watch {
+            pid,
+            target,
+            cpu: Vec::new(),
+            cpu_due: now,
+            memory: Vec::new(),
+            memory_due: now,
+            marks: Marks::default(),
+        }
+    }
+
+    /// Takes the samples that are due.
+    pub fn tick(&mut self) {
+        let began = Instant::now();
+        if began < self.cpu_due {
+            return;
+        }
+        let tree = Tree::of(self.pid);
+        self.cpu.push((Instant::now(), tree.cpu_time()));
+        self.mark(&tree);
+        self.cpu_due = began + CPU_EVERY.max(began.elapsed() * DISTURBANCE);
+        if began < self.memory_due {
+            return;
+        }
+        let began = Instant::now();
+        if let Some(sample) = tree.memory().zip(machine::memory_available()) {
+            self.memory.push((began, sample));
+        }
+        self.memory_due = began + MEMORY_EVERY.max(began.elapsed() * DISTURBANCE);
+    }
+
+    fn mark(&mut self, tree: &Tree) {
+        let marks = &mut self.marks;
+        marks.descriptors = marks.descriptors.max(process::open_descriptors(self.pid).unwrap_or(0));
+        marks.descendants = marks.descendants.max(tree.descendants() as u64);
+        marks.threads = marks.threads.max(process::threads(self.pid).unwrap_or(0));
+        if self.marks.seen.is_none() {
+            self.marks.seen = self.proven_now();
+        }
+    }
+
+    /// Walls that show only while they stand: the loader's connections close, and the evidence is gone.
+    fn proven_now(&self) -> Option<Wall> {
+        server::memory_wall().or_else(|| {
+            let limit = process::limits(self.pid)?.open_files.soft?;
+            let near = process::open_descriptors(self.pid)? + 8 >= limit;
+            let wall = |server: server::Server| server.descriptor_wall();
+            near.then(|| server::Server::find(self.target).and_then(wall)).flatten()
+        })
+    }
+
+    /// The marks so far.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// What the samples between two moments say.
+    pub fn between(&self, from: Instant, to: Instant) -> Window {
+        let mut memory = nearest(&self.memory, from, to);
+        let middle = memory.len() / 2;
+        memory.sort_by_key(|(memory, _)| memory.bytes);
+        let median = memory.get(middle).map(|&(memory, _)| memory);
+        memory.sort_by_key(|&(_, available)| available);
+        Window {
+            cpu: cpu_use(&self.cpu, from, to),
+            memory: median,
+            available: memory.get(middle).map(|&(_, available)| available),
+        }
+    }
+}
+
+/// The readings between two moments, or the one nearest to their middle when there is none.
+fn nearest<T: Copy>(samples: &[Sample<T>], from: Instant, to: Instant) -> Vec<T> {
+    let inside: Vec<T> =
+        samples.iter().filter(|(at, _)| (from..=to).contains(at)).map(|&(_, value)| value).collect();
+    if !inside.is_empty() {
+        return inside;
+    }
+    let middle = from + to.saturating_duration_since(from) / 2;
+    let distance = |at: Instant| at.max(middle).duration_since(at.min(middle));
+    samples.iter().min_by_key(|(at, _)| distance(*at)).map(|&(_, value)| value).into_iter().collect()
+}
+
+/// CPU time over wall time between the first and the last sample inside. With fewer than two inside, between the
+/// nearest samples around: they hold some of the connecting or closing, too, which is better than no figure.
+fn cpu_use(samples: &[Sample<Duration>], from: Instant, to: Instant) -> Option<f64> {
+    let inside = samples.iter().filter(|(at, _)| (from..=to).contains(at));
+    let (first, last) = match (inside.clone().next(), inside.last()) {
+        (Some(first), Some(last)) if last.0 > first.0 => (first, last),
+        _ => {
+            let before = samples.iter().rfind(|(at, _)| *at <= from).or(samples.first())?;
+            let after = samples.iter().find(|(at, _)| *at >= to).or(samples.last())?;
+            (before, after)
+        }
+    };
+    let wall = last.0.saturating_duration_since(first.0).as_secs_f64();
+    (wall > 0.0).then(|| last.1.saturating_sub(first.1).as_secs_f64() / wall)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_use_is_taken_inside_the_window_only() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        // Connecting takes all of a core until 500 ms, the window from 500 to 1500 half of it.
+        let samples: Vec<Sample<Duration>> = (0..=20u64)
+            .map(|i| i * 100)
+            .map(|ms| (at(ms), Duration::from_millis(if ms <= 500 { ms } else { 500 + (ms - 500) / 2 })))
+            .collect();
+        let half = cpu_use(&samples, at(500), at(1500)).unwrap();
+        assert!((half - 0.5).abs() < 1e-9, "{half}");
+        let around = cpu_use(&samples, at(1010), at(1090)).unwrap();
+        assert!((around - 0.5).abs() < 1e-9, "{around}");
+        assert_eq!(cpu_use(&samples[..1], at(0), at(10)), None);
+        assert_eq!(cpu_use(&[], at(0), at(10)), None);
+    }
+
+    #[test]
+    fn with_no_reading_inside_the_nearest_one_counts() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let samples = [(at(0), 1), (at(100), 2), (at(200), 3)];
+        assert_eq!(nearest(&samples, at(90), at(250)), [2, 3]);
+        assert_eq!(nearest(&samples, at(110), at(120)), [2]);
+        assert!(nearest::<i32>(&[], at(0), at(1)).is_empty());
+    }
+}

@@ -1,0 +1,222 @@
+//! Where a result comes from: the kernel, the processors, the memory and the limits that bound it.
+//! Everything is read from /proc and /sys; what cannot be read is left out, never guessed.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs;
+
+/// The machine a result was measured on.
+#[derive(Clone, Debug, Serialize)]
+pub struct Machine {
+    /// The version of duolu that measured.
+    pub duolu: &'static str,
+    /// The kernel's release, as `uname -r` prints it.
+    pub kernel: String,
+    /// The processors that this process may run on.
+    pub cpus: usize,
+    /// The processor's name.
+    pub cpu_model: Option<String>,
+    /// All memory, bytes.
+    pub memory_bytes: u64,
+    /// Memory that was free or could be freed before the run, bytes.
+    pub memory_available_bytes: u64,
+    /// What this process, and so every child, may use.
+    pub limits: Limits,
+    /// The kernel's settings that bound connections, by their sysctl names.
+    pub sysctls: BTreeMap<&'static str, String>,
+    /// The load average over one minute before the run began: above 0.5 or so, others were using the machine.
+    pub load_before: Option<f64>,
+    /// Where server and loader ran.
+    pub placement: Placement,
+}
+
+/// Resource limits (getrlimit(2)); `None` is unlimited.
+#[derive(Clone, Debug, Serialize)]
+pub struct Limits {
+    /// RLIMIT_NOFILE, soft: the descriptors a process may have open.
+    pub nofile: Option<u64>,
+    /// RLIMIT_NOFILE, hard: how far the soft limit can be raised without a privilege.
+    pub nofile_hard: Option<u64>,
+    /// RLIMIT_NPROC, soft: the processes and threads of this user.
+    pub nproc: Option<u64>,
+    /// pids.max of the control group, where there is one.
+    pub cgroup_pids: Option<u64>,
+    /// The memory limit of the control group in bytes, where there is one.
+    pub cgroup_memory_bytes: Option<u64>,
+}
+
+/// Which processors the two sides were given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Placement {
+    /// Whether server and loader were pinned to processors of their own.
+    pub pinned: bool,
+    /// Whether they had to share one.
+    pub shared: bool,
+    /// The server's processors.
+    pub server_cpus: Vec<usize>,
+    /// The loader's processors.
+    pub loader_cpus: Vec<usize>,
+}
+
+/// The settings worth knowing when a number of connections does not come.
+const SYSCTLS: [&str; 10] = [
+    "net.core.somaxconn",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.tcp_max_syn_backlog",
+    "net.ipv4.tcp_tw_reuse",
+    "net.ipv4.tcp_mem",
+    "net.ipv4.tcp_congestion_control",
+    "kernel.pid_max",
+    "kernel.threads-max",
+    "kernel.io_uring_disabled",
+    "vm.max_map_count",
+];
+
+impl Machine {
+    /// Reads the machine as it is now.
+    pub fn read(placement: Placement) -> Self {
+        let memory = read("/proc/meminfo").unwrap_or_default();
+        Machine {
+            duolu: env!("CARGO_PKG_VERSION"),
+            kernel: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            cpus: allowed_cpus().len(),
+            cpu_model: cpu_model(),
+            memory_bytes: meminfo(&memory, "MemTotal").unwrap_or(0),
+            memory_available_bytes: meminfo(&memory, "MemAvailable").unwrap_or(0),
+            limits: Limits::read(),
+            sysctls: SYSCTLS.iter().filter_map(|name| Some((*name, sysctl(name)?))).collect(),
+            load_before: load_average(),
+            placement,
+        }
+    }
+}
+
+impl Limits {
+    fn read() -> Self {
+        let text = read("/proc/self/limits").unwrap_or_default();
+        let (nofile, nofile_hard) = limit(&text, "Max open files");
+        Limits {
+            nofile,
+            nofile_hard,
+            nproc: limit(&text, "Max processes").0,
+            cgroup_pids: cgroup_value("pids", "pids.max"),
+            cgroup_memory_bytes: cgroup_value("memory", "memory.max")
+                .or_else(|| cgroup_value("memory", "memory.limit_in_bytes"))
+                // Version 1 writes "no limit" as the largest multiple of a page.
+                .filter(|&bytes| bytes < 1 << 60),
+        }
+    }
+}
+
+/// One row of /proc/PID/limits: the soft and the hard limit, `None` where unlimited or not there.
+pub fn limit(limits: &str, name: &str) -> (Option<u64>, Option<u64>) {
+    let mut fields = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").split_whitespace();
+    let mut next = || fields.next().and_then(|field| field.parse().ok());
+    (next(), next())
+}
+
+/// A line of /proc/meminfo (or /proc/PID/status, smaps_rollup: the same form) in bytes.
+pub fn meminfo(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    rest.split_whitespace().next()?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+}
+
+/// Memory that could be had now without swapping, bytes.
+pub fn memory_available() -> Option<u64> {
+    meminfo(&read("/proc/meminfo")?, "MemAvailable")
+}
+
+/// The processors this process may run on, in order.
+pub fn allowed_cpus() -> Vec<usize> {
+    let status = read("/proc/self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or("0");
+    parse_cpu_list(list)
+}
+
+/// The processors that are hardware threads of the same core as `cpu`, itself included.
+pub fn core_siblings(cpu: usize) -> Vec<usize> {
+    read(&format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"))
+        .map_or_else(|| vec![cpu], |list| parse_cpu_list(&list))
+}
+
+/// A kernel setting by its dotted name.
+pub fn sysctl(name: &str) -> Option<String> {
+    let value = read(&format!("/proc/sys/{}", name.replace('.', "/")))?;
+    Some(value.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// The load average over one minute.
+pub fn load_average() -> Option<f64> {
+    read("/proc/loadavg")?.split(' ').next()?.parse().ok()
+}
+
+/// Parses the kernel's list form: `0-2,5`.
+fn parse_cpu_list(list: &str) -> Vec<usize> {
+    let mut cpus = Vec::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(first), Ok(last)) = (first.trim().parse::<usize>(), last.trim().parse::<usize>()) {
+            cpus.extend(first..=last);
+        }
+    }
+    cpus
+}
+
+fn cpu_model() -> Option<String> {
+    let text = read("/proc/cpuinfo")?;
+    let line = text.lines().find(|line| line.starts_with("model name") || line.starts_with("Model"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// A control file of the group this process is in: version 2 first, then version 1's hierarchy of `controller`.
+/// `None` where there is no such group, no such file, or no limit ("max").
+pub fn cgroup_value(controller: &str, file: &str) -> Option<u64> {
+    let groups = read("/proc/self/cgroup")?;
+    groups.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+        let path = path.trim_end_matches('/');
+        let roots = if controllers.is_empty() {
+            ["/sys/fs/cgroup".to_owned(), "/sys/fs/cgroup/unified".to_owned()]
+        } else if controllers.split(',').any(|name| name == controller) {
+            [format!("/sys/fs/cgroup/{controller}"), format!("/sys/fs/cgroup/{controllers}")]
+        } else {
+            return None;
+        };
+        roots.iter().find_map(|root| read(&format!("{root}{path}/{file}"))?.parse().ok())
+    })
+}
+
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_lists_and_tables_are_read() {
+        assert_eq!(parse_cpu_list("0-2,5\n"), [0, 1, 2, 5]);
+        assert_eq!(parse_cpu_list("3"), [3]);
+        assert_eq!(parse_cpu_list(""), [0usize; 0]);
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max processes             96364                96364                processes \n\
+                      Max open files            1024                 524288               files     \n\
+                      Max file size             unlimited            unlimited            bytes     \n";
+        assert_eq!(limit(limits, "Max open files"), (Some(1024), Some(524_288)));
+        assert_eq!(limit(limits, "Max file size"), (None, None));
+        assert_eq!(
+            meminfo("MemTotal:       24684456 kB\nMemFree: 1 kB\n", "MemTotal"),
+            Some(24_684_456 * 1024)
+        );
+        assert_eq!(meminfo("MemTotal: 1 kB", "Mem"), None);
+    }
+
+    #[test]
+    fn this_machine_has_a_kernel_a_processor_and_memory() {
+        let machine = Machine::read(Placement::default());
+        assert!(!machine.kernel.is_empty() && machine.cpus >= 1 && machine.memory_bytes > 0);
+        assert!(machine.sysctls.contains_key("net.core.somaxconn"));
+    }
+}

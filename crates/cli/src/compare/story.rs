@@ -54,10 +54,11 @@ fn who_held(report: &Report, top: u64, at_top: &[&Cell]) -> String {
     sentence
 }
 
-fn extremes<'a>(
-    cells: &[&'a Cell],
-    figure: fn(&Cell) -> Option<f64>,
-) -> Option<((f64, &'a Cell), (f64, &'a Cell))> {
+/// A figure and the cell it belongs to.
+type Of<'a> = (f64, &'a Cell);
+
+/// The cells with the least and the most of a figure, if they are two.
+fn extremes<'a>(cells: &[&'a Cell], figure: fn(&Cell) -> Option<f64>) -> Option<(Of<'a>, Of<'a>)> {
     let known = || cells.iter().filter_map(|cell| Some((figure(cell)?, *cell)));
     let least = known().min_by(|a, b| a.0.total_cmp(&b.0))?;
     let most = known().max_by(|a, b| a.0.total_cmp(&b.0))?;

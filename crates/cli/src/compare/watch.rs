@@ -144,8 +144,8 @@ fn nearest<T: Copy>(samples: &[Sample<T>], from: Instant, to: Instant) -> Vec<T>
 /// CPU time over wall time between the first and the last sample inside. With fewer than two inside, between the
 /// nearest samples around: they hold some of the connecting or closing, too, which is better than no figure.
 fn cpu_use(samples: &[Sample<Duration>], from: Instant, to: Instant) -> Option<f64> {
-    let inside = samples.iter().filter(|(at, _)| (from..=to).contains(at));
-    let (first, last) = match (inside.clone().next(), inside.last()) {
+    let mut inside = samples.iter().filter(|(at, _)| (from..=to).contains(at));
+    let (first, last) = match (inside.clone().next(), inside.next_back()) {
         (Some(first), Some(last)) if last.0 > first.0 => (first, last),
         _ => {
             let before = samples.iter().rfind(|(at, _)| *at <= from).or(samples.first())?;

@@ -226,6 +226,8 @@ impl Reactor {
         let event = &self.events[index];
         let was = event.has(PENDING | ACTIVE);
         self.unschedule(index);
+        // Else activity after a later `add` or `activate` would bring the removed timeout back.
+        self.events[index].period_ns = Packed::new(0);
         if self.events[index].has(ACTIVE) {
             self.deactivate(index);
         }

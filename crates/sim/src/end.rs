@@ -60,6 +60,8 @@ pub(crate) struct OpenFile {
     pub reset_pending: bool,
     /// A reset arrived once.
     pub was_reset: bool,
+    /// Packets that arrived (connections, for a listener; additions, for a counter).
+    pub arrivals: u64,
     pub count: u64,
     pub queue: VecDeque<FileId>,
 }
@@ -80,6 +82,7 @@ impl OpenFile {
             peer_gone: false,
             reset_pending: false,
             was_reset: false,
+            arrivals: 0,
             count: 0,
             queue: VecDeque::new(),
         }

@@ -100,6 +100,13 @@ impl SimKernel {
         self.script.insert((at_ns.max(self.now_ns), sequence), Box::new(happening));
     }
 
+    /// Lets time pass until nothing happens by itself any more.
+    pub fn settle(&mut self) {
+        while let Some(at_ns) = self.next_happening_ns() {
+            self.run_until(at_ns);
+        }
+    }
+
     /// When the next thing happens by itself, if anything ever does.
     pub fn next_happening_ns(&self) -> Option<u64> {
         let flight = self.flights.peek().map(|Reverse(flight)| flight.0);
@@ -166,7 +173,9 @@ impl SimKernel {
             self.files.remove(&server);
         })?;
         self.open_mut(server).references += 1;
-        self.open_mut(listener).queue.push_back(server);
+        let listening = self.open_mut(listener);
+        listening.queue.push_back(server);
+        listening.arrivals += 1;
         self.touch(listener, Ready::READ);
         Ok(fd)
     }
@@ -240,6 +249,11 @@ impl SimKernel {
         self.file_of(fd).map_or(Ready::INVALID, |file| self.file_readiness(file))
     }
 
+    /// How many times something arrived at the number's file; 0 where it is closed.
+    pub fn arrivals(&self, fd: RawFd) -> u64 {
+        self.file_of(fd).map_or(0, |file| self.files[&file].arrivals)
+    }
+
     // Bytes.
 
     /// Takes up to `max` bytes. `Ok` and empty is the end of the stream.
@@ -283,6 +297,7 @@ impl SimKernel {
             EndKind::Counter => {
                 let more = bytes.try_into().map(u64::from_ne_bytes).map_err(|_| EINVAL)?;
                 open.count = open.count.checked_add(more).filter(|&c| c < u64::MAX).ok_or(EAGAIN)?;
+                open.arrivals += 1;
                 self.touch(file, Ready::READ);
                 return Ok(8);
             }
@@ -372,6 +387,7 @@ impl SimKernel {
         self.wakes.push(Wake::Gone(file));
         if let Some(peer) = open.peer {
             self.open_mut(peer).peer = None;
+            self.touch(peer, Ready::WRITE); // what it writes from now on is swallowed
             let reset = open.kind == EndKind::Stream && !open.inbox.is_empty(); // trap (c)
             let packet = if reset { Packet::Reset } else { Packet::Gone };
             let at_ns = self.arrival_ns(open.delay, open.last_arrival_ns);
@@ -486,6 +502,7 @@ impl SimKernel {
 
     fn arrive(&mut self, to: FileId, packet: Packet) {
         let Some(open) = self.files.get_mut(&to) else { return };
+        open.arrivals += 1;
         let mask = match packet {
             Packet::Bytes(bytes) => {
                 open.in_flight -= bytes.len();

@@ -81,7 +81,9 @@ impl Epoll {
             let alive = kernel.file_of(fd) == Ok(*file);
             let ready =
                 if alive { kernel.file_readiness(*file) & registration.mask() } else { Ready::INVALID };
-            reports.push(Report { token: registration.token, ready });
+            if !ready.is_empty() {
+                reports.push(Report { token: registration.token, ready });
+            }
             alive && registration.watch.trigger == Trigger::Level
         });
     }

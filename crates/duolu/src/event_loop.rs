@@ -25,7 +25,24 @@ pub enum Exit {
 
 /// A callback event loop. `D` is the user's data, which every callback reaches through its [`Context`].
 ///
-/// Not `Send`: it lives on the thread that made it. [`Context::handle`] reaches it from others.
+/// It lives on the thread that made it; [`Context::handle`] reaches it from others.
+///
+/// ```compile_fail
+/// let event_loop = duolu::EventLoop::new().unwrap();
+/// std::thread::spawn(move || drop(event_loop)); // the loop is not Send
+/// ```
+///
+/// What the loop watches it owns, so a callback cannot close it behind the loop's back:
+///
+/// ```compile_fail
+/// # use duolu::*;
+/// # let mut event_loop = EventLoop::new().unwrap();
+/// # let stream = std::net::TcpStream::connect("127.0.0.1:9").unwrap();
+/// event_loop.register(stream, Interest::READ, |_, stream: &std::net::TcpStream, _| {
+///     drop(*stream); // cannot move out of a reference
+///     Next::Keep
+/// });
+/// ```
 pub struct EventLoop<D = ()> {
     context: Context<D>,
     max_interval_ns: Option<u64>,

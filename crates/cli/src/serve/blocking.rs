@@ -135,7 +135,8 @@ pub fn converse<S: Session>(stream: &TcpStream, tally: Tally, mut about_to_read:
         output.clear();
         output.shrink_to(KEPT_BYTES);
         if session.is_owed() || head_deadline.is_some() {
-            head_deadline = limit_head(stream, session.is_owed(), head_deadline);
+            let begun = head_deadline.filter(|_| turn.messages == 0);
+            head_deadline = limit_head(stream, session.is_owed(), begun);
         }
     }
 }

@@ -8,8 +8,10 @@ mod announce;
 mod blocking;
 mod board;
 mod completion;
+mod connection;
 mod control;
 mod echo;
+mod evented;
 mod fork;
 mod grumble;
 mod holder;
@@ -105,7 +107,7 @@ fn serve<S: Session>(setup: Setup) -> Result<(), Failure> {
         Model::Prefork => prefork::serve::<S>(setup),
         Model::Thread => thread::serve::<S>(setup),
         Model::IoUring => worker::serve(setup, completion::serve::<S>),
-        model => Err(Failure::cannot(format!("the model {model} is not built yet"))),
+        model => worker::serve(setup, move |worker| evented::serve::<S>(model, worker)),
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Worker {
     pub stop: OwnedFd,
     /// How long after that the connections may take. Then the process ends, and with it whatever is left.
     pub drain: Duration,
+    /// Whether anybody reads counters that cost something to keep (the admin endpoint).
+    pub publish: bool,
     readiness: mpsc::Sender<Result<Ready, Failure>>,
 }
 
@@ -51,6 +53,7 @@ pub fn serve(
     mut setup: Setup,
     body: impl Fn(Worker) -> Result<(), Failure> + Clone + Send + 'static,
 ) -> Result<(), Failure> {
+    let publish = setup.admin.is_some();
     admin::start_thread(&mut setup)?;
     let (stop_sender, stop) = UnixStream::pair().map_err(no_descriptor)?;
     let (ended_sender, ended) = UnixStream::pair().map_err(no_descriptor)?;
@@ -65,6 +68,7 @@ pub fn serve(
             max_connections: setup.max_connections,
             stop: stop.try_clone().map_err(no_descriptor)?.into(),
             drain: setup.drain,
+            publish,
             readiness: readiness.clone(),
         };
         start(worker, body.clone(), ended_sender.try_clone().map_err(no_descriptor)?)?;

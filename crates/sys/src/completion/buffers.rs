@@ -26,8 +26,10 @@ struct Mapping {
 
 impl Mapping {
     fn new(len: usize) -> Result<Self, Errno> {
-        let (prot, flags) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
+        let (prot, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+        );
         // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, -1, 0) };
         if start == libc::MAP_FAILED {
@@ -84,11 +86,19 @@ pub(super) struct Buffers {
 
 impl Buffers {
     /// Registers the ring. `large` is taken where the kernel can use up buffers piece by piece, else `small`.
-    pub(super) fn register(ring: &IoUring, large: Shape, small: Shape) -> Result<Self, Errno> {
-        match Self::register_as(ring, large, true) {
-            Err(Errno(libc::EINVAL)) => Self::register_as(ring, small, false),
-            other => other,
+    pub(super) fn register(
+        ring: &IoUring,
+        large: Shape,
+        small: Shape,
+        incremental: bool,
+    ) -> Result<Self, Errno> {
+        if incremental {
+            match Self::register_as(ring, large, true) {
+                Err(Errno(libc::EINVAL)) => {}
+                other => return other,
+            }
         }
+        Self::register_as(ring, small, false)
     }
 
     fn register_as(ring: &IoUring, shape: Shape, incremental: bool) -> Result<Self, Errno> {

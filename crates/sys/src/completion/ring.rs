@@ -34,7 +34,9 @@ impl fmt::Display for Unavailable {
                  the container"
             }
             libc::EINVAL => "this kernel is too old: multishot receive needs Linux 6.0",
-            libc::ENOMEM => "the kernel has no memory for it: raise RLIMIT_MEMLOCK (ulimit -l), or use smaller queues",
+            libc::ENOMEM => {
+                "the kernel has no memory for it: raise RLIMIT_MEMLOCK (ulimit -l), or use smaller queues"
+            }
             libc::EMFILE | libc::ENFILE => "out of descriptors: raise RLIMIT_NOFILE (ulimit -n)",
             _ => "the kernel refused",
         };
@@ -267,7 +269,7 @@ impl Ring {
     }
 
     pub(super) fn cancel(&mut self, victim: Tag) {
-        let entry = opcode::AsyncCancel2::new(types::CancelBuilder::user_data(victim.0)).build();
+        let entry = opcode::AsyncCancel2::new(types::CancelBuilder::user_data(victim.0).all()).build();
         let tag = Tag::new(Op::Cancel, victim.slot(), victim.generation());
         self.push_plain(&self.quiet(entry).user_data(tag.0));
     }
@@ -286,7 +288,8 @@ impl Ring {
     /// `len` bytes at `start` stay valid and unchanged until `submit` or `enter` has returned `Ok`, or for ever
     /// if it does not.
     pub(super) unsafe fn send(&mut self, start: *const u8, len: u32, tag: Tag) {
-        let entry = opcode::Send::new(types::Fd(tag.slot() as i32), start, len).flags(self.send_flags()).build();
+        let entry =
+            opcode::Send::new(types::Fd(tag.slot() as i32), start, len).flags(self.send_flags()).build();
         let entry = self.quiet(self.on_slot(entry)).user_data(tag.0);
         // SAFETY: passed on to the caller: with MSG_DONTWAIT the request is done when it is submitted.
         unsafe { self.push(&entry) }

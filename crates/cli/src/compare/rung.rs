@@ -25,6 +25,9 @@ const END_PATIENCE: Duration = Duration::from_millis(1500);
 /// The loader's readiness is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// The exit code for a command line that makes no sense.
+const USAGE: i32 = 2;
+
 /// SIGKILL, for the loader: it has nothing to put in order.
 const LOADER_DEATH: i32 = 9;
 
@@ -33,8 +36,10 @@ const LOADER_DEATH: i32 = 9;
 pub struct Work {
     /// echo or http.
     pub service: &'static str,
-    /// Bytes of a message.
-    pub payload: u64,
+    /// Bytes of a message; `None` where the service decides.
+    pub payload: Option<u64>,
+    /// How long the loader waits for a connection or a reply before it counts an error.
+    pub timeout: Duration,
     /// How many connections talk.
     pub active: Option<u64>,
     /// A connection for each request.
@@ -92,9 +97,9 @@ impl Server {
             process.next_line(START_PATIENCE).and_then(|line| serde_json::from_str::<Ready>(&line).ok());
         let Some(ready) = ready else {
             let how = process.end(Duration::from_millis(100)).map_or(String::new(), children::describe);
-            return Err(
-                last_words(&process).unwrap_or_else(|| format!("the server did not listen: it {how}"))
-            );
+            return Err(process
+                .last_words()
+                .unwrap_or_else(|| format!("the server did not listen: it {how}")));
         };
         let tree = Tree::of(process.pid());
         Ok(Server {
@@ -125,7 +130,7 @@ impl Server {
         let arguments = loader_arguments(self.address, connections, window, work);
         let began = Instant::now();
         let mut loader = Started::start(&arguments, cpus, None, LOADER_DEATH)?;
-        let allowed = window + Duration::from_secs(12) + Duration::from_millis(connections * 2);
+        let allowed = window + work.timeout * 2 + Duration::from_secs(5) + Duration::from_millis(connections);
         let mut cut_short = None;
         while loader.is_running() {
             if interrupt::requested() {
@@ -144,19 +149,26 @@ impl Server {
         }
         let ended = Instant::now();
         let loader_status = loader.end(Duration::ZERO);
-        let output = loader.remaining_output(Duration::from_secs(2));
-        let report = read_report(&output);
+        let report = read_report(&loader.remaining_output(Duration::from_secs(2)));
+        if report.is_none() && loader_status.and_then(|status| status.code()) == Some(USAGE) {
+            let why = loader.last_words().unwrap_or_default();
+            return Err(Failure::cannot(format!(
+                "the loader refused 'duolu {}': {why}",
+                arguments.join(" ")
+            )));
+        }
         let (from, to) = measured_window(report.as_ref(), ended, window);
         let seen = watch.between(from, to);
         let facts = Facts {
             model: self.model,
             asked: connections,
             report: report.as_ref(),
-            loader_said: loader.complaints(),
+            loader_said: loader.last_words(),
             loader_status,
             server_pid: self.process.pid(),
-            server_said: self.process.complaints(),
             server_ended: self.process.reap(),
+            server_said: self.process.complaints(),
+            server_last_words: self.process.last_words(),
             marks: watch.marks().clone(),
             descriptors_before: self.descriptors_before,
             server_cpu: seen.cpu,
@@ -237,7 +249,15 @@ fn loader_arguments(target: SocketAddr, connections: u64, window: Duration, work
     let mut arguments =
         words(&["load", &target.to_string(), "--json", "--quiet", "-c", &connections.to_string()]);
     arguments.extend(words(&["-d", &format!("{}ms", window.as_millis())]));
-    arguments.extend(words(&["--payload", &work.payload.to_string(), "--speak", work.service]));
+    arguments.extend(words(&[
+        "--speak",
+        work.service,
+        "--timeout",
+        &format!("{}ms", work.timeout.as_millis()),
+    ]));
+    if let Some(payload) = work.payload {
+        arguments.extend(words(&["--payload", &payload.to_string()]));
+    }
     if let Some(active) = work.active {
         arguments.extend(words(&["--active", &active.min(connections).to_string()]));
     }
@@ -277,10 +297,4 @@ fn moment(monotonic_ns: u64) -> Option<Instant> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let now_ns = u64::try_from(now.tv_sec).ok()? * 1_000_000_000 + u64::try_from(now.tv_nsec).ok()?;
     Instant::now().checked_sub(Duration::from_nanos(now_ns.checked_sub(monotonic_ns)?))
-}
-
-/// The last thing a process said, as far as it is a sentence for people.
-fn last_words(process: &Started) -> Option<String> {
-    let line = process.complaints().pop()?;
-    Some(line.strip_prefix("duolu: ").unwrap_or(&line).to_owned())
 }

@@ -241,6 +241,19 @@ impl Server {
     }
 }
 
+/// The first line of stdout. `None`: it ended without one, or took too long, or the user does not want to wait.
+fn first_line(process: &Started) -> Option<String> {
+    let until = Instant::now() + START_PATIENCE;
+    while Instant::now() < until && !interrupt::requested() {
+        let running = process.is_running();
+        let line = process.next_line(Duration::from_millis(50));
+        if line.is_some() || !running {
+            return line;
+        }
+    }
+    None
+}
+
 fn words(list: &[&str]) -> Vec<String> {
     list.iter().map(|&word| word.to_owned()).collect()
 }

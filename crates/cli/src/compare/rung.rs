@@ -93,8 +93,7 @@ impl Server {
         let cpus = if work.placement.pinned { work.placement.server_cpus.as_slice() } else { &[] };
         let mut process = Started::start(&arguments, cpus, work.server_nofile, SIGTERM)
             .map_err(|failure| failure.message().to_owned())?;
-        let ready =
-            process.next_line(START_PATIENCE).and_then(|line| serde_json::from_str::<Ready>(&line).ok());
+        let ready = first_line(&process).and_then(|line| serde_json::from_str::<Ready>(&line).ok());
         let Some(ready) = ready else {
             let how = process.end(Duration::from_millis(100)).map_or(String::new(), children::describe);
             return Err(process

@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 
 /// SIGINT, SIGKILL and SIGTERM: the same numbers on every Linux.
 pub const SIGINT: i32 = 2;
-const SIGKILL: i32 = 9;
+/// Ends anything at once.
+pub const SIGKILL: i32 = 9;
 /// Ends a server politely.
 pub const SIGTERM: i32 = 15;
 
@@ -167,6 +168,11 @@ impl Drop for Started {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A command line from its words.
+pub fn words(list: &[&str]) -> Vec<String> {
+    list.iter().map(|&word| word.to_owned()).collect()
 }
 
 /// How a process ended, in words.

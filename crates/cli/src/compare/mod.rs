@@ -1,7 +1,7 @@
 //! `duolu compare`: every model through the same work on real connections, up a ladder, each line to its wall.
 //!
-//! Reading order: `plan` decides what runs, `ladder` walks it, `rung` runs one server and one loader, `watch` and
-//! `tree` read the server meanwhile, `diagnose` names the wall, `result` holds the figures; `table`, `story`,
+//! Reading order: `plan` decides what runs, `ladder` walks it, `rung` has one server and `loader` loads it, `watch`
+//! and `tree` read the server meanwhile, `diagnose` names the wall, `result` holds the figures; `table`, `story`,
 //! `output` and `expect` say what they are.
 
 mod children;
@@ -10,6 +10,7 @@ mod expect;
 mod figures;
 mod interrupt;
 mod ladder;
+mod loader;
 mod output;
 mod plan;
 mod progress;

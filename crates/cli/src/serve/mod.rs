@@ -22,6 +22,7 @@ mod prefork;
 mod service;
 mod setup;
 mod thread;
+mod warnings;
 mod worker;
 
 use crate::failure::Failure;
@@ -93,6 +94,7 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: Args) -> Result<(), Failure> {
+    warnings::print();
     let service = args.service;
     let setup = prepare(args)?;
     match service {
@@ -185,8 +187,7 @@ fn accept_name(accept: Accept) -> &'static str {
 /// The sockets of a service manager if it gave some, else our own; and which of the two.
 fn listeners(args: &Args, workers: usize, accept: Accept) -> Result<(Vec<TcpListener>, bool), Failure> {
     let wanted = if accept == Accept::Reuseport { workers } else { 1 };
-    let inherited = duolu_sys::worker::inherited_listeners()
-        .map_err(|error| Failure::cannot(format!("sockets of the service manager: {error}")))?;
+    let inherited = listen::inherited()?;
     if !inherited.is_empty() {
         return take_inherited(inherited, wanted).map(|listeners| (listeners, true));
     }
@@ -216,11 +217,6 @@ fn take_inherited(inherited: Vec<TcpListener>, wanted: usize) -> Result<Vec<TcpL
             "the service manager gave {count} sockets (LISTEN_FDS), this server takes {wanted} \
              (one, or with --accept reuseport one for each worker)"
         )));
-    }
-    for listener in &inherited {
-        listener.local_addr().and_then(|_| listener.set_nonblocking(true)).map_err(|error| {
-            Failure::cannot(format!("a socket of the service manager is no TCP socket: {error}"))
-        })?;
     }
     Ok(inherited)
 }

@@ -24,12 +24,14 @@ mod sends;
 mod tags;
 mod turn;
 
+/// The trait and its words, for those who have no other business with the core.
+pub use duolu_core::Errno;
+pub use duolu_core::completion::{Chunk, Completion, ConnId, ListenerId, Report};
 pub use ring::Unavailable;
 
 use buffers::{Buffers, Shape};
 use conns::Conns;
-use duolu_core::Errno;
-use duolu_core::completion::{Chunk, Completion, ConnId, ListenerId, Report};
+
 use ring::Ring;
 use sends::Outbox;
 use std::collections::VecDeque;
@@ -127,6 +129,8 @@ pub struct Counters {
     pub closed: u64,
     /// Bytes received.
     pub received_bytes: u64,
+    /// Bytes that the kernel has taken to send.
+    pub sent_bytes: u64,
     /// Sends that the kernel could not take whole at once.
     pub held_back: u64,
     /// Times a connection was no longer received from because its peer does not read.

@@ -234,6 +234,7 @@ impl Uring {
             }
             Undecided::Held => {
                 let Some(held) = &mut conn.held else { return };
+                self.counters.sent_bytes += sent.min(held.len() as u64);
                 held.advance(sent as usize);
                 if held.len() > 0 {
                     conn.undecided = Undecided::Nothing;
@@ -252,15 +253,16 @@ impl Uring {
             let Some(conn) = self.conns.get_mut(id) else { continue };
             match std::mem::replace(&mut conn.undecided, Undecided::Nothing) {
                 Undecided::Pieces => {
-                    let first = conn.first;
-                    let several = self.outbox.piece(first).is_some_and(|piece| piece.next != NONE);
-                    if several && let (bytes, false) = self.outbox.chain_len(first) {
+                    let (bytes, whole) = self.outbox.chain_len(conn.first);
+                    if !whole {
                         self.hold_back(id, bytes);
                         continue;
                     }
+                    self.counters.sent_bytes += bytes;
                     (conn.first, conn.last) = (NONE, NONE);
                 }
                 Undecided::Held => {
+                    self.counters.sent_bytes += conn.held_len() as u64;
                     conn.held = None;
                     if conn.usable() {
                         self.inbox.push_back(Report::Drained { conn: id });
@@ -285,6 +287,7 @@ impl Uring {
         let first = std::mem::replace(&mut conn.first, NONE);
         conn.last = NONE;
         self.counters.held_back += 1;
+        self.counters.sent_bytes += sent;
         let held = conn.held.get_or_insert_with(|| Box::new(Held::default()));
         // SAFETY: called before `settle` clears the outbox and before the buffers' turn ends.
         unsafe { self.outbox.after(first, sent, |part| held.append(part)) };

@@ -10,10 +10,12 @@
 mod epoll;
 mod poll;
 mod select;
+mod uring;
 
 pub use epoll::Epoll;
 pub use poll::Poll;
 pub use select::Select;
+pub use uring::Uring;
 
 use crate::syscall::describe;
 use duolu_core::{Backend, Errno, Interest, Ready};
@@ -118,7 +120,7 @@ pub fn open(kind: BackendKind) -> Result<Box<dyn Backend>, Unavailable> {
         BackendKind::Epoll => {
             Box::new(Epoll::new().map_err(|e| Unavailable::refused(kind, "epoll_create1", e))?)
         }
-        BackendKind::IoUring => return Err(Unavailable { kind, reason: "it is being written".into() }),
+        BackendKind::IoUring => Box::new(Uring::new()?),
     })
 }
 

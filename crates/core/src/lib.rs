@@ -11,7 +11,6 @@ extern crate std;
 
 mod active;
 pub mod backend;
-pub mod completion;
 pub mod engine;
 mod event;
 pub mod interest;

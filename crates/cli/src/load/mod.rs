@@ -1,12 +1,47 @@
-//! `duolu load`.
+//! `duolu load`: thousands of connections, correct latency histograms.
+//!
+//! Reading order: [`args`] (what was asked for), [`conduct`] (the run as a whole), [`drive`] and [`phases`] (one
+//! thread's event loop), [`worker`] (what a connection does), [`dialogue`] (what is said and how it is checked),
+//! [`proof`] (what came too late, and why), [`verdict`] (the wall), [`report`].
+
+mod args;
+mod conduct;
+mod conn;
+mod dialogue;
+mod drive;
+mod errors;
+mod http;
+mod pattern;
+mod phases;
+mod progress;
+mod proof;
+mod report;
+mod schedule;
+mod tally;
+mod target;
+mod verdict;
+mod worker;
+
+pub use args::Args;
 
 use crate::failure::Failure;
-
-/// Thousands of connections, correct latency histograms
-#[derive(clap::Args)]
-pub struct Args {}
+use std::sync::Arc;
 
 /// Runs the verb.
-pub fn run(_args: Args) -> Result<(), Failure> {
-    Err(Failure::cannot("not built yet"))
+pub fn run(args: Args) -> Result<(), Failure> {
+    let plan = Arc::new(args.plan()?);
+    let outcome = conduct::run(&plan)?;
+    let loader = verdict::Loader::of(&plan, &outcome);
+    let wall = verdict::wall(&plan, &outcome, loader);
+    let nothing = outcome.held == 0 && outcome.tally.messages == 0 && !outcome.interrupted;
+    if !nothing || plan.output != args::Output::Text {
+        report::print(&plan, &outcome, loader, wall.as_ref());
+    }
+    if outcome.interrupted {
+        return Err(Failure::interrupted());
+    }
+    if nothing {
+        return Err(Failure::cannot(report::nothing_connected(&plan, &outcome, wall.as_ref())));
+    }
+    Ok(())
 }

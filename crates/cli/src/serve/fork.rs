@@ -7,15 +7,14 @@ use super::grumble::Grumble;
 use super::service::Session;
 use super::setup::{Setup, failed_to_wait};
 use crate::failure::Failure;
-use duolu_sys::process::{Fork, exit_now, kill, try_wait_any};
-use duolu_sys::worker::fork_worker;
-use signal_hook::consts::{SIGKILL, SIGTERM};
+use duolu_sys::worker::{ChildId, Fork, Forker, exit_now};
 use std::collections::HashSet;
 use std::os::fd::AsFd;
 
 /// Serves until a signal ends it.
 pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
-    admin::start_process(&mut setup)?;
+    let forker = forker()?;
+    admin::start_process(&mut setup, &forker)?;
     let tally = setup.board.tally(0, false);
     let listener = setup.listeners.remove(0);
     let mut acceptor = Acceptor::new(listener, tally, setup.max_connections);
@@ -26,7 +25,7 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     loop {
         let source = (!resting).then(|| acceptor.as_fd());
         let woken = setup.control.wait(source, resting.then_some(BACK_OFF)).map_err(failed_to_wait)?;
-        reap(&mut children, &tally);
+        reap(&forker, &mut children, &tally);
         resting = loop {
             let stream = match acceptor.accept() {
                 Accepted::Stream(stream) => stream,
@@ -34,7 +33,7 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
                 Accepted::Nobody | Accepted::Shut => break false,
                 Accepted::Exhausted => break true,
             };
-            match fork_worker() {
+            match forker.fork() {
                 Ok(Fork::Parent(child)) => {
                     children.insert(child);
                 }
@@ -57,24 +56,16 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     drop(acceptor);
     setup.start_draining();
     let drained = setup.wait_until_drained(|| {
-        reap(&mut children, &tally);
-        children.iter().for_each(|child| nudge(*child));
+        reap(&forker, &mut children, &tally);
+        children.iter().for_each(|child| forker.nudge(*child));
     });
-    children.iter().for_each(|child| end(*child));
+    children.iter().for_each(|child| forker.kill(*child));
     drained
 }
 
-// A child that is not yet reaped keeps its number, so these two cannot reach a stranger; that it has ended meanwhile
-// is no error.
-
-/// Ends the blocking call that a child is in, so that it looks around.
-pub fn nudge(child: u32) {
-    let _ = kill(child, SIGTERM);
-}
-
-/// Ends a child at once.
-pub fn end(child: u32) {
-    let _ = kill(child, SIGKILL);
+/// The right to fork.
+pub fn forker() -> Result<Forker, Failure> {
+    Forker::new().map_err(|error| Failure::cannot(format!("cannot fork: {error}")))
 }
 
 /// Runs `body` in a child and ends it, also when `body` panics: nothing of the parent's code may follow.
@@ -89,8 +80,8 @@ pub fn no_process(error: &std::io::Error) -> String {
 }
 
 /// Takes ended children out of the process table; whatever ended them, their connection is closed.
-fn reap(children: &mut HashSet<u32>, tally: &Tally) {
-    while let Ok(Some((child, _))) = try_wait_any() {
+fn reap(forker: &Forker, children: &mut HashSet<ChildId>, tally: &Tally) {
+    while let Some((child, _)) = forker.reap() {
         if children.remove(&child) {
             tally.add(Count::Closed, 1);
         }

@@ -1,0 +1,170 @@
+//! Which wall the run met, in the order of what is proven best, and whether it was the loader's own.
+
+use super::args::{Mode, Plan};
+use super::conduct::Outcome;
+use super::errors::Kind;
+use super::tally::quantile_us;
+use crate::walls::{Wall, cpu, grouped, machine, names, server};
+use rustix::process::{Resource, getrlimit};
+
+/// The loader's threads were busy for so much of the window: what was measured is the loader.
+const LOADER_FULL: f64 = 0.9;
+/// A send that is later than this (and later than the server's own time) is no mere wake-up of a sleeping thread.
+const LAG_THAT_COUNTS_US: f64 = 500.0;
+
+/// What the loader says about itself.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Loader {
+    /// CPU time over wall time and threads: 1.0 is every thread's core full.
+    pub cpu: f64,
+    /// The median lateness of requests that could have been sent when they were due (open loop).
+    pub send_lag_us: Option<f64>,
+    /// Whether the numbers are the loader's limit, not the server's.
+    pub limited: bool,
+}
+
+impl Loader {
+    /// Judges an outcome.
+    pub fn of(plan: &Plan, outcome: &Outcome) -> Self {
+        let room_s = outcome.measured.as_secs_f64() * plan.threads as f64;
+        let cpu = if room_s > 0.0 { outcome.cpu.as_secs_f64() / room_s } else { 0.0 };
+        let send_lag_us = quantile_us(&outcome.tally.lag, 0.5);
+        let service_us = quantile_us(&outcome.tally.service, 0.5);
+        let lags = send_lag_us
+            .zip(service_us)
+            .is_some_and(|(lag, service)| lag > service && lag > LAG_THAT_COUNTS_US);
+        Loader { cpu, send_lag_us, limited: cpu >= LOADER_FULL || lags }
+    }
+}
+
+/// The wall, if one was met.
+pub fn wall(plan: &Plan, outcome: &Outcome, loader: Loader) -> Option<Wall> {
+    own_wall(plan, outcome)
+        .or_else(|| outcome.wall.clone())
+        .or_else(|| overflow(plan, outcome))
+        .or_else(|| out_of_memory(outcome))
+        .or_else(|| loader_wall(plan, outcome, loader))
+        .or_else(|| core_wall(plan, outcome))
+}
+
+fn own_wall(plan: &Plan, outcome: &Outcome) -> Option<Wall> {
+    match outcome.own_limit? {
+        (Kind::NoDescriptors, open) => Some(descriptor_wall(open)),
+        (Kind::NoPorts, open) => Some(port_wall(plan, open)),
+        _ => None,
+    }
+}
+
+fn descriptor_wall(open: u64) -> Wall {
+    let limit = getrlimit(Resource::Nofile);
+    let soft = limit.current.unwrap_or(u64::MAX);
+    if open + 64 < soft {
+        return Wall::new(
+            names::LOADER_DESCRIPTORS,
+            format!(
+                "the loader ran out of descriptors at {} connections, before its own limit of {}: the table of open \
+                 files of the whole machine is full (ENFILE)",
+                grouped(open),
+                grouped(soft)
+            ),
+            "sysctl -w fs.file-max=1000000",
+        );
+    }
+    let enough = match limit.maximum {
+        Some(hard) if hard > soft => format!("ulimit -n {hard}"),
+        _ if soft < 65_536 => {
+            "ulimit -n 65536   (as root, or raise the hard limit in limits.conf first)".to_owned()
+        }
+        _ => "ulimit -n 1048576   (as root, or raise the hard limit in limits.conf first)".to_owned(),
+    };
+    Wall::new(
+        names::LOADER_DESCRIPTORS,
+        format!(
+            "the loader ran out of descriptors at {} connections: RLIMIT_NOFILE is {}",
+            grouped(open),
+            grouped(soft)
+        ),
+        enough,
+    )
+}
+
+fn port_wall(plan: &Plan, open: u64) -> Wall {
+    let range = machine::local_ports();
+    let ports = range.as_ref().map_or("?".to_owned(), |range| grouped(range.len() as u64));
+    let range = range.map_or("unknown".to_owned(), |range| format!("{}-{}", range.start(), range.end()));
+    let sources = plan.sources.len().max(1);
+    Wall::new(
+        names::PORTS,
+        format!(
+            "the loader ran out of local ports at {} connections from {sources} source address{}: \
+             net.ipv4.ip_local_port_range is {range}, {ports} ports for each",
+            grouped(open),
+            if sources == 1 { "" } else { "es" },
+        ),
+        if plan.target.address.ip().is_loopback() {
+            "--source-addresses 127.0.0.2-127.0.0.20, or sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\""
+        } else {
+            "--source-addresses with more of this machine's addresses, or sysctl -w \
+             net.ipv4.ip_local_port_range=\"1024 65535\""
+        },
+    )
+}
+
+fn overflow(plan: &Plan, outcome: &Outcome) -> Option<Wall> {
+    let suffered =
+        outcome.tally.errors_of(Kind::ConnectTimeout) + outcome.tally.errors_of(Kind::NotAccepted) > 0;
+    if !suffered || !plan.target.is_here {
+        return None;
+    }
+    server::overflow_wall(plan.target.address, outcome.counters_before?)
+}
+
+fn out_of_memory(outcome: &Outcome) -> Option<Wall> {
+    let kinds = [rustix::io::Errno::NOMEM, rustix::io::Errno::NOBUFS];
+    let suffered = kinds.iter().any(|errno| outcome.tally.errors_of(Kind::Other(errno.raw_os_error())) > 0);
+    if suffered { server::memory_wall() } else { None }
+}
+
+fn loader_wall(plan: &Plan, outcome: &Outcome, loader: Loader) -> Option<Wall> {
+    if !loader.limited {
+        return None;
+    }
+    let evidence = if loader.cpu >= LOADER_FULL {
+        format!(
+            "the loader used {:.0} % of its {} thread(s): the server could do more",
+            loader.cpu * 100.0,
+            plan.threads
+        )
+    } else {
+        format!(
+            "half of the requests left the loader {:.1} ms or more after they were due, the server answered in {:.1} ms",
+            loader.send_lag_us.unwrap_or(0.0) / 1e3,
+            quantile_us(&outcome.tally.service, 0.5).unwrap_or(0.0) / 1e3
+        )
+    };
+    Some(Wall::new(
+        names::LOADER,
+        evidence,
+        format!("more threads (-t {}) or more loaders", plan.threads * 2),
+    ))
+}
+
+fn core_wall(plan: &Plan, outcome: &Outcome) -> Option<Wall> {
+    let busiest = outcome.busiest.filter(|busiest| busiest.share >= cpu::FULL_SHARE)?;
+    if let Mode::Open(rate) | Mode::Churn(Some(rate)) = plan.mode {
+        let reached = outcome.tally.in_window as f64 / outcome.measured.as_secs_f64();
+        if reached >= rate * 0.98 {
+            return None; // a core is full, but it is enough for what was asked
+        }
+    }
+    Some(Wall::new(
+        names::CORE,
+        format!(
+            "thread {} of the server's process {} used {:.0} % of a core during the window",
+            busiest.tid,
+            busiest.pid,
+            busiest.share * 100.0
+        ),
+        "more workers on one port (SO_REUSEPORT), or less work a message",
+    ))
+}

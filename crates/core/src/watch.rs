@@ -126,7 +126,7 @@ impl Watches {
             return Err(Refused::NotAlone);
         }
         watched.wanted |= interest;
-        if watched.has(IN_KERNEL) && owned && !watched.has(SUSPECT) {
+        if watched.has(IN_KERNEL) && owned && !watched.has(SUSPECT) && all_owned(events, watched.head) {
             if trigger != Trigger::Level {
                 watched.flags |= REARM; // (d)
             }
@@ -311,4 +311,16 @@ impl Watches {
         let on_fd = |event: &Event| event.has(LISTED) && event.is(crate::event::ON_FD);
         assert_eq!(events.iter().filter(|(_, event)| on_fd(event)).count(), listed);
     }
+}
+
+/// Whether every event of a list keeps the descriptor open. One that does not may have been left behind when
+/// its number was closed: what the kernel was told for it may be about another file.
+fn all_owned(events: &Slots<Event>, mut at: u32) -> bool {
+    while at != NONE {
+        if !events[at].is(OWNED) {
+            return false;
+        }
+        at = events[at].next;
+    }
+    true
 }

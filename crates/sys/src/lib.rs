@@ -13,6 +13,7 @@
 pub mod backend;
 pub mod child;
 pub mod clock;
+pub mod completion;
 pub mod fork_guard;
 pub mod process;
 pub mod signal;

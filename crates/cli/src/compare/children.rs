@@ -13,12 +13,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// SIGINT, SIGKILL and SIGTERM: the same numbers on every Linux.
 pub const SIGINT: i32 = 2;
-const SIGKILL: i32 = 9;
+/// Ends anything at once.
+pub const SIGKILL: i32 = 9;
 /// Ends a server politely.
 pub const SIGTERM: i32 = 15;
 
@@ -31,6 +32,7 @@ pub struct Started {
     child: Child,
     lines: mpsc::Receiver<String>,
     complaints: Arc<Mutex<VecDeque<String>>>,
+    complaining: Option<JoinHandle<()>>,
     ended: Option<ExitStatus>,
 }
 
@@ -60,8 +62,8 @@ impl Started {
             });
         }
         let complaints = Arc::new(Mutex::new(VecDeque::new()));
-        if let Some(stderr) = child.stderr.take() {
-            let kept = Arc::clone(&complaints);
+        let kept = Arc::clone(&complaints);
+        let complaining = child.stderr.take().map(|stderr| {
             read_lines(stderr, move |mut line| {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if kept.len() == LAST_LINES {
@@ -69,9 +71,9 @@ impl Started {
                 }
                 line.truncate(line.floor_char_boundary(LONGEST_LINE));
                 kept.push_back(line);
-            });
-        }
-        Ok(Started { child, lines, complaints, ended: None })
+            })
+        });
+        Ok(Started { child, lines, complaints, complaining, ended: None })
     }
 
     /// Its process id, which is its group's as well.
@@ -104,9 +106,26 @@ impl Started {
         text
     }
 
-    /// The last lines it wrote on stderr.
+    /// The last lines it wrote on stderr; all of them if it has ended.
     pub fn complaints(&self) -> Vec<String> {
+        let until = Instant::now() + Duration::from_millis(300);
+        let reading = |thread: &JoinHandle<()>| !thread.is_finished();
+        while !self.is_running() && self.complaining.as_ref().is_some_and(reading) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(2)); // what it wrote may still be on its way through the pipe
+        }
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// The last sentence it wrote on stderr that is about an error, if any; else the last one.
+    pub fn last_words(&self) -> Option<String> {
+        let lines = self.complaints();
+        let is_error = |line: &&String| line.starts_with("duolu") || line.contains("error");
+        let line = lines.iter().rfind(is_error).or_else(|| lines.iter().rfind(|line| !line.is_empty()))?;
+        let line = ["duolu: ", "duolu serve: ", "duolu load: ", "error: "]
+            .iter()
+            .find_map(|prefix| line.strip_prefix(prefix))
+            .unwrap_or(line);
+        Some(line.to_owned())
     }
 
     /// Sends it a signal, if it still is ours to signal.
@@ -151,6 +170,11 @@ impl Drop for Started {
     }
 }
 
+/// A command line from its words.
+pub fn words(list: &[&str]) -> Vec<String> {
+    list.iter().map(|&word| word.to_owned()).collect()
+}
+
 /// How a process ended, in words.
 pub fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
@@ -163,7 +187,10 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
-fn read_lines(source: impl Read + Send + 'static, mut sink: impl FnMut(String) + Send + 'static) {
+fn read_lines(
+    source: impl Read + Send + 'static,
+    mut sink: impl FnMut(String) + Send + 'static,
+) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut source = BufReader::new(source);
         let mut line = Vec::new();
@@ -171,5 +198,5 @@ fn read_lines(source: impl Read + Send + 'static, mut sink: impl FnMut(String) +
             sink(String::from_utf8_lossy(&line).trim_end().to_owned());
             line.clear();
         }
-    });
+    })
 }

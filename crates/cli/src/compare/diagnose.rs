@@ -30,14 +30,16 @@ pub struct Facts<'a> {
     pub asked: u64,
     /// The loader's result, if it gave one.
     pub report: Option<&'a LoadReport>,
-    /// The loader's last lines on stderr.
-    pub loader_said: Vec<String>,
+    /// The loader's last sentence on stderr.
+    pub loader_said: Option<String>,
     /// How the loader ended.
     pub loader_status: Option<ExitStatus>,
     /// The server's process.
     pub server_pid: u32,
     /// Its last lines on stderr.
     pub server_said: Vec<String>,
+    /// Its last sentence about an error.
+    pub server_last_words: Option<String>,
     /// How it ended, if it has.
     pub server_ended: Option<ExitStatus>,
     /// The highest marks while it was loaded.
@@ -228,15 +230,19 @@ fn prefork(facts: &Facts<'_>) -> Option<Wall> {
     })
 }
 
+fn last_words(words: Option<&str>) -> String {
+    words.map_or(String::new(), |words| format!("; its last words: {words}"))
+}
+
 fn server_ended(facts: &Facts<'_>, status: ExitStatus) -> Wall {
-    let said = facts.server_said.last().map_or(String::new(), |line| format!("; its last words: {line}"));
+    let said = last_words(facts.server_last_words.as_deref());
     let evidence = format!("the server, process {}, {}{said}", facts.server_pid, children::describe(status));
-    Wall::new(SERVER_ENDED, evidence, "see its last words; dmesg tells whether the kernel killed it")
+    Wall::new(SERVER_ENDED, evidence, "see its last words, if any; dmesg tells whether the kernel killed it")
 }
 
 fn no_report(facts: &Facts<'_>) -> Wall {
     let how = facts.loader_status.map_or("did not end".to_owned(), children::describe);
-    let said = facts.loader_said.last().map_or(String::new(), |line| format!("; its last words: {line}"));
+    let said = last_words(facts.loader_said.as_deref());
     Wall::new(LOADER_ENDED, format!("the loader {how} without a result{said}"), "see its last words")
 }
 

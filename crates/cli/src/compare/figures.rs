@@ -38,6 +38,17 @@ pub fn bytes(count: f64) -> String {
     }
 }
 
+/// A figure with its unit for a sentence: `16.7 us`, `96.0 KiB`.
+pub fn spaced(figure: &str) -> String {
+    let unit = figure.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(figure.len());
+    let (number, unit) = figure.split_at(unit);
+    match unit {
+        "K" => format!("{number} KiB"),
+        "M" => format!("{number} MiB"),
+        unit => format!("{number} {unit}"),
+    }
+}
+
 /// A factor: `3.4`, `17`.
 pub fn factor(times: f64) -> String {
     if times < 9.95 { format!("{times:.1}") } else { format!("{times:.0}") }
@@ -86,6 +97,11 @@ mod tests {
             (bytes(96.0), bytes(4_505.6), bytes(120_000.0)),
             ("96B".into(), "4.4K".into(), "117K".into())
         );
+    }
+
+    #[test]
+    fn sentences_have_room_between_number_and_unit() {
+        assert_eq!([spaced("16.7us"), spaced("96.0K"), spaced("312B")], ["16.7 us", "96.0 KiB", "312 B"]);
     }
 
     #[test]

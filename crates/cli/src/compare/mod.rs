@@ -1,7 +1,7 @@
 //! `duolu compare`: every model through the same work on real connections, up a ladder, each line to its wall.
 //!
-//! Reading order: `plan` decides what runs, `ladder` walks it, `rung` runs one server and one loader, `watch` and
-//! `tree` read the server meanwhile, `diagnose` names the wall, `result` holds the figures; `table`, `story`,
+//! Reading order: `plan` decides what runs, `ladder` walks it, `rung` has one server and `loader` loads it, `watch`
+//! and `tree` read the server meanwhile, `diagnose` names the wall, `result` holds the figures; `table`, `story`,
 //! `output` and `expect` say what they are.
 
 mod children;
@@ -10,6 +10,7 @@ mod expect;
 mod figures;
 mod interrupt;
 mod ladder;
+mod loader;
 mod output;
 mod plan;
 mod progress;
@@ -59,9 +60,9 @@ pub struct Args {
     /// How long each rung is measured [default: 3s; with --quick at most 1s]
     #[arg(short = 'd', long, value_name = "TIME", value_parser = units::parse_duration)]
     duration: Option<Duration>,
-    /// Bytes of a message
-    #[arg(long, value_name = "SIZE", default_value = "64", value_parser = units::parse_size)]
-    payload: u64,
+    /// Bytes of a message, 1 B to 1 MiB; echo only [default: 64]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    payload: Option<u64>,
     /// Only so many connections talk, the rest are held idle
     #[arg(long, value_name = "N", value_parser = units::parse_count)]
     active: Option<u64>,
@@ -150,9 +151,18 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn work(args: &Args) -> Result<Work, Failure> {
-    if !(1..=1 << 20).contains(&args.payload) {
+    if args.payload.is_some_and(|payload| !(1..=1 << 20).contains(&payload)) {
         return Err(Failure::usage("--payload: from 1 byte to 1MiB"));
     }
+    let payload = match (args.service, args.payload) {
+        (Service::Http, Some(_)) => {
+            return Err(Failure::usage(
+                "--payload: the answer of --service http has its own size; leave it out",
+            ));
+        }
+        (Service::Http, None) => None,
+        (Service::Echo, payload) => Some(payload.unwrap_or(64)),
+    };
     if args.active == Some(0) {
         return Err(Failure::usage("--active: at least one connection has to talk"));
     }
@@ -165,7 +175,8 @@ fn work(args: &Args) -> Result<Work, Failure> {
             Service::Echo => "echo",
             Service::Http => "http",
         },
-        payload: args.payload,
+        payload,
+        timeout: if args.quick { Duration::from_secs(3) } else { Duration::from_secs(5) },
         active: args.active,
         churn: args.churn,
         workers,

@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::terminal;
 use crate::walls::grouped;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// The bar, or the lines, or nothing.
@@ -80,8 +80,8 @@ impl Progress {
     /// A sentence on stderr that does not tear the bar.
     pub fn say(&self, sentence: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{sentence}")),
-            None => eprintln!("{sentence}"),
+            Some(bar) => bar.suspend(|| tell(sentence)),
+            None => tell(sentence),
         }
     }
 
@@ -91,6 +91,11 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Not eprintln!, which panics when nobody reads stderr any more.
+fn tell(sentence: &str) {
+    let _ = writeln!(std::io::stderr(), "{sentence}");
 }
 
 fn millis(time: Duration) -> u64 {

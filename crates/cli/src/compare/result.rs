@@ -115,8 +115,8 @@ pub struct Asked {
     pub window_s: f64,
     /// The service: echo or http.
     pub service: String,
-    /// Bytes of a message.
-    pub payload_bytes: u64,
+    /// Bytes of a message, where it is ours to say.
+    pub payload_bytes: Option<u64>,
     /// How many of the connections talk; all if not given.
     pub active: Option<u64>,
     /// Whether each request had a connection of its own.

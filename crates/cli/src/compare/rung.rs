@@ -1,9 +1,10 @@
 //! One server on its way up the ladder: started once, loaded rung by rung, ended.
 
-use super::children::{self, SIGINT, SIGTERM, Started};
+use super::children::{self, SIGTERM, Started, words};
 use super::diagnose::{self, Facts};
 use super::interrupt;
-use super::result::{Cell, LoadReport, ServerMemory};
+use super::loader;
+use super::result::{Cell, ServerMemory};
 use super::tree::{Memory, Tree};
 use super::watch::Watch;
 use crate::failure::Failure;
@@ -22,19 +23,15 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 /// A server that does not end within this time after SIGTERM is killed with all its processes.
 const END_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// The loader's readiness is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-
-/// SIGKILL, for the loader: it has nothing to put in order.
-const LOADER_DEATH: i32 = 9;
-
 /// What every model is asked to do.
 #[derive(Clone, Debug)]
 pub struct Work {
     /// echo or http.
     pub service: &'static str,
-    /// Bytes of a message.
-    pub payload: u64,
+    /// Bytes of a message; `None` where the service decides.
+    pub payload: Option<u64>,
+    /// How long the loader waits for a connection or a reply before it counts an error.
+    pub timeout: Duration,
     /// How many connections talk.
     pub active: Option<u64>,
     /// A connection for each request.
@@ -88,13 +85,12 @@ impl Server {
         let cpus = if work.placement.pinned { work.placement.server_cpus.as_slice() } else { &[] };
         let mut process = Started::start(&arguments, cpus, work.server_nofile, SIGTERM)
             .map_err(|failure| failure.message().to_owned())?;
-        let ready =
-            process.next_line(START_PATIENCE).and_then(|line| serde_json::from_str::<Ready>(&line).ok());
+        let ready = first_line(&process).and_then(|line| serde_json::from_str::<Ready>(&line).ok());
         let Some(ready) = ready else {
             let how = process.end(Duration::from_millis(100)).map_or(String::new(), children::describe);
-            return Err(
-                last_words(&process).unwrap_or_else(|| format!("the server did not listen: it {how}"))
-            );
+            return Err(process
+                .last_words()
+                .unwrap_or_else(|| format!("the server did not listen: it {how}")));
         };
         let tree = Tree::of(process.pid());
         Ok(Server {
@@ -110,7 +106,7 @@ impl Server {
     /// Loads the server with `connections` for one window; calls `meanwhile` often.
     ///
     /// # Errors
-    /// The loader cannot be started.
+    /// The loader cannot be started, or refuses its command line.
     pub fn climb(
         &mut self,
         connections: u64,
@@ -118,94 +114,49 @@ impl Server {
         work: &Work,
         meanwhile: &mut dyn FnMut(),
     ) -> Result<Climb, Failure> {
-        let counters = ListenCounters::read();
+        let listen = ListenCounters::read();
         let available_before = machine::memory_available();
         let mut watch = Watch::new(self.process.pid(), self.address);
-        let cpus = if work.placement.pinned { work.placement.loader_cpus.as_slice() } else { &[] };
-        let arguments = loader_arguments(self.address, connections, window, work);
-        let began = Instant::now();
-        let mut loader = Started::start(&arguments, cpus, None, LOADER_DEATH)?;
-        let allowed = window + Duration::from_secs(12) + Duration::from_millis(connections * 2);
-        let mut cut_short = None;
-        while loader.is_running() {
-            if interrupt::requested() {
-                return Ok(Climb::Interrupted);
-            }
-            if cut_short.is_none() && (!self.process.is_running() || began.elapsed() > allowed) {
-                cut_short = Some(Instant::now());
-                loader.signal(SIGINT); // it prints what it has
-            }
-            if cut_short.is_some_and(|at| at.elapsed() > Duration::from_secs(2)) {
-                break;
-            }
-            watch.tick();
+        let mut look = |is_running: bool| {
             meanwhile();
-            thread::sleep(LOOK_EVERY);
-        }
-        let ended = Instant::now();
-        let loader_status = loader.end(Duration::ZERO);
-        let output = loader.remaining_output(Duration::from_secs(2));
-        let report = read_report(&output);
-        let (from, to) = measured_window(report.as_ref(), ended, window);
-        let seen = watch.between(from, to);
+            watch.tick();
+            is_running
+        };
+        let order = loader::Order { target: self.address, connections, window };
+        let Some(load) = loader::run(&order, work, || look(self.process.is_running()))? else {
+            return Ok(Climb::Interrupted);
+        };
+        let seen = watch.between(load.from, load.to);
         let facts = Facts {
             model: self.model,
             asked: connections,
-            report: report.as_ref(),
-            loader_said: loader.complaints(),
-            loader_status,
+            report: load.report.as_ref(),
+            loader_said: load.last_words,
+            loader_status: load.status,
             server_pid: self.process.pid(),
-            server_said: self.process.complaints(),
             server_ended: self.process.reap(),
+            server_said: self.process.complaints(),
+            server_last_words: self.process.last_words(),
             marks: watch.marks().clone(),
             descriptors_before: self.descriptors_before,
             server_cpu: seen.cpu,
             server_cpus: server_cores(self.model, work),
             shared: work.placement.shared,
             workers: self.workers,
-            listen: counters,
+            listen,
             target: self.address,
-            out_of_time: cut_short.is_some(),
+            out_of_time: load.cut_short,
         };
-        let report = report.clone().unwrap_or_default();
-        let errors = report.errors.values().sum();
-        let per_connection =
-            |bytes: u64| (report.established > 0).then(|| bytes as f64 / report.established as f64);
         let memory = seen.memory.zip(self.baseline).map(|(now, before)| ServerMemory {
             bytes: now.bytes,
             baseline_bytes: before.bytes,
             processes: now.processes,
             processes_read: now.read,
         });
-        let spoke = report.messages > 0 && report.rate > 0.0;
-        Ok(Climb::Measured(Box::new(Cell {
-            model: self.model,
-            connections,
-            established: report.established,
-            rate: spoke.then_some(report.rate),
-            p50_us: report.p50_us.filter(|_| spoke),
-            p99_us: report.p99_us.filter(|_| spoke),
-            p999_us: report.p999_us.filter(|_| spoke),
-            server_cpu_us_per_msg: seen.cpu.filter(|_| spoke).map(|cores| cores * 1e6 / report.rate),
-            server_bytes_per_conn: memory
-                .and_then(|memory| per_connection(memory.bytes.saturating_sub(memory.baseline_bytes))),
-            errors,
-            wall: diagnose::wall(&facts),
-            loader_cpu: report.loader_cpu,
-            repeats: 1,
-            spread: None,
-            limited_by: diagnose::limit(&facts),
-            errors_by_kind: report.errors,
-            messages: report.messages,
-            window_s: to.saturating_duration_since(from).as_secs_f64(),
-            connect_p99_us: report.connect_p99_us,
-            server_cpu: seen.cpu,
-            server_memory: memory,
-            machine_bytes_per_conn: available_before
-                .zip(seen.available)
-                .and_then(|(before, now)| per_connection(before.saturating_sub(now))),
-            loader_limited: report.loader_limited,
-        })))
+        let fallen = available_before.zip(seen.available).map(|(before, now)| before.saturating_sub(now));
+        let mut cell = cell(&facts, seen.cpu, memory, fallen);
+        cell.window_s = load.to.saturating_duration_since(load.from).as_secs_f64();
+        Ok(Climb::Measured(Box::new(cell)))
     }
 
     /// Waits until the connections of the last rung are gone from the server, so that the next one finds it as
@@ -229,22 +180,17 @@ impl Server {
     }
 }
 
-fn words(list: &[&str]) -> Vec<String> {
-    list.iter().map(|&word| word.to_owned()).collect()
-}
-
-fn loader_arguments(target: SocketAddr, connections: u64, window: Duration, work: &Work) -> Vec<String> {
-    let mut arguments =
-        words(&["load", &target.to_string(), "--json", "--quiet", "-c", &connections.to_string()]);
-    arguments.extend(words(&["-d", &format!("{}ms", window.as_millis())]));
-    arguments.extend(words(&["--payload", &work.payload.to_string(), "--speak", work.service]));
-    if let Some(active) = work.active {
-        arguments.extend(words(&["--active", &active.min(connections).to_string()]));
+/// The first line of stdout. `None`: it ended without one, or took too long, or the user does not want to wait.
+fn first_line(process: &Started) -> Option<String> {
+    let until = Instant::now() + START_PATIENCE;
+    while Instant::now() < until && !interrupt::requested() {
+        let running = process.is_running();
+        let line = process.next_line(Duration::from_millis(50));
+        if line.is_some() || !running {
+            return line;
+        }
     }
-    if work.churn {
-        arguments.push("--churn".to_owned());
-    }
-    arguments
+    None
 }
 
 /// The cores that the server can fill: those it was pinned to, or what its model can use of all.
@@ -253,34 +199,36 @@ fn server_cores(model: Model, work: &Work) -> usize {
     if work.placement.pinned || !model.is_event_driven() { cores } else { work.workers.min(cores) }
 }
 
-fn read_report(output: &str) -> Option<LoadReport> {
-    output
-        .lines()
-        .rev()
-        .find_map(|line| serde_json::from_str(line).ok())
-        .or_else(|| serde_json::from_str(output).ok())
-}
-
-/// When the loader measured. It says so in its report; where it does not (an older one), the window is what lies
-/// before its end, less a margin for closing.
-fn measured_window(report: Option<&LoadReport>, ended: Instant, window: Duration) -> (Instant, Instant) {
-    let told = report.and_then(|report| report.window.as_ref());
-    let moments = told.and_then(|told| Some((moment(told.began_ns)?, moment(told.ended_ns)?)));
-    moments.unwrap_or_else(|| {
-        let to = ended.checked_sub(window / 10).unwrap_or(ended);
-        (to.checked_sub(window * 4 / 5).unwrap_or(to), to)
-    })
-}
-
-/// A reading of CLOCK_MONOTONIC, which all processes share, as an Instant of this one.
-fn moment(monotonic_ns: u64) -> Option<Instant> {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let now_ns = u64::try_from(now.tv_sec).ok()? * 1_000_000_000 + u64::try_from(now.tv_nsec).ok()?;
-    Instant::now().checked_sub(Duration::from_nanos(now_ns.checked_sub(monotonic_ns)?))
-}
-
-/// The last thing a process said, as far as it is a sentence for people.
-fn last_words(process: &Started) -> Option<String> {
-    let line = process.complaints().pop()?;
-    Some(line.strip_prefix("duolu: ").unwrap_or(&line).to_owned())
+/// The figures of one run, from what the loader told and what was seen of the server.
+fn cell(facts: &Facts<'_>, cores: Option<f64>, memory: Option<ServerMemory>, fallen: Option<u64>) -> Cell {
+    let report = facts.report.cloned().unwrap_or_default();
+    let per_connection =
+        |bytes: u64| (report.established > 0).then(|| bytes as f64 / report.established as f64);
+    let spoke = report.messages > 0 && report.rate > 0.0;
+    Cell {
+        model: facts.model,
+        connections: facts.asked,
+        established: report.established,
+        rate: spoke.then_some(report.rate),
+        p50_us: report.p50_us.filter(|_| spoke),
+        p99_us: report.p99_us.filter(|_| spoke),
+        p999_us: report.p999_us.filter(|_| spoke),
+        server_cpu_us_per_msg: cores.filter(|_| spoke).map(|cores| cores * 1e6 / report.rate),
+        server_bytes_per_conn: memory
+            .and_then(|memory| per_connection(memory.bytes.saturating_sub(memory.baseline_bytes))),
+        errors: report.errors.values().sum(),
+        wall: diagnose::wall(facts),
+        loader_cpu: report.loader_cpu,
+        repeats: 1,
+        spread: None,
+        limited_by: diagnose::limit(facts),
+        errors_by_kind: report.errors,
+        messages: report.messages,
+        window_s: 0.0,
+        connect_p99_us: report.connect_p99_us,
+        server_cpu: cores,
+        server_memory: memory,
+        machine_bytes_per_conn: fallen.and_then(per_connection),
+        loader_limited: report.loader_limited,
+    }
 }

@@ -62,7 +62,7 @@ pub fn report() -> Report {
             connections: vec![100, 1_000, 5_000],
             window_s: 1.0,
             service: "echo".to_owned(),
-            payload_bytes: 64,
+            payload_bytes: Some(64),
             active: None,
             churn: false,
             workers: 1,

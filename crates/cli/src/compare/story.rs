@@ -1,6 +1,6 @@
 //! What the cells show, in two to five plain sentences. Nothing is said that is not in the cells.
 
-use super::figures::{bytes, cpu_us, factor, rate};
+use super::figures::{bytes, cpu_us, factor, rate, spaced};
 use super::result::{Cell, Report};
 use crate::model::Model;
 use crate::walls::{grouped, names};
@@ -86,15 +86,15 @@ fn what_it_cost(at_top: &[&Cell]) -> Option<String> {
     let ((little, cheap), (much, dear)) = extremes(at_top, |cell| cell.server_cpu_us_per_msg)?;
     let mut sentence = format!(
         "A message cost the server {} of CPU on {}, {} on {}",
-        cpu_us(little),
+        spaced(&cpu_us(little)),
         cheap.model,
-        cpu_us(much),
+        spaced(&cpu_us(much)),
         dear.model
     );
     if let Some(((small, light), (large, heavy))) =
         extremes(at_top, |cell| cell.server_bytes_per_conn.map(|bytes| bytes.max(1.0)))
     {
-        let (small, large) = (bytes(small), bytes(large));
+        let (small, large) = (spaced(&bytes(small)), spaced(&bytes(large)));
         sentence.push_str(&format!(
             "; a connection {small} of memory on {}, {large} on {}",
             light.model, heavy.model

@@ -36,7 +36,7 @@ pub fn render(report: &Report, color: bool) -> String {
     text.push_str(&walls(report, color));
     if !report.shows.is_empty() {
         text.push_str(&format!("\n{}\n", paint(color, BOLD, "What this shows")));
-        report.shows.iter().for_each(|sentence| text.push_str(&paragraph(sentence, 2)));
+        report.shows.iter().for_each(|sentence| text.push_str(&bullet(sentence)));
     }
     if report.interrupted {
         text.push_str(&format!("\n{}\n", paint(color, STOP, "Interrupted: what is above is only a part.")));
@@ -53,7 +53,8 @@ fn heading(report: &Report, color: bool) -> String {
         (Some(active), _) => format!("{} connections active, the rest idle", grouped(active)),
         (None, _) => "every connection active".to_owned(),
     };
-    let work = format!("{}, {} bytes, {messages}", asked.service, grouped(asked.payload_bytes));
+    let bytes = asked.payload_bytes.map_or(String::new(), |bytes| format!(" of {} bytes", grouped(bytes)));
+    let work = format!("{}{bytes}, {messages}", asked.service);
     let placement = &machine.placement;
     let cpus = |list: &[usize]| list.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     let place = if placement.pinned {
@@ -214,6 +215,12 @@ fn walls(report: &Report, color: bool) -> String {
 fn paragraph(sentence: &str, indent: usize) -> String {
     let lines = wrap(sentence, WIDTH - indent);
     lines.iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
+}
+
+fn bullet(sentence: &str) -> String {
+    let lines = wrap(sentence, WIDTH - 4);
+    let mark = |at: usize| if at == 0 { "  - " } else { "    " };
+    lines.iter().enumerate().map(|(at, line)| format!("{}{line}\n", mark(at))).collect()
 }
 
 #[cfg(test)]

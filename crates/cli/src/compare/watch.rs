@@ -14,7 +14,7 @@ const CPU_EVERY: Duration = Duration::from_millis(100);
 const MEMORY_EVERY: Duration = Duration::from_millis(200);
 
 /// A sample may cost one part in so many of the time between two.
-const DISTURBANCE: u32 = 60;
+const DISTURBANCE: u32 = 30;
 
 /// A reading and when it was taken.
 type Sample<T> = (Instant, T);

@@ -7,7 +7,8 @@ use super::board::{Board, Count};
 use super::fork::in_child;
 use super::setup::Setup;
 use crate::failure::Failure;
-use duolu_sys::worker::{Fork, Forker};
+use duolu_sys::process::Fork;
+use duolu_sys::worker::fork_worker;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -35,10 +36,10 @@ pub fn start_thread(setup: &mut Setup) -> Result<(), Failure> {
 
 /// Starts the endpoint in a child process, if there is to be one. It dies with the parent. Called while the service's
 /// sockets are still in `setup`: the child closes its copies, or the port would listen on after the server stops.
-pub fn start_process(setup: &mut Setup, forker: &Forker) -> Result<(), Failure> {
+pub fn start_process(setup: &mut Setup) -> Result<(), Failure> {
     let Some(listener) = setup.admin.take() else { return Ok(()) };
     let admin = Admin::new(setup);
-    match forker.fork() {
+    match fork_worker() {
         Ok(Fork::Parent(_)) => Ok(()),
         Ok(Fork::Child) => {
             setup.listeners.clear();

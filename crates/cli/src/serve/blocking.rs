@@ -102,7 +102,6 @@ pub fn exhausted(error: Errno) -> String {
 
 /// Serves one connection until its end. `about_to_read` is told before each read whether the connection is idle.
 pub fn converse<S: Session>(stream: &TcpStream, tally: Tally, mut about_to_read: impl FnMut(bool)) {
-    let _ = stream.set_nodelay(true); // an answer is written whole: there is nothing to gather
     let mut session = S::default();
     let mut buffer = [const { MaybeUninit::<u8>::uninit() }; READ_BYTES];
     let mut output = Vec::new();
@@ -135,7 +134,8 @@ pub fn converse<S: Session>(stream: &TcpStream, tally: Tally, mut about_to_read:
         output.clear();
         output.shrink_to(KEPT_BYTES);
         if session.is_owed() || head_deadline.is_some() {
-            head_deadline = limit_head(stream, session.is_owed(), head_deadline);
+            let begun = head_deadline.filter(|_| turn.messages == 0);
+            head_deadline = limit_head(stream, session.is_owed(), begun);
         }
     }
 }

@@ -7,14 +7,15 @@ use super::grumble::Grumble;
 use super::service::Session;
 use super::setup::{Setup, failed_to_wait};
 use crate::failure::Failure;
-use duolu_sys::worker::{ChildId, Fork, Forker, exit_now};
+use duolu_sys::process::{Fork, exit_now, kill, try_wait_any};
+use duolu_sys::worker::fork_worker;
+use signal_hook::consts::{SIGKILL, SIGTERM};
 use std::collections::HashSet;
 use std::os::fd::AsFd;
 
 /// Serves until a signal ends it.
 pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
-    let forker = forker()?;
-    admin::start_process(&mut setup, &forker)?;
+    admin::start_process(&mut setup)?;
     let tally = setup.board.tally(0, false);
     let listener = setup.listeners.remove(0);
     let mut acceptor = Acceptor::new(listener, tally, setup.max_connections);
@@ -25,7 +26,7 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     loop {
         let source = (!resting).then(|| acceptor.as_fd());
         let woken = setup.control.wait(source, resting.then_some(BACK_OFF)).map_err(failed_to_wait)?;
-        reap(&forker, &mut children, &tally);
+        reap(&mut children, &tally);
         resting = loop {
             let stream = match acceptor.accept() {
                 Accepted::Stream(stream) => stream,
@@ -33,7 +34,7 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
                 Accepted::Nobody | Accepted::Shut => break false,
                 Accepted::Exhausted => break true,
             };
-            match forker.fork() {
+            match fork_worker() {
                 Ok(Fork::Parent(child)) => {
                     children.insert(child);
                 }
@@ -56,16 +57,24 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     drop(acceptor);
     setup.start_draining();
     let drained = setup.wait_until_drained(|| {
-        reap(&forker, &mut children, &tally);
-        children.iter().for_each(|child| forker.nudge(*child));
+        reap(&mut children, &tally);
+        children.iter().for_each(|child| nudge(*child));
     });
-    children.iter().for_each(|child| forker.kill(*child));
+    children.iter().for_each(|child| end(*child));
     drained
 }
 
-/// The right to fork.
-pub fn forker() -> Result<Forker, Failure> {
-    Forker::new().map_err(|error| Failure::cannot(format!("cannot fork: {error}")))
+// A child that is not yet reaped keeps its number, so these two cannot reach a stranger; that it has ended meanwhile
+// is no error.
+
+/// Ends the blocking call that a child is in, so that it looks around.
+pub fn nudge(child: u32) {
+    let _ = kill(child, SIGTERM);
+}
+
+/// Ends a child at once.
+pub fn end(child: u32) {
+    let _ = kill(child, SIGKILL);
 }
 
 /// Runs `body` in a child and ends it, also when `body` panics: nothing of the parent's code may follow.
@@ -80,8 +89,8 @@ pub fn no_process(error: &std::io::Error) -> String {
 }
 
 /// Takes ended children out of the process table; whatever ended them, their connection is closed.
-fn reap(forker: &Forker, children: &mut HashSet<ChildId>, tally: &Tally) {
-    while let Some((child, _)) = forker.reap() {
+fn reap(children: &mut HashSet<u32>, tally: &Tally) {
+    while let Ok(Some((child, _))) = try_wait_any() {
         if children.remove(&child) {
             tally.add(Count::Closed, 1);
         }

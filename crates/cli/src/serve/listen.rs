@@ -2,8 +2,9 @@
 
 use super::holder;
 use crate::failure::Failure;
+use duolu::net::ListenOptions;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 
 /// The address meant by `text`: `8080`, `:8080`, `10.0.0.1`, `0.0.0.0:80`, `[::1]:8080`, `localhost:8080`. What it
@@ -31,29 +32,45 @@ pub fn parse_address(text: &str, bind: IpAddr, port: u16) -> Result<SocketAddr, 
     })
 }
 
-/// A non-blocking listening socket. SO_REUSEADDR is on: without it a server that is started again has to wait until
-/// the connections of the one before have left TIME_WAIT (a minute).
+/// A non-blocking listening socket. Its connections inherit TCP_NODELAY: answers are written whole, so there is
+/// nothing to gather, and it costs no call for each of them.
 pub fn listen(address: SocketAddr, backlog: i32, reuse_port: bool) -> Result<TcpListener, Failure> {
-    open(address, backlog, reuse_port).map_err(|error| Failure::cannot(explain(address, error)))
+    let options = ListenOptions { backlog, reuse_port, ..ListenOptions::default() };
+    duolu::net::listen(address, &options)
+        .and_then(|listener| duolu::net::set_nodelay(&listener, true).map(|()| listener))
+        .map_err(|error| Failure::cannot(explain(address, &error)))
 }
 
-fn open(address: SocketAddr, backlog: i32, reuse_port: bool) -> Result<TcpListener, Errno> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if reuse_port {
-        sockopt::set_socket_reuseport(&socket, true)?;
+/// The sockets of a service manager (LISTEN_FDS): none, or all of them made fit.
+pub fn inherited() -> Result<Vec<TcpListener>, Failure> {
+    let descriptors = duolu_sys::process::take_listen_fds()
+        .map_err(|error| Failure::cannot(format!("cannot take the service manager's sockets: {error}")))?;
+    descriptors
+        .into_iter()
+        .enumerate()
+        .map(|(index, fd)| check_inherited(index, TcpListener::from(fd)))
+        .collect()
+}
+
+fn check_inherited(index: usize, listener: TcpListener) -> Result<TcpListener, Failure> {
+    let is_tcp = listener.local_addr().is_ok(); // an error for a Unix socket, or for no socket at all
+    if !is_tcp || !rustix::net::sockopt::socket_acceptconn(&listener).unwrap_or(false) {
+        let number = index + 3;
+        return Err(Failure::cannot(format!(
+            "descriptor {number}, from the service manager (LISTEN_FDS), is no listening TCP socket: check \
+             ListenStream= of the .socket unit"
+        )));
     }
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, backlog)?;
-    Ok(TcpListener::from(socket))
+    duolu::net::set_nodelay(&listener, true)
+        .and_then(|()| listener.set_nonblocking(true))
+        .map_err(|error| Failure::cannot(format!("cannot set up the service manager's socket: {error}")))?;
+    Ok(listener)
 }
 
-fn explain(address: SocketAddr, error: Errno) -> String {
+fn explain(address: SocketAddr, error: &io::Error) -> String {
     let port = address.port();
-    match error {
-        Errno::ADDRINUSE => {
+    match Errno::from_io_error(error) {
+        Some(Errno::ADDRINUSE) => {
             let who = holder::of_port(port).map_or_else(
                 || "another program (of another user: 'sudo ss -ltnp' names it)".to_owned(),
                 |holder| format!("{} (pid {})", holder.name, holder.pid),
@@ -63,7 +80,7 @@ fn explain(address: SocketAddr, error: Errno) -> String {
                  (0 takes any free one)"
             )
         }
-        Errno::ACCESS => {
+        Some(Errno::ACCESS) => {
             let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
             let first = first.map_or_else(|_| "1024".to_owned(), |text| text.trim().to_owned());
             format!(
@@ -72,12 +89,12 @@ fn explain(address: SocketAddr, error: Errno) -> String {
                  sudo setcap cap_net_bind_service=+ep \"$(command -v duolu)\""
             )
         }
-        Errno::ADDRNOTAVAIL => format!(
+        Some(Errno::ADDRNOTAVAIL) => format!(
             "cannot listen on {address}: {} is no address of this machine; 'ip -brief address' lists them",
             address.ip()
         ),
-        Errno::MFILE => format!("cannot listen on {address}: no descriptor is free; raise 'ulimit -n'"),
-        error => format!("cannot listen on {address}: {}", std::io::Error::from(error)),
+        Some(Errno::MFILE) => format!("cannot listen on {address}: no descriptor is free; raise 'ulimit -n'"),
+        _ => format!("cannot listen on {address}: {error}"),
     }
 }
 
@@ -122,6 +139,14 @@ mod tests {
     fn reuseport_shares_a_port() {
         let first = listen(SocketAddr::new(BIND, 0), 16, true).unwrap();
         assert!(listen(first.local_addr().unwrap(), 16, true).is_ok());
+    }
+
+    #[test]
+    fn connections_inherit_nodelay() {
+        let listener = listen(SocketAddr::new(BIND, 0), 16, false).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        assert!(listener.accept().unwrap().0.nodelay().unwrap());
     }
 
     #[test]

@@ -8,8 +8,10 @@ mod announce;
 mod blocking;
 mod board;
 mod completion;
+mod connection;
 mod control;
 mod echo;
+mod evented;
 mod fork;
 mod grumble;
 mod holder;
@@ -20,6 +22,7 @@ mod prefork;
 mod service;
 mod setup;
 mod thread;
+mod warnings;
 mod worker;
 
 use crate::failure::Failure;
@@ -91,6 +94,7 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: Args) -> Result<(), Failure> {
+    warnings::print();
     let service = args.service;
     let setup = prepare(args)?;
     match service {
@@ -105,7 +109,7 @@ fn serve<S: Session>(setup: Setup) -> Result<(), Failure> {
         Model::Prefork => prefork::serve::<S>(setup),
         Model::Thread => thread::serve::<S>(setup),
         Model::IoUring => worker::serve(setup, completion::serve::<S>),
-        model => Err(Failure::cannot(format!("the model {model} is not built yet"))),
+        model => worker::serve(setup, move |worker| evented::serve::<S>(model, worker)),
     }
 }
 
@@ -183,8 +187,7 @@ fn accept_name(accept: Accept) -> &'static str {
 /// The sockets of a service manager if it gave some, else our own; and which of the two.
 fn listeners(args: &Args, workers: usize, accept: Accept) -> Result<(Vec<TcpListener>, bool), Failure> {
     let wanted = if accept == Accept::Reuseport { workers } else { 1 };
-    let inherited = duolu_sys::worker::inherited_listeners()
-        .map_err(|error| Failure::cannot(format!("sockets of the service manager: {error}")))?;
+    let inherited = listen::inherited()?;
     if !inherited.is_empty() {
         return take_inherited(inherited, wanted).map(|listeners| (listeners, true));
     }
@@ -214,11 +217,6 @@ fn take_inherited(inherited: Vec<TcpListener>, wanted: usize) -> Result<Vec<TcpL
             "the service manager gave {count} sockets (LISTEN_FDS), this server takes {wanted} \
              (one, or with --accept reuseport one for each worker)"
         )));
-    }
-    for listener in &inherited {
-        listener.local_addr().and_then(|_| listener.set_nonblocking(true)).map_err(|error| {
-            Failure::cannot(format!("a socket of the service manager is no TCP socket: {error}"))
-        })?;
     }
     Ok(inherited)
 }

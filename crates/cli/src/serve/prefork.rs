@@ -3,12 +3,13 @@
 use super::admin;
 use super::blocking::{Accepted, Acceptor, BACK_OFF, converse};
 use super::board::{Count, Tally};
-use super::fork::{forker, in_child, no_process};
+use super::fork::{end, in_child, no_process, nudge};
 use super::grumble::Grumble;
 use super::service::Session;
 use super::setup::{Setup, failed_to_wait};
 use crate::failure::Failure;
-use duolu_sys::worker::{ChildId, Ended, Fork, Forker};
+use duolu_sys::process::{Ended, Fork, try_wait_any};
+use duolu_sys::worker::fork_worker;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -20,12 +21,11 @@ const RETRY: Duration = Duration::from_millis(100);
 /// The place of one child.
 struct Place {
     tally: Tally,
-    child: Option<ChildId>,
+    child: Option<u32>,
     started: Instant,
 }
 
 struct Pool {
-    forker: Forker,
     listener: TcpListener,
     max_connections: u64,
     places: Vec<Place>,
@@ -34,8 +34,7 @@ struct Pool {
 
 /// Serves until a signal ends it.
 pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
-    let forker = forker()?;
-    admin::start_process(&mut setup, &forker)?;
+    admin::start_process(&mut setup)?;
     let listener = setup.listeners.remove(0);
     listener
         .set_nonblocking(false)
@@ -43,13 +42,8 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     let started = Instant::now();
     let place = |index| Place { tally: setup.board.tally(index, true), child: None, started };
     let places = (0..setup.workers).map(place).collect();
-    let mut pool = Pool {
-        forker,
-        listener,
-        max_connections: setup.max_connections,
-        places,
-        trouble: Grumble::default(),
-    };
+    let mut pool =
+        Pool { listener, max_connections: setup.max_connections, places, trouble: Grumble::default() };
     for index in 0..setup.workers {
         if let Err(error) = pool.fill::<S>(index) {
             let why = no_process(&error);
@@ -73,21 +67,21 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     }
     let drained = setup.wait_until_drained(|| {
         pool.reap();
-        pool.children().for_each(|child| pool.forker.nudge(child));
+        pool.children().for_each(nudge);
     });
-    pool.children().for_each(|child| pool.forker.kill(child));
+    pool.children().for_each(end);
     drained
 }
 
 impl Pool {
-    fn children(&self) -> impl Iterator<Item = ChildId> {
+    fn children(&self) -> impl Iterator<Item = u32> {
         self.places.iter().filter_map(|place| place.child)
     }
 
     /// Puts a child on an empty place.
     fn fill<S: Session>(&mut self, index: usize) -> std::io::Result<()> {
         let tally = self.places[index].tally;
-        match self.forker.fork()? {
+        match fork_worker()? {
             Fork::Parent(child) => {
                 let place = &mut self.places[index];
                 (place.child, place.started) = (Some(child), Instant::now());
@@ -99,16 +93,15 @@ impl Pool {
 
     /// Takes ended children out of the process table.
     fn reap(&mut self) {
-        while let Some((child, ended)) = self.forker.reap() {
+        while let Ok(Some((child, ended))) = try_wait_any() {
             let Some(place) = self.places.iter_mut().find(|place| place.child == Some(child)) else {
                 continue;
             };
             place.child = None;
             // It may have died in the middle of a connection. Nobody else writes to its tally now.
             place.tally.set(Count::Closed, place.tally.get(Count::Accepted));
-            if ended != Ended::Exited(0) {
-                self.trouble
-                    .say(|| format!("process {} ended ({ended:?}), another takes its place", child.pid()));
+            if ended != Ended::Code(0) {
+                self.trouble.say(|| format!("process {child} ended ({ended:?}), another takes its place"));
             }
         }
     }

@@ -10,7 +10,6 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 /// What one worker thread gets.
 pub struct Worker {
@@ -25,10 +24,10 @@ pub struct Worker {
     /// More connections than this in the whole server (`Setup::has_room`) are closed at once.
     pub max_connections: u64,
     /// Readable (end of file) when the server begins to end: stop accepting, let `listener` go, finish the
-    /// connections. `tally.board().draining()` is true by then.
+    /// connections. `tally.board().draining()` is true by then. When `--drain` is over the process ends anyway.
     pub stop: OwnedFd,
-    /// How long after that the connections may take. Then the process ends, and with it whatever is left.
-    pub drain: Duration,
+    /// Whether anybody reads counters that cost something to keep (the admin endpoint).
+    pub publish: bool,
     readiness: mpsc::Sender<Result<Ready, Failure>>,
 }
 
@@ -51,6 +50,7 @@ pub fn serve(
     mut setup: Setup,
     body: impl Fn(Worker) -> Result<(), Failure> + Clone + Send + 'static,
 ) -> Result<(), Failure> {
+    let publish = setup.admin.is_some();
     admin::start_thread(&mut setup)?;
     let (stop_sender, stop) = UnixStream::pair().map_err(no_descriptor)?;
     let (ended_sender, ended) = UnixStream::pair().map_err(no_descriptor)?;
@@ -64,7 +64,7 @@ pub fn serve(
             tally: setup.board.tally(index, true),
             max_connections: setup.max_connections,
             stop: stop.try_clone().map_err(no_descriptor)?.into(),
-            drain: setup.drain,
+            publish,
             readiness: readiness.clone(),
         };
         start(worker, body.clone(), ended_sender.try_clone().map_err(no_descriptor)?)?;

@@ -1,0 +1,219 @@
+//! duolu's side of the comparison: the same ring, timers and idle registrations as `bench/c/*.c`.
+//!
+//! `persistent|rearm|rearm-oneshot|readd PIPES ACTIVE` answers each count on standard input with the
+//! nanoseconds that many events took; `timers COUNT` and `memory COUNT` print one line of results.
+
+use duolu::{Context, EventId, EventLoop, Interest, Next, Options, Ready};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::error::Error;
+use std::hint::black_box;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::sync::atomic::{AtomicIsize, Ordering};
+use std::time::{Duration, Instant};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+#[derive(Default)]
+struct Ring {
+    writers: Vec<PipeWriter>,
+    /// Callbacks to go in this window.
+    left: u64,
+}
+
+impl Ring {
+    #[inline]
+    fn pass_on(&mut self, mut reader: &PipeReader, next: usize) {
+        let mut byte = [0];
+        let read = reader.read(&mut byte).expect("a readable pipe");
+        let written = self.writers[next].write(&byte).expect("a writable pipe");
+        assert!(read == 1 && written == 1);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Persistent,
+    Rearm,
+    OneShot,
+    Readd,
+}
+
+fn make_ring(mode: Mode, pipes: usize, active: usize) -> Outcome<(EventLoop<Ring>, Vec<EventId>)> {
+    let mut event_loop = EventLoop::with_data(Ring::default())?;
+    let (mut readers, mut writers) = (Vec::new(), Vec::new());
+    for _ in 0..pipes {
+        let (reader, writer) = io::pipe()?;
+        readers.push(reader);
+        writers.push(writer);
+    }
+    for at in 0..active {
+        writers[at * (pipes / active)].write_all(b"x")?;
+    }
+    event_loop.data().writers = writers;
+    let (options, next_step) = match mode {
+        Mode::Persistent | Mode::Readd => (Options::new(Interest::READ), Next::Keep),
+        Mode::Rearm => (Options::new(Interest::READ).once(), Next::again()),
+        Mode::OneShot => (Options::new(Interest::READ).one_shot(), Next::again()),
+    };
+    let mut ids = Vec::new();
+    for (at, reader) in readers.into_iter().enumerate() {
+        let next = if at + 1 == pipes { 0 } else { at + 1 };
+        ids.push(event_loop.register(reader, options, move |ctx, reader: &PipeReader, _| {
+            let ring = ctx.data();
+            ring.pass_on(reader, next);
+            ring.left -= 1;
+            if ring.left == 0 {
+                ctx.break_now();
+            }
+            next_step
+        })?);
+    }
+    Ok((event_loop, ids))
+}
+
+fn window(mode: Mode, event_loop: &mut EventLoop<Ring>, ids: &[EventId], count: u64) -> Outcome {
+    if mode != Mode::Readd {
+        event_loop.data().left = count;
+        event_loop.run()?;
+        return Ok(());
+    }
+    let mut done = 0;
+    while done < count {
+        for &id in ids {
+            event_loop.disable(id);
+            event_loop.enable(id)?;
+        }
+        done += ids.len() as u64;
+        event_loop.run_nonblocking()?;
+    }
+    Ok(())
+}
+
+fn converse(mode: Mode, pipes: usize, active: usize) -> Outcome {
+    let active = if mode == Mode::Readd { 0 } else { active };
+    let (mut event_loop, ids) = make_ring(mode, pipes, active)?;
+    for line in io::stdin().lines() {
+        let count = line?.trim().parse()?;
+        let began = Instant::now();
+        window(mode, &mut event_loop, &ids, count)?;
+        println!("{}", began.elapsed().as_nanos());
+    }
+    Ok(())
+}
+
+/// splitmix64, as in `bench/c/subject.h`.
+fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
+/// Creates, adds, and fires when all are overdue: nanoseconds per timer, how many fired, how many out of order.
+fn timers(count: usize) -> Outcome {
+    let mut random = count as u64;
+    let deadline = |_| Duration::from_micros(500_000 + next_random(&mut random) % 2_000_000);
+    let delays: Vec<Duration> = (0..count).map(deadline).collect();
+    // Touched beforehand, so that the pages are there.
+    let mut event_loop = EventLoop::with_data(vec![u32::MAX; count])?;
+    event_loop.data().clear();
+    let mut ids = Vec::with_capacity(count);
+    let began = Instant::now();
+    for at in 0..count as u32 {
+        // An event that exists and is not pending, as libevent's is after `event_assign`.
+        ids.push(event_loop.user_event(move |ctx: &mut Context<Vec<u32>>, _: Ready| {
+            ctx.data().push(at);
+            Next::Remove
+        }));
+    }
+    let created = Instant::now();
+    for (id, delay) in ids.iter().zip(&delays) {
+        event_loop.set_timeout(*id, *delay)?;
+    }
+    let added = Instant::now();
+    while added.elapsed() < Duration::from_millis(2600) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let all_due = Instant::now();
+    event_loop.run()?;
+    let done = Instant::now();
+    let each = |from: Instant, to: Instant| (to - from).as_nanos() as f64 / count as f64;
+    let fired = event_loop.into_data();
+    let disorder =
+        fired.windows(2).filter(|pair| delays[pair[1] as usize] < delays[pair[0] as usize]).count();
+    let (create, add, fire) = (each(began, created), each(created, added), each(all_due, done));
+    println!("{create:.1} {add:.1} {fire:.1} {} {disorder}", fired.len());
+    Ok(())
+}
+
+/// Counts the bytes the allocator has given out and not got back.
+struct Counting;
+
+static LIVE: AtomicIsize = AtomicIsize::new(0);
+
+// SAFETY: every call goes on to `System` as it came; the counter touches no memory of the allocation.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        LIVE.fetch_add(new_size as isize - layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn resident_bytes() -> Outcome<f64> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: f64 = statm.split_whitespace().nth(1).ok_or("statm has a second field")?.parse()?;
+    Ok(pages * 4096.0)
+}
+
+/// Bytes from the allocator and resident, per idle event, each on a descriptor of its own.
+fn memory(count: usize) -> Outcome {
+    let mut event_loop = EventLoop::new()?;
+    let (reader, _writer) = io::pipe()?;
+    let copies: Vec<PipeReader> = (0..count).map(|_| reader.try_clone()).collect::<Result<_, _>>()?;
+    let mut copies = copies.into_iter();
+    let (heap, resident) = (LIVE.load(Ordering::Relaxed), resident_bytes()?);
+    for copy in copies.by_ref() {
+        event_loop.register(copy, Interest::READ, |_, reader: &PipeReader, _| {
+            black_box(reader);
+            Next::Keep
+        })?;
+    }
+    event_loop.run_nonblocking()?;
+    let heap = (LIVE.load(Ordering::Relaxed) - heap) as f64;
+    let resident = resident_bytes()? - resident;
+    println!("{:.1} {:.1}", heap / count as f64, resident / count as f64);
+    Ok(())
+}
+
+fn main() -> Outcome {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mode = match arguments[..] {
+        ["timers", count] => return timers(count.parse()?),
+        ["memory", count] => return memory(count.parse()?),
+        ["persistent", ..] => Mode::Persistent,
+        ["rearm", ..] => Mode::Rearm,
+        ["rearm-oneshot", ..] => Mode::OneShot,
+        ["readd", ..] => Mode::Readd,
+        _ => return Err("usage: persistent|rearm|rearm-oneshot|readd PIPES ACTIVE, timers N, memory N".into()),
+    };
+    match arguments[1..] {
+        [pipes, active] => converse(mode, pipes.parse()?, active.parse()?),
+        _ => Err("needs PIPES and ACTIVE".into()),
+    }
+}

@@ -175,15 +175,11 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
     }
 
     /// The next due event, or `None` when it is time to poll again: see [`Reactor::next_active`].
-    #[inline]
+    #[inline(always)]
     pub fn next_active(&mut self) -> Option<Active> {
-        let now = match self.turn_now {
-            Some(now) => now,
-            // Only a re-armed timeout needs the time.
-            None if self.reactor.timers().is_empty() => Instant::ZERO,
-            None => self.now(),
-        };
-        self.reactor.next_active(now)
+        let (turn_now, clock) = (&mut self.turn_now, &self.clock);
+        // Only a timeout that starts anew needs the time.
+        self.reactor.next_active(|| *turn_now.get_or_insert_with(|| clock.now()))
     }
 
     /// The time of this turn: read from the clock at the first question after a poll.

@@ -75,11 +75,26 @@ pub struct Counters {
     pub timeouts: u64,
 }
 
+/// Where the handing out between two polls stands.
 #[derive(Clone, Copy, Debug)]
-enum Pass {
+struct Pass {
+    state: State,
+    /// The queue that is being handed out.
+    priority: u8,
+    /// How many of it are left; 0 unless `Running`.
+    left: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
     Fresh,
-    Running { priority: u8, left: u32 },
+    Running,
     Over,
+}
+
+impl Pass {
+    const FRESH: Pass = Pass { state: State::Fresh, priority: 0, left: 0 };
+    const OVER: Pass = Pass { state: State::Over, priority: 0, left: 0 };
 }
 
 /// Most callbacks between two polls (libevent's max_dispatch_callbacks).
@@ -118,7 +133,7 @@ impl Reactor {
             signals: Signals::new(),
             timers: Timers::new(now),
             active: ActiveQueues::new(priorities),
-            pass: Pass::Over,
+            pass: Pass::OVER,
             told: 0,
             budget: Budget { max_callbacks: u32::MAX, from_priority: 0 },
             pending: 0,
@@ -363,10 +378,10 @@ impl Reactor {
         let trouble = report.ready & TROUBLE;
         let told = if trouble.is_empty() { report.ready } else { ALL };
         let mut at = watched.head;
-        if !trouble.is_empty() && trouble.intersects(Ready::INVALID) {
+        if trouble.intersects(Ready::INVALID) {
             self.counters.lost_descriptors += 1;
             self.watches.lost(report.token.fd());
-        } else {
+        } else if watched.is_one_shot() {
             self.watches.disarmed(report.token.fd());
         }
         while at != NONE {
@@ -424,49 +439,67 @@ impl Reactor {
 
     /// A poll begins: the next `next_active` starts with the most urgent queue.
     pub(crate) fn begin_pass(&mut self) {
-        self.pass = Pass::Fresh;
+        self.pass = Pass::FRESH;
         self.told = 0;
     }
 
     /// The next due event, in libevent's order: the most urgent queue that is not empty, as long as it was when
     /// its turn came; a more urgent event that becomes due meanwhile goes first; less urgent ones wait
     /// until the kernel has been asked again. `None`: poll again. A callback that activates itself is
-    /// called again after the next poll, so that it cannot starve I/O.
-    #[inline]
-    pub(crate) fn next_active(&mut self, now: Instant) -> Option<Active> {
-        let top = self.active.most_urgent()?;
-        let (priority, left) = match self.pass {
-            Pass::Over => return None,
-            Pass::Running { priority, left }
-                if priority <= top && left > 0 && self.active.queue_len(priority) > 0 =>
-            {
-                (priority, left)
-            }
-            // Its queue is done, and it told the program something: time to ask the kernel again.
-            Pass::Running { priority, .. } if priority <= top && self.told > 0 => {
-                self.pass = Pass::Over;
-                return None;
-            }
-            _ => (top, self.active.queue_len(top)),
-        };
-        if self.told >= self.budget.max_callbacks && priority >= self.budget.from_priority {
-            self.pass = Pass::Over;
+    /// called again after the next poll, so that it cannot starve I/O. `now` is asked only for what must be
+    /// timed anew.
+    #[inline(always)]
+    pub(crate) fn next_active(&mut self, now: impl FnOnce() -> Instant) -> Option<Active> {
+        let Pass { priority, left, .. } = self.pass;
+        let goes_on =
+            left > 0 && self.active.is_most_urgent(priority) && self.told < self.budget.max_callbacks;
+        if !goes_on && !self.next_queue() {
             return None;
         }
-        self.pass = Pass::Running { priority, left: left - 1 };
-        let index = self.active.pop(&mut self.events, priority)?;
-        Some(self.hand_out(index, now))
-    }
-
-    #[inline]
-    fn hand_out(&mut self, index: u32, now: Instant) -> Active {
-        let event = &mut self.events[index];
+        self.pass.left -= 1;
+        let (index, event) = self.active.pop(&mut self.events, self.pass.priority)?;
+        self.counters.activations += 1;
         let active = Active {
             user: event.user.get(),
             ready: core::mem::take(&mut event.ready),
             count: core::mem::take(&mut event.count),
             id: EventId::from_bits(0),
         };
+        if event.kind & (PERSIST | ONE_SHOT | INTERNAL) == PERSIST && event.period_ns == Packed::new(0) {
+            self.told += 1;
+        } else {
+            self.follow_up(index, active.ready, now);
+        }
+        Some(Active { id: self.events.id(index), ..active })
+    }
+
+    /// Chooses the queue to go on with; false when it is time to ask the kernel again.
+    #[inline(never)]
+    fn next_queue(&mut self) -> bool {
+        let Some(top) = self.active.most_urgent() else { return false };
+        let Pass { state, priority, left } = self.pass;
+        let (priority, left) = match state {
+            State::Over => return false,
+            State::Running if priority == top && left > 0 => (priority, left),
+            // Its queue is done, and it told the program something: time to ask the kernel again.
+            State::Running if priority <= top && self.told > 0 => {
+                self.pass = Pass::OVER;
+                return false;
+            }
+            _ => (top, self.active.queue_len(top)),
+        };
+        if self.told >= self.budget.max_callbacks && priority >= self.budget.from_priority {
+            self.pass = Pass::OVER;
+            return false;
+        }
+        self.pass = Pass { state: State::Running, priority, left };
+        true
+    }
+
+    /// What handing out means for an event that is not simply persistent.
+    #[inline(never)]
+    fn follow_up(&mut self, index: u32, ready: Ready, now: impl FnOnce() -> Instant) {
+        let event = &mut self.events[index];
         if event.is(INTERNAL) {
             self.internal_active -= 1;
         } else {
@@ -478,17 +511,16 @@ impl Reactor {
                 event.timer = TimerId::NONE;
             }
             self.unlink(index);
-        } else if event.period_ns.get() > 0 && active.ready - Ready::TIMEOUT != Ready::NONE {
+        } else if event.period_ns.get() > 0 && ready - Ready::TIMEOUT != Ready::NONE {
             // Activity restarts the timeout; one that ran out was restarted when it did.
             let period_ns = event.period_ns.get();
             if !event.timer.is_none() {
                 self.timers.cancel(event.timer);
             }
+            let now = now();
             self.rearm(index, period_ns, now, now.saturating_add_nanos(period_ns));
             self.update_pending(index);
         }
-        self.counters.activations += 1;
-        Active { id: self.events.id(index), ..active }
     }
 
     /// Cuts passes short; see [`Budget`].

@@ -70,6 +70,11 @@ impl Descriptor {
         self.flags & flag != 0
     }
 
+    #[inline]
+    pub(crate) fn is_one_shot(&self) -> bool {
+        self.trigger == Trigger::OneShot
+    }
+
     fn watch(&self) -> Watch {
         Watch { interest: self.wanted, trigger: self.trigger, exclusive: self.has(ALONE) }
     }
@@ -248,13 +253,9 @@ impl Watches {
     }
 
     /// The kernel has reported and thereby disarmed a one-shot registration.
-    #[inline]
     pub(crate) fn disarmed(&mut self, fd: RawFd) {
-        let watched = &mut self.table[fd as usize];
-        if watched.trigger == Trigger::OneShot {
-            watched.known = Interest::NONE;
-            self.mark(fd);
-        }
+        self.table[fd as usize].known = Interest::NONE;
+        self.mark(fd);
     }
 
     /// The kernel said that the descriptor is not open (or refused a merged change): nothing is registered.

@@ -1,15 +1,15 @@
 //! What a callback may do to its loop: everything. Register, remove, re-arm, stop, post, ask.
 
 use crate::error::Error;
-use crate::handle::{Handle, Shared};
+use crate::handle::{Handle, Post, Shared};
 use crate::hooks::Hooks;
-use crate::object::{Handler, Object, OnActive, OnSource, OnceOnly};
+use crate::object::{Cause, Handler, Object, OnActive, OnSource, OnceOnly};
 use crate::options::{After, Next, Options, Rearm};
 use crate::signals::SignalWatch;
 use crate::stats::{SlowWatch, Stats};
 use duolu_core::{
-    Active, Backend, Clock, CommonTimeout, Engine, EventId, EventSpec, Features, Instant, Interest, Ready,
-    Source, Timeout,
+    Backend, Clock, CommonTimeout, Engine, EventId, EventSpec, Features, Instant, Interest, Ready, Source,
+    Timeout,
 };
 use duolu_sys::sync::Arc;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -61,6 +61,8 @@ pub struct Context<D = ()> {
     pub(crate) current: Option<EventId>,
     pub(crate) hooks: Hooks<D>,
     pub(crate) shared: Lifeline<D>,
+    /// The queue that is not in `shared`: they change places, so that neither is allocated again.
+    pub(crate) spare_posts: Vec<Post<D>>,
     pub(crate) signals: Option<SignalWatch>,
     pub(crate) slow: Option<SlowWatch>,
     pub(crate) stats: Stats,
@@ -83,6 +85,7 @@ impl<D> Context<D> {
             current: None,
             hooks: Hooks::new(),
             shared: Lifeline(shared),
+            spare_posts: Vec::new(),
             signals: None,
             slow: None,
             stats: Stats::default(),
@@ -144,7 +147,7 @@ impl<D: 'static> Context<D> {
         options: impl Into<Options>,
         mut callback: impl FnMut(&mut Context<D>, RawFd, Ready) -> Next + 'static,
     ) -> Result<EventId, Error> {
-        let object = OnActive(move |ctx: &mut Context<D>, active: &Active| callback(ctx, fd, active.ready));
+        let object = OnActive(move |ctx: &mut Context<D>, cause: Cause| callback(ctx, fd, cause.ready));
         self.watch(EventSpec::fd(fd, Interest::NONE, 0), options.into(), Box::new(object))
     }
 
@@ -207,7 +210,7 @@ impl<D: 'static> Context<D> {
         mut callback: impl FnMut(&mut Context<D>) -> Next + 'static,
     ) -> EventId {
         let period = After::from(period.max(Duration::from_nanos(1))).0;
-        let object = OnActive(move |ctx: &mut Context<D>, _: &Active| callback(ctx));
+        let object = OnActive(move |ctx: &mut Context<D>, _: Cause| callback(ctx));
         self.install_plain(true, period, Box::new(object))
     }
 
@@ -218,7 +221,7 @@ impl<D: 'static> Context<D> {
         delay: impl Into<After>,
         mut callback: impl FnMut(&mut Context<D>) -> Next + 'static,
     ) -> EventId {
-        let object = OnActive(move |ctx: &mut Context<D>, _: &Active| callback(ctx));
+        let object = OnActive(move |ctx: &mut Context<D>, _: Cause| callback(ctx));
         self.install_plain(false, delay.into().0, Box::new(object))
     }
 
@@ -234,7 +237,7 @@ impl<D: 'static> Context<D> {
         &mut self,
         mut callback: impl FnMut(&mut Context<D>, Ready) -> Next + 'static,
     ) -> EventId {
-        let object = OnActive(move |ctx: &mut Context<D>, active: &Active| callback(ctx, active.ready));
+        let object = OnActive(move |ctx: &mut Context<D>, cause: Cause| callback(ctx, cause.ready));
         self.install_plain(true, Timeout::Keep, Box::new(object))
     }
 
@@ -249,7 +252,7 @@ impl<D: 'static> Context<D> {
         SignalWatch::subscribe(self, signo)?;
         let spec = EventSpec { priority: self.default_priority, ..EventSpec::signal(signo, 0) };
         let object =
-            OnActive(move |ctx: &mut Context<D>, active: &Active| callback(ctx, u32::from(active.count)));
+            OnActive(move |ctx: &mut Context<D>, cause: Cause| callback(ctx, u32::from(cause.count)));
         let installed = self.install(spec, Timeout::Keep, Box::new(object));
         if installed.is_err() {
             SignalWatch::unsubscribe(self, signo);

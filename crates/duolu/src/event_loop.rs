@@ -4,7 +4,7 @@
 use crate::config::Config;
 use crate::context::{Context, Course};
 use crate::hooks::When;
-use crate::object::{Object, OnActive};
+use crate::object::{Cause, Object, OnActive};
 use crate::options::Next;
 use crate::stats::SlowCallback;
 use duolu_core::{Active, EventId, EventSpec, Interest, Timeout};
@@ -92,7 +92,7 @@ impl<D: 'static> EventLoop<D> {
     pub(crate) fn watch_waker(&mut self) -> io::Result<()> {
         let fd = self.context.shared.waker.as_fd().as_raw_fd();
         let spec = EventSpec { owned: true, internal: true, ..EventSpec::fd(fd, Interest::READ, 0) };
-        let object = OnActive(|ctx: &mut Context<D>, _: &Active| {
+        let object = OnActive(|ctx: &mut Context<D>, _: Cause| {
             ctx.shared.waker.drain();
             ctx.run_posts();
             Next::Keep
@@ -268,23 +268,56 @@ impl<D: 'static> Context<D> {
 
     /// Runs what other threads have posted so far; what they post meanwhile wakes the next turn.
     fn run_posts(&mut self) {
-        for post in self.shared.take(Vec::new()) {
+        let mut posts = self.shared.take(std::mem::take(&mut self.spare_posts));
+        for post in posts.drain(..) {
             self.stats.posts += 1;
             post(self);
         }
+        self.spare_posts = posts;
     }
 
     /// One callback. Its object is out of its slot meanwhile, so that whatever the callback does to the loop,
     /// itself included, finds nothing borrowed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn call(&mut self, active: Active) {
-        let Some(object) = self.objects.get_mut(active.id.index()).and_then(Option::take) else {
+        let id = active.id;
+        let Some(object) = self.objects.get_mut(id.index()).and_then(Option::take) else {
             // An event without an object cannot be called: its callback is running further up the stack.
             return;
         };
         self.stats.callbacks += 1;
-        let mut running = Running { context: self, id: active.id, object: Some(object) };
-        running.call(&active);
+        self.current = Some(id);
+        let mut running = Running { context: self, id, object: Some(object) };
+        let Some(object) = &mut running.object else { return };
+        let next = object.call(running.context, Cause { ready: active.ready, count: active.count });
+        let object = running.object.take();
+        std::mem::forget(running); // empty by now; its drop would only find that out
+        self.current = None;
+        if matches!(next, Next::Keep)
+            && self.engine.exists(id)
+            && let Some(slot @ None) = self.objects.get_mut(id.index())
+        {
+            *slot = object;
+            return;
+        }
+        self.settle(id, object, next);
+    }
+
+    /// After a callback that did not simply keep its event.
+    #[inline(never)]
+    fn settle(&mut self, id: EventId, object: Option<Box<dyn Object<D>>>, next: Next) {
+        match next {
+            Next::Keep => {}
+            Next::Rearm(rearm) => self.rearm(id, rearm),
+            Next::Remove => {
+                self.remove(id);
+            }
+        }
+        if self.engine.exists(id) {
+            self.objects[id.index()] = object;
+        } else {
+            drop(object); // deregistered already: now the descriptor may close
+        }
     }
 
     fn measured(&mut self, active: &Active, took_ns: u64) {
@@ -307,30 +340,8 @@ struct Running<'a, D: 'static> {
     object: Option<Box<dyn Object<D>>>,
 }
 
-impl<D: 'static> Running<'_, D> {
-    #[inline]
-    fn call(&mut self, active: &Active) {
-        let Some(object) = &mut self.object else { return };
-        let outer = self.context.current.replace(self.id);
-        let next = object.call(self.context, active);
-        self.context.current = outer;
-        match next {
-            Next::Keep => {}
-            Next::Rearm(rearm) => self.context.rearm(self.id, rearm),
-            Next::Remove => {
-                self.context.remove(self.id);
-            }
-        }
-        if self.context.engine.exists(self.id) {
-            self.context.objects[self.id.index()] = self.object.take();
-        } else {
-            self.object = None; // deregistered already: now the descriptor may close
-        }
-    }
-}
-
 impl<D: 'static> Drop for Running<'_, D> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if self.object.is_some() {
             self.context.current = None;

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::options::Next;
-use duolu_core::{Active, Ready};
+use duolu_core::Ready;
 
 /// A connection (or anything else on a descriptor) as an object: its state, and what to do when its source is
 /// ready. A closure `FnMut(&mut Context<D>, &F, Ready) -> Next` is one too; both cost the same.
@@ -22,9 +22,17 @@ where
     }
 }
 
+/// Why it is called: so little that it travels in a register.
+#[derive(Clone, Copy)]
+pub(crate) struct Cause {
+    pub(crate) ready: Ready,
+    /// Signals merged.
+    pub(crate) count: u16,
+}
+
 /// One virtual call from the loop to whatever is registered.
 pub(crate) trait Object<D> {
-    fn call(&mut self, ctx: &mut Context<D>, active: &Active) -> Next;
+    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) -> Next;
 }
 
 /// On a descriptor. The handler is declared first, so that its state is dropped before the descriptor closes.
@@ -35,17 +43,17 @@ pub(crate) struct OnSource<F, H> {
 
 impl<D, F, H: Handler<D, F>> Object<D> for OnSource<F, H> {
     #[inline]
-    fn call(&mut self, ctx: &mut Context<D>, active: &Active) -> Next {
-        self.handler.ready(ctx, &self.source, active.ready)
+    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) -> Next {
+        self.handler.ready(ctx, &self.source, cause.ready)
     }
 }
 
 /// Timers, signals, user events: a closure that wants some of what is known.
 pub(crate) struct OnActive<C>(pub(crate) C);
 
-impl<D, C: FnMut(&mut Context<D>, &Active) -> Next> Object<D> for OnActive<C> {
-    fn call(&mut self, ctx: &mut Context<D>, active: &Active) -> Next {
-        (self.0)(ctx, active)
+impl<D, C: FnMut(&mut Context<D>, Cause) -> Next> Object<D> for OnActive<C> {
+    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) -> Next {
+        (self.0)(ctx, cause)
     }
 }
 
@@ -53,7 +61,7 @@ impl<D, C: FnMut(&mut Context<D>, &Active) -> Next> Object<D> for OnActive<C> {
 pub(crate) struct OnceOnly<C>(pub(crate) Option<C>);
 
 impl<D, C: FnOnce(&mut Context<D>)> Object<D> for OnceOnly<C> {
-    fn call(&mut self, ctx: &mut Context<D>, _: &Active) -> Next {
+    fn call(&mut self, ctx: &mut Context<D>, _: Cause) -> Next {
         if let Some(callback) = self.0.take() {
             callback(ctx);
         }

@@ -2,9 +2,9 @@
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::object::OnActive;
+use crate::object::{Cause, OnActive};
 use crate::options::Next;
-use duolu_core::{Active, EventSpec, Interest, Timeout};
+use duolu_core::{EventSpec, Interest, Timeout};
 use duolu_sys::signal::SignalHub;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -24,7 +24,7 @@ impl SignalWatch {
         let fd = hub.as_fd().as_raw_fd();
         let spec = EventSpec { owned: true, internal: true, ..EventSpec::fd(fd, Interest::READ, 0) };
         let arrived = Rc::clone(&hub);
-        let object = OnActive(move |ctx: &mut Context<D>, _: &Active| {
+        let object = OnActive(move |ctx: &mut Context<D>, _: Cause| {
             arrived.take(|signo, count| ctx.engine.deliver_signal(signo, count));
             Next::Keep
         });

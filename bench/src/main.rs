@@ -1,1 +1,2 @@
+//! The runner of the comparison; being written.
 fn main() {}

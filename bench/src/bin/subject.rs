@@ -210,7 +210,9 @@ fn main() -> Outcome {
         ["rearm", ..] => Mode::Rearm,
         ["rearm-oneshot", ..] => Mode::OneShot,
         ["readd", ..] => Mode::Readd,
-        _ => return Err("usage: persistent|rearm|rearm-oneshot|readd PIPES ACTIVE, timers N, memory N".into()),
+        _ => {
+            return Err("usage: persistent|rearm|rearm-oneshot|readd PIPES ACTIVE, timers N, memory N".into());
+        }
     };
     match arguments[1..] {
         [pipes, active] => converse(mode, pipes.parse()?, active.parse()?),

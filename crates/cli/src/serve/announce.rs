@@ -75,9 +75,8 @@ impl Announce {
     /// The end, with `open` connections cut.
     pub fn ended(&self, open: u64, drain: Duration) {
         if !self.quiet && open > 0 {
-            eprintln!(
-                "duolu serve: {open} connections were not done after {drain:?} and are cut (--drain gives more)"
-            );
+            let who = if open == 1 { "1 connection was" } else { &format!("{open} connections were") };
+            eprintln!("duolu serve: {who} not done after {drain:?}, cut now (--drain gives more time)");
         }
     }
 

@@ -59,6 +59,7 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     let drained = setup.wait_until_drained(|| {
         reap(&mut children, &tally);
         children.iter().for_each(|child| nudge(*child));
+        children.is_empty()
     });
     children.iter().for_each(|child| end(*child));
     drained

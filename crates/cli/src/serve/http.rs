@@ -148,10 +148,17 @@ fn read_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Status> {
         Ok(httparse::Status::Complete(length)) if length <= HEAD_LIMIT_BYTES => length,
         Ok(httparse::Status::Partial) if bytes.len() <= HEAD_LIMIT_BYTES => return Ok(None),
         Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Status::HEAD_TOO_LARGE),
-        Err(httparse::Error::Version) => return Err(Status::VERSION_NOT_SUPPORTED),
+        Err(httparse::Error::Version) if names_a_version(bytes) => return Err(Status::VERSION_NOT_SUPPORTED),
         Err(_) => return Err(Status::BAD_REQUEST),
     };
     judge(&request).map(|head| Some((head, length)))
+}
+
+/// Whether the first line is HTTP of another version, rather than garbage.
+fn names_a_version(bytes: &[u8]) -> bool {
+    let line =
+        bytes.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    line.trim_ascii().rsplit(|&byte| byte == b' ').next().is_some_and(|word| word.starts_with(b"HTTP/"))
 }
 
 fn judge(request: &httparse::Request<'_, '_>) -> Result<Head, Status> {
@@ -322,6 +329,8 @@ mod tests {
         assert_eq!(of("Content-Length: 1\r\nExpect: 100-continue"), (vec![200], Then::Linger));
         assert_eq!(statuses("GET / HTTP/1.1\r\n\r\n"), (vec![400], Then::Linger));
         assert_eq!(statuses("GET / HTTP/2.0\r\n\r\n"), (vec![505], Then::Linger));
+        assert_eq!(statuses("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), (vec![505], Then::Linger));
+        assert_eq!(statuses("no http at all\r\n\r\n"), (vec![400], Then::Linger));
         assert_eq!(statuses("\x16\x03\x01\x02"), (vec![400], Then::Linger));
     }
 

@@ -68,6 +68,7 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     let drained = setup.wait_until_drained(|| {
         pool.reap();
         pool.children().for_each(nudge);
+        pool.children().next().is_none() // one that has just accepted is not counted yet
     });
     pool.children().for_each(end);
     drained

@@ -52,19 +52,20 @@ impl Setup {
         max_connections == u64::MAX || board.open() <= max_connections
     }
 
-    /// Waits until every connection has ended, `drain` is over, or a SIGINT says now. `urge` is called now and then
-    /// to hurry those that only wait for their next request.
-    pub fn wait_until_drained(&mut self, mut urge: impl FnMut()) -> Result<(), Failure> {
+    /// Waits until `is_done`, `drain` is over, or a SIGINT says now. `is_done` is asked now and then, and may hurry
+    /// those that only wait for their next request.
+    pub fn wait_until_drained(&mut self, mut is_done: impl FnMut() -> bool) -> Result<(), Failure> {
         const LOOK: Duration = Duration::from_millis(20);
         let deadline = Instant::now() + self.drain;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let open = self.board.open();
-            if open == 0 || left.is_zero() {
-                self.announce.ended(open, self.drain);
+            if is_done() {
                 return Ok(());
             }
-            urge();
+            if left.is_zero() {
+                self.announce.ended(self.board.open(), self.drain);
+                return Ok(());
+            }
             if self.control.wait(None, Some(left.min(LOOK))).map_err(failed_to_wait)?.now {
                 return Err(Failure::interrupted());
             }

@@ -72,7 +72,11 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     }
     drop(acceptor);
     setup.start_draining();
-    setup.wait_until_drained(|| registry.end_idle())
+    let board = setup.board;
+    setup.wait_until_drained(|| {
+        registry.end_idle();
+        board.open() == 0
+    })
 }
 
 fn start<S: Session>(

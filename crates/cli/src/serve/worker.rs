@@ -9,6 +9,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 /// What one worker thread gets.
@@ -23,8 +24,9 @@ pub struct Worker {
     pub tally: Tally,
     /// More connections than this in the whole server (`Setup::has_room`) are closed at once.
     pub max_connections: u64,
-    /// Readable (end of file) when the server begins to end: stop accepting, let `listener` go, finish the
-    /// connections. `tally.board().draining()` is true by then. When `--drain` is over the process ends anyway.
+    /// Readable (end of file) when the server begins to end, `tally.board().draining()` is true by then: accept
+    /// whoever is in the queue, let `listener` go, finish the connections, return. When `--drain` is over the
+    /// process ends anyway.
     pub stop: OwnedFd,
     /// Whether anybody reads counters that cost something to keep (the admin endpoint).
     pub publish: bool,
@@ -55,6 +57,7 @@ pub fn serve(
     let (stop_sender, stop) = UnixStream::pair().map_err(no_descriptor)?;
     let (ended_sender, ended) = UnixStream::pair().map_err(no_descriptor)?;
     let (readiness, started) = mpsc::channel();
+    let running = Arc::new(AtomicUsize::new(setup.workers));
     let listeners: Vec<_> = std::mem::take(&mut setup.listeners).into_iter().map(Arc::new).collect();
     for index in 0..setup.workers {
         let worker = Worker {
@@ -67,7 +70,8 @@ pub fn serve(
             publish,
             readiness: readiness.clone(),
         };
-        start(worker, body.clone(), ended_sender.try_clone().map_err(no_descriptor)?)?;
+        let sender = ended_sender.try_clone().map_err(no_descriptor)?;
+        start(worker, body.clone(), Farewell { sender, running: running.clone() })?;
     }
     drop((listeners, stop, readiness)); // the workers have them: the port closes when the last one lets go
     let mut backend = String::new();
@@ -86,17 +90,17 @@ pub fn serve(
     }
     setup.start_draining();
     drop(stop_sender);
-    setup.wait_until_drained(|| {})
+    setup.wait_until_drained(|| running.load(Ordering::Acquire) == 0)
 }
 
 fn start(
     worker: Worker,
     body: impl FnOnce(Worker) -> Result<(), Failure> + Send + 'static,
-    ended: UnixStream,
+    farewell: Farewell,
 ) -> Result<(), Failure> {
     let name = format!("worker {}", worker.index);
     let thread = move || {
-        let _farewell = Farewell(ended);
+        let _farewell = farewell;
         let readiness = worker.readiness.clone();
         if let Err(failure) = body(worker) {
             let _ = readiness.send(Err(failure)); // the main thread has left: the process ends already
@@ -107,11 +111,15 @@ fn start(
 }
 
 /// Tells the main thread that a worker has ended, also by a panic.
-struct Farewell(UnixStream);
+struct Farewell {
+    sender: UnixStream,
+    running: Arc<AtomicUsize>,
+}
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        let _ = self.0.write_all(&[0]);
+        self.running.fetch_sub(1, Ordering::Release);
+        let _ = self.sender.write_all(&[0]);
     }
 }
 

@@ -1,0 +1,27 @@
+//! `duolu serve` as its users meet it: real processes, real sockets on the loopback, each test bounded in time.
+
+mod ending;
+mod errors;
+mod exchange;
+mod http;
+mod limits;
+mod server;
+mod surroundings;
+
+/// One test for each model, so that a failure names it.
+macro_rules! for_each_model {
+    ($($check:ident),* $(,)?) => { $(
+        mod $check {
+            $crate::for_each_model!(@models super::$check:
+                fork "fork", prefork "prefork", thread "thread", select "select", poll "poll", epoll_lt "epoll-lt",
+                epoll_et "epoll-et", epoll_oneshot "epoll-oneshot");
+        }
+    )* };
+    (@models $check:path: $($name:ident $model:literal),*) => { $(
+        #[test]
+        fn $name() {
+            $check($model);
+        }
+    )* };
+}
+pub(crate) use for_each_model;

@@ -23,6 +23,7 @@ struct Entry<D> {
 }
 
 pub(crate) struct Hooks<D> {
+    /// In the order they were added, which is the order of their numbers.
     entries: Vec<Entry<D>>,
     next: u64,
 }
@@ -38,6 +39,13 @@ impl<D> Hooks<D> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// The first hook of a kind whose number is at least `from` and below `end`.
+    fn next_of(&self, when: When, from: u64, end: u64) -> Option<usize> {
+        let first = self.entries.partition_point(|entry| entry.id.0 < from);
+        let fits = |entry: &Entry<D>| entry.when == when && entry.id.0 < end;
+        self.entries[first..].iter().position(fits).map(|offset| first + offset)
     }
 
     fn position(&self, id: HookId) -> Option<usize> {
@@ -77,15 +85,15 @@ impl<D: 'static> Context<D> {
 
     /// Runs the hooks of one kind, in the order they were added; those added meanwhile wait for the next turn.
     pub(crate) fn run_hooks(&mut self, when: When) {
-        let ids: Vec<HookId> = {
-            let of_kind = self.hooks.entries.iter().filter(|entry| entry.when == when);
-            of_kind.map(|entry| entry.id).collect()
-        };
-        for id in ids {
-            let Some(position) = self.hooks.position(id) else { continue };
-            let Some(mut hook) = self.hooks.entries[position].hook.take() else { continue };
+        let end = self.hooks.next;
+        let mut from = 0;
+        // Looked up each time: a hook may remove itself and others.
+        while let Some(position) = self.hooks.next_of(when, from, end) {
+            let entry = &mut self.hooks.entries[position];
+            let id = entry.id;
+            from = id.0 + 1;
+            let Some(mut hook) = entry.hook.take() else { continue };
             hook(self);
-            // Looked up again: the hook may have removed itself or others.
             if let Some(position) = self.hooks.position(id) {
                 self.hooks.entries[position].hook = Some(hook);
             }

@@ -150,6 +150,13 @@ pub fn set_linger(socket: impl AsFd, linger_s: Option<u16>) -> io::Result<()> {
     set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_LINGER, linger)
 }
 
+/// TCP_LINGER2 below zero: a closed socket does not wait for the peer's FIN. close sends FIN, and RST as soon as that is
+/// acknowledged, so the peer reads a clean end of file and neither side keeps a TIME_WAIT (tcp(7)). For clients that
+/// open so many connections that the ports would run out.
+pub fn set_abort_after_fin(socket: impl AsFd) -> io::Result<()> {
+    set_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_LINGER2, -1)
+}
+
 /// SO_RCVBUF, bytes; trap (d).
 pub fn set_recv_buffer(socket: impl AsFd, bytes: usize) -> io::Result<()> {
     set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, i32::try_from(bytes).unwrap_or(i32::MAX))

@@ -7,9 +7,8 @@ use super::tally::Tally;
 use super::worker::{Phase, Step, Worker};
 use crate::walls::Wall;
 use duolu::{Config, Context, EventLoop, Handle, Handler, Interest, Next, Ready};
-use duolu_sys::socket;
 use rustix::process::Signal;
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
@@ -215,23 +214,13 @@ fn refused(ctx: &mut Context<Driven>, index: usize, error: &duolu::Error) {
     close(ctx, index);
 }
 
-/// Ends a connection so that neither side keeps a TIME-WAIT and the server sees nothing but a clean end of file.
-///
-/// The side that closes first keeps the port in TIME-WAIT for a minute (RFC 9293, 3.6.1): ten thousand connections of
-/// one run would be missing in the next. RST alone avoids that, but the server's read fails with ECONNRESET, and
-/// servers log it. So FIN goes first: once it has arrived, the kernel lets the server read to the end of file
-/// (tcp_recvmsg looks at the FIN before it looks at the error), and the RST behind it only frees the ports.
+/// Closes a connection. How it ends for the peer is set when it is opened, see `Worker::connected`.
 pub fn close(ctx: &mut Context<Driven>, index: usize) {
     let conn = &mut ctx.data().worker.conns[index];
-    let (stream, event) = (conn.stream.take(), conn.event.take());
     conn.wanted = Interest::NONE;
     conn.watched = Interest::NONE;
-    if let Some(stream) = stream {
-        // Both fail only where the connection is gone already.
-        let _ = socket::shutdown(&*stream, Shutdown::Write);
-        let _ = socket::set_linger(&*stream, Some(0));
-    }
-    if let Some(event) = event {
+    conn.stream = None;
+    if let Some(event) = conn.event.take() {
         ctx.remove(event);
     }
 }

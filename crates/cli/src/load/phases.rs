@@ -36,6 +36,7 @@ fn thread_cpu() -> Duration {
 pub fn start_opening(ctx: &mut Context<Driven>) {
     let driven = ctx.data();
     let now_ns = driven.worker.now_ns();
+    driven.worker.phase = Phase::Opening;
     driven.times.opening_since_ns = now_ns;
     driven.worker.progress_ns = now_ns;
     if !driven.worker.is_churn() {

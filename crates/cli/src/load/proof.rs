@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 /// Nothing proved for so long: time to look at the server.
-const STALL_NS: u64 = 1_000_000_000;
+const STALL_NS: u64 = 2_000_000_000;
 
 impl Worker {
     /// Looks after what is late. Gives the connections to be closed. O(connections); called every 100 ms or so.

@@ -206,10 +206,12 @@ fn text(plan: &Plan, outcome: &Outcome, loader: Loader, wall: Option<&Wall>) -> 
         }
     }
     row("connect", connects(plan, outcome));
-    row(
-        "held",
-        format!("{} of {} at the end", grouped(outcome.held as u64), grouped(plan.connections as u64)),
-    );
+    if !plan.is_churn() {
+        row(
+            "held",
+            format!("{} of {} at the end", grouped(outcome.held as u64), grouped(plan.connections as u64)),
+        );
+    }
     row("loader", loader_line(plan, loader));
     if tally.unsent > 0 {
         row("unsent", format!("{} requests were due and could not be sent in time", grouped(tally.unsent)));

@@ -1,0 +1,508 @@
+//! `duolu load` against servers that are right, and against servers that are wrong in known ways.
+
+mod load_support;
+
+use base64::Engine;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use load_support::*;
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+#[test]
+#[ignore = "not a test: the server process of others"]
+fn child_echo_server() {
+    load_support::child_echo_server();
+}
+
+/// Decodes the histogram.
+fn histogram(json: &Value) -> Histogram<u64> {
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(json["histogram"].as_str().expect("a string"))
+        .expect("base64");
+    Deserializer::new().deserialize(&mut &bytes[..]).expect("HDR V2")
+}
+
+#[test]
+fn a_right_echo_gives_no_error_and_counts_that_add_up() {
+    let (address, failures) = echo();
+    let json = load_json(&format!("{address} -c 40 -d 1s -t 2 --payload 100"));
+    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
+    for (field, value) in [
+        ("schema", 1),
+        ("connections", 40),
+        ("active", 40),
+        ("established", 40),
+        ("payload_bytes", 100),
+        ("threads", 2),
+        ("reconnects", 0),
+    ] {
+        assert_eq!(json[field], value, "{field}");
+    }
+    let messages = json["messages"].as_u64().expect("messages");
+    assert!(messages >= 40, "{messages}");
+    assert_eq!(json["bytes"], messages * 100);
+    let histogram = histogram(&json);
+    assert_eq!(histogram.len(), messages);
+    assert_eq!(json["histogram_unit"], "ns");
+    for (field, quantile) in [("p50_us", 0.5), ("p90_us", 0.9), ("p99_us", 0.99), ("p999_us", 0.999)] {
+        assert_eq!(json[field].as_f64(), Some(histogram.value_at_quantile(quantile) as f64 / 1e3), "{field}");
+    }
+    assert!(json["max_us"].as_f64() >= json["p999_us"].as_f64());
+    assert!(json["rate"].as_f64().is_some_and(|rate| rate > 0.0 && rate <= messages as f64 * 1.1));
+    assert!(json["connect_p50_us"].as_f64() <= json["connect_p99_us"].as_f64());
+    assert!(json["loader_cpu"].as_f64().is_some_and(|cpu| (0.0..1.2).contains(&cpu)));
+    assert!(json["loader_limited"].is_boolean() && json["interrupted"] == false);
+    assert!(json["wall"].is_null() || json["wall"]["name"].is_string());
+    assert_eq!(
+        (json["target"].as_str(), json["speak"].as_str()),
+        (Some(&*address.to_string()), Some("echo"))
+    );
+    // Every connection ended with a clean end of file, although none of them is in TIME-WAIT.
+    assert_eq!(failures.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn payloads_from_one_byte_to_a_mebibyte_come_back() {
+    let (address, _) = echo();
+    for payload in ["1", "16KiB", "1MiB"] {
+        let json = load_json(&format!("{address} -c 4 -d 400ms --payload {payload}"));
+        assert_eq!(json["errors"], serde_json::json!({}), "{payload}: {json}");
+        assert!(json["messages"].as_u64() > Some(0), "{payload}");
+    }
+}
+
+#[test]
+fn a_byte_changed_doubled_or_lost_is_found() {
+    for (name, period, fault) in [
+        ("changed", 1_000, (|reply: &mut Vec<u8>, at| reply[at] ^= 1) as fn(&mut Vec<u8>, usize)),
+        ("doubled", 5_000, |reply, at| reply.insert(at, reply[at])),
+        ("lost", 5_000, |reply, at| _ = reply.remove(at)),
+    ] {
+        let address = serve(move |_, stream| {
+            let mut passed = 0;
+            let _ = echo_with(stream, |reply| {
+                let before = passed;
+                passed += reply.len();
+                if before / period < passed / period {
+                    fault(reply, period - 1 - before % period);
+                }
+                true
+            });
+        });
+        let json = load_json(&format!("{address} -c 8 -d 600ms --timeout 300ms"));
+        // A lost byte shows in the next message, or, in a closed loop, in a reply that never becomes whole.
+        let found = errors(&json, "wrong_bytes") + if name == "lost" { errors(&json, "timeout") } else { 0 };
+        assert!(found > 0, "{name}: {json}");
+        assert!(json["messages"].as_u64() > Some(8), "{name}: connections are opened again: {json}");
+        assert!(
+            json["first_error"].as_str().is_some_and(|what| name == "lost"
+                || what.contains("expected")
+                || what.contains("more than")),
+            "{name}: {json}"
+        );
+        assert_eq!(histogram(&json).len(), json["messages"].as_u64().unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn a_server_that_closes_in_the_middle_is_told_apart() {
+    let address = serve(|_, stream| {
+        let mut replies = 0;
+        let _ = echo_with(stream, |reply| {
+            replies += 1;
+            if replies == 20 {
+                reply.truncate(10);
+            }
+            replies < 20
+        });
+    });
+    let json = load_json(&format!("{address} -c 5 -d 500ms"));
+    assert!(errors(&json, "closed_early") > 0, "{json}");
+    assert_eq!(errors(&json, "timeout"), 0, "{json}");
+    assert!(json["reconnects"].as_u64() >= Some(errors(&json, "closed_early") - 5), "{json}");
+}
+
+#[test]
+fn a_server_that_accepts_and_is_silent_is_a_timeout() {
+    let held = Mutex::new(Vec::new());
+    let address = serve(move |_, stream| held.lock().unwrap().push(stream));
+    let run = load(&format!("{address} -c 5 -d 1s --timeout 300ms --json"));
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    let json = run.json();
+    assert_eq!(json["errors"], serde_json::json!({"timeout": 5}), "{json}");
+    assert!(json["wall"].is_null(), "{json}");
+    assert!(run.stderr.contains("nothing could be measured"), "{}", run.stderr);
+}
+
+#[test]
+fn a_server_that_does_not_accept_is_told_by_its_listen_queue() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("address");
+    for speak in ["echo", "connect"] {
+        let run = load(&format!("{address} -c 5 -d 1s --timeout 300ms --json --speak {speak}"));
+        assert_eq!(run.code, Some(3), "{}", run.stderr);
+        let json = run.json();
+        assert_eq!(json["errors"], serde_json::json!({"not_accepted": 5}), "{json}");
+        assert_eq!(json["wall"]["name"], "accept queue", "{json}");
+        assert_eq!(json["established"], 0);
+    }
+}
+
+#[test]
+fn nobody_listening_is_said_in_a_sentence() {
+    let address = free_address();
+    for extra in ["", "--churn", "--json", "--speak connect", "-R 100"] {
+        let run = load(&format!("{address} -c 10 -d 5s {extra}"));
+        assert_eq!(run.code, Some(3), "{extra}");
+        let sentence = format!("duolu: connection refused: nobody listens on {address}\n");
+        assert_eq!(run.stderr, sentence, "{extra}");
+    }
+    assert_eq!(errors(&load_json(&format!("{address} -c 10")), "connect_refused"), 10);
+}
+
+#[test]
+fn bad_usage_is_exit_code_2() {
+    for words in ["192.0.2.1:80", "127.0.0.1", ":1 -c none", ":1 --payload 2MiB", ":1 --active 5 -c 4", ""] {
+        let run = load(words);
+        assert_eq!(run.code, Some(2), "{words}");
+        assert!(run.stdout.is_empty() && !run.stderr.is_empty(), "{words}");
+    }
+    assert!(load("192.0.2.1:80").stderr.contains("--i-may-load-this-host"));
+}
+
+#[test]
+fn open_loop_latency_counts_from_when_a_request_was_due() {
+    // Answers at once, but stands still for 200 ms after its 500th message. Ten connections at 1,000 a second: some
+    // 200 of 2,000 requests fall due meanwhile, but only ten are under way.
+    let served = AtomicU64::new(0);
+    let until = Mutex::new(None::<Instant>);
+    let shared = Arc::new((served, until));
+    let address = serve(move |_, stream| {
+        let shared = shared.clone();
+        let _ = echo_with(stream, |_| {
+            if shared.0.fetch_add(1, Ordering::SeqCst) == 500 {
+                *shared.1.lock().unwrap() = Some(Instant::now() + Duration::from_millis(200));
+            }
+            let until = *shared.1.lock().unwrap();
+            if let Some(left) = until.and_then(|until| until.checked_duration_since(Instant::now())) {
+                std::thread::sleep(left);
+            }
+            true
+        });
+    });
+    let json = load_json(&format!("{address} -c 10 -R 1000 -d 2s"));
+    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
+    assert_eq!((&json["mode"], &json["unsent"]), (&Value::from("open"), &Value::from(0)), "{json}");
+    assert_eq!(json["messages"], 2_000, "{json}");
+    assert_eq!(histogram(&json).len(), 2_000);
+    let corrected_us = json["p99_us"].as_f64().expect("p99");
+    let uncorrected_us = json["uncorrected_p99_us"].as_f64().expect("uncorrected p99");
+    assert!(corrected_us > 120_000.0, "{json}");
+    assert!(uncorrected_us < corrected_us / 2.0, "{json}");
+}
+
+#[test]
+fn only_the_active_connections_exchange_messages() {
+    let counts = Arc::new(Mutex::new(HashMap::new()));
+    let shared = counts.clone();
+    let address = serve(move |number, stream| {
+        let _ = echo_with(stream, |_| {
+            *shared.lock().unwrap().entry(number).or_insert(0u64) += 1;
+            true
+        });
+    });
+    let json = load_json(&format!("{address} -c 30 --active 4 -d 500ms -t 2"));
+    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
+    assert_eq!((&json["established"], &json["active"]), (&Value::from(30), &Value::from(4)));
+    let counts = counts.lock().unwrap();
+    let busy: u64 = counts.values().filter(|&&count| count > 1).sum();
+    assert_eq!(counts.len(), 30, "each connection proves itself with one message");
+    assert_eq!(counts.values().filter(|&&count| count > 1).count(), 4);
+    assert_eq!(busy - 4, json["messages"].as_u64().unwrap());
+}
+
+#[test]
+fn connections_that_the_server_drops_are_no_longer_held() {
+    let address = serve(|number, stream| {
+        if number < 3 {
+            std::thread::sleep(Duration::from_millis(700)); // within the window: opening takes a few milliseconds
+            return;
+        }
+        let _ = echo_with(stream, |_| true);
+    });
+    let json = load_json(&format!("{address} -c 12 --speak connect -d 1500ms"));
+    assert_eq!(json["errors"], serde_json::json!({"closed_early": 3}), "{json}");
+    assert_eq!((&json["established"], &json["mode"]), (&Value::from(9), &Value::from("hold")), "{json}");
+    assert!(json["p50_us"].is_null() && json["messages"] == 0, "{json}");
+}
+
+#[test]
+fn churn_opens_a_connection_for_each_message_and_leaves_no_time_wait() {
+    let (address, failures) = echo();
+    let json = load_json(&format!("{address} -c 5 --churn -d 700ms"));
+    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
+    let (messages, connects) = (json["messages"].as_u64().unwrap(), json["connects"].as_u64().unwrap());
+    assert!(messages > 5 && connects >= messages && connects <= messages + 10, "{json}");
+    assert!(json["connects_per_s"].as_f64().unwrap() > 5.0);
+    assert_eq!(failures.load(Ordering::Relaxed), 0, "the server reads a clean end of file");
+    let waits = time_waits(address.port());
+    assert!(waits <= connects / 20, "{waits} of {connects} are in TIME-WAIT");
+    let json = load_json(&format!("{address} -c 5 --churn -r 50 -d 1s"));
+    assert_eq!((&json["messages"], &json["errors"]), (&Value::from(50), &serde_json::json!({})), "{json}");
+}
+
+/// Sockets in TIME-WAIT whose far end is this port of 127.0.0.1.
+fn time_waits(port: u16) -> u64 {
+    let text = std::fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
+    let far_end = format!(":{port:04X}");
+    let is_waiting = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(2);
+        fields.next().is_some_and(|remote| remote.ends_with(&far_end)) && fields.next() == Some("06")
+    };
+    text.lines().skip(1).filter(is_waiting).count() as u64
+}
+
+#[test]
+fn source_addresses_are_taken_in_turn() {
+    let peers = Arc::new(Mutex::new(HashSet::new()));
+    let shared = peers.clone();
+    let address = serve(move |_, stream| {
+        shared.lock().unwrap().insert(stream.peer_addr().expect("a peer").ip());
+        let _ = echo_with(stream, |_| true);
+    });
+    let json =
+        load_json(&format!("{address} -c 9 -d 200ms --source-addresses 127.0.0.2,127.0.0.7-127.0.0.8"));
+    assert_eq!((&json["established"], &json["errors"]), (&Value::from(9), &serde_json::json!({})), "{json}");
+    let expected = [2, 7, 8].map(|last| IpAddr::from(Ipv4Addr::new(127, 0, 0, last)));
+    assert_eq!(*peers.lock().unwrap(), HashSet::from(expected));
+}
+
+#[test]
+fn the_loaders_own_descriptor_limit_is_named() {
+    let (address, _) = echo();
+    let run = load_limited(64, &format!("{address} -c 200 -d 300ms"));
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let json = run.json();
+    let held = json["established"].as_u64().unwrap();
+    assert!((30..64).contains(&held), "{json}");
+    assert_eq!(errors(&json, "no_descriptors"), 200 - held, "{json}");
+    assert_eq!(json["wall"]["name"], "loader descriptor limit", "{json}");
+    let evidence = json["wall"]["evidence"].as_str().unwrap();
+    assert!(
+        evidence.contains("RLIMIT_NOFILE is 64") && evidence.contains(&format!("at {held} connections")),
+        "{json}"
+    );
+    assert!(json["wall"]["fix"].as_str().unwrap().contains("ulimit -n"), "{json}");
+}
+
+#[test]
+fn a_server_out_of_descriptors_is_named_and_not_called_a_timeout() {
+    for speak in ["echo", "connect"] {
+        let (_server, address) = limited_server(64);
+        let json = load_json(&format!("{address} -c 120 -d 300ms --speak {speak}"));
+        let held = json["established"].as_u64().unwrap();
+        assert!((40..64).contains(&held), "{json}");
+        assert_eq!(json["errors"], serde_json::json!({"not_accepted": 120 - held}), "{json}");
+        assert_eq!(json["wall"]["name"], "server descriptor limit", "{json}");
+        let evidence = json["wall"]["evidence"].as_str().unwrap();
+        assert!(
+            evidence.contains(&format!("process {}", _server.0.id())) && evidence.contains("64"),
+            "{json}"
+        );
+    }
+}
+
+#[test]
+fn http_replies_of_every_framing_are_read_and_compared() {
+    let address = http(|_, request| match request % 3 {
+        0 => (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_vec(), true),
+        1 => (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n".to_vec(),
+            true,
+        ),
+        _ if request < 100 => (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_vec(), true),
+        _ => (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello".to_vec(), false),
+    });
+    let json = load_json(&format!("http://{address}/a -c 5 -d 500ms"));
+    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
+    assert!(json["reconnects"].as_u64() > Some(0), "the close is no error: {json}");
+    assert_eq!((&json["speak"], &json["established"]), (&Value::from("http"), &Value::from(5)), "{json}");
+    assert_eq!(json["bytes"], json["messages"].as_u64().unwrap() * 5, "{json}");
+}
+
+#[test]
+fn http_bodies_that_change_and_statuses_that_refuse_are_found() {
+    let address = http(|_, request| {
+        let body = if request % 50 == 49 { "hellO" } else { "hello" };
+        (format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}").into_bytes(), true)
+    });
+    let json = load_json(&format!("http://{address}/ -c 5 -d 400ms"));
+    assert!(errors(&json, "wrong_bytes") > 0, "{json}");
+    assert!(json["first_error"].as_str().unwrap().contains("byte 4 of the body"), "{json}");
+    let address = http(|_, request| match request % 10 {
+        9 => (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nno!".to_vec(), true),
+        _ => (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_vec(), true),
+    });
+    let json = load_json(&format!("http://{address}/ -c 5 -d 400ms"));
+    let refused = errors(&json, "http_status:503");
+    assert!(refused > 0 && refused == all_errors(&json), "{json}");
+    assert!(json["messages"].as_u64() > Some(refused), "{json}");
+    assert_eq!(json["reconnects"], 0, "{json}");
+}
+
+#[test]
+fn memcached_and_nginx_stand_the_load() {
+    let address = free_address();
+    let mut memcached = Command::new("memcached");
+    memcached.args(["-l", "127.0.0.1", "-U", "0", "-u", "root", "-p", &address.port().to_string()]);
+    let _memcached = start(memcached, address);
+    for extra in ["-c 50", "-c 5 --payload 100KiB", "-c 20 -R 2000", "-c 5 --churn"] {
+        let json = load_json(&format!("{address} --speak memcached -d 400ms {extra}"));
+        assert_eq!(json["errors"], serde_json::json!({}), "{extra}: {json}");
+        assert!(json["messages"].as_u64() > Some(0), "{extra}: {json}");
+    }
+    let json = load(&format!("{address} --speak memcached -c 2 -d 400ms --payload 1MiB --json"));
+    assert_eq!(json.code, Some(3), "a value that is too large for memcached");
+    assert!(json.stderr.contains("too large"), "{}", json.stderr);
+
+    let folder = std::env::temp_dir().join(format!("duolu-load-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let address = free_address();
+    let config = format!(
+        "daemon off; master_process off; pid {0}/pid; error_log {0}/log; events {{}} \
+         http {{ access_log off; server {{ listen {address}; keepalive_requests 100; \
+         location / {{ return 200 'hello'; }} }} }}",
+        folder.display()
+    );
+    std::fs::write(folder.join("conf"), config).expect("the configuration");
+    let mut nginx = Command::new("/usr/sbin/nginx");
+    nginx.arg("-c").arg(folder.join("conf")).stderr(Stdio::null());
+    let server = start(nginx, address);
+    let json = load_json(&format!("http://{address}/ -c 20 -d 600ms"));
+    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
+    assert!(
+        json["messages"].as_u64() > Some(0) && json["bytes"] == json["messages"].as_u64().unwrap() * 5,
+        "{json}"
+    );
+    let json = load_json(&format!("http://{address}/ -c 5 -d 400ms --churn"));
+    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
+    drop(server);
+    let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+    let complaints: Vec<_> = log
+        .lines()
+        .filter(|line| !line.contains("[notice]") && !line.contains("[alert] could not open"))
+        .collect();
+    assert!(complaints.is_empty(), "nginx says nothing about how connections end: {complaints:?}");
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn ctrl_c_prints_what_was_measured_until_then() {
+    let (address, _) = echo();
+    for (words, json) in [("--json", true), ("", false)] {
+        let child = Command::new(duolu())
+            .args(["load", &address.to_string(), "-c", "5", "-d", "60s"])
+            .args(words.split_whitespace())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("duolu runs");
+        std::thread::sleep(Duration::from_millis(1500));
+        let killed =
+            Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+        assert!(killed.success());
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(130));
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        if json {
+            let json: Value = serde_json::from_str(&stdout).expect("one object");
+            assert_eq!(json["interrupted"], true);
+            assert!(
+                json["messages"].as_u64() > Some(0) && json["duration_s"].as_f64() < Some(50.0),
+                "{json}"
+            );
+            assert_eq!(histogram(&json).len(), json["messages"].as_u64().unwrap());
+        } else {
+            assert!(stdout.contains("INTERRUPTED"), "{stdout}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_json_is_an_object_a_second_and_the_whole_at_the_end() {
+    let (address, _) = echo();
+    let run = load(&format!("{address} -c 4 -t 2 -d 2500ms --json-stream"));
+    let lines: Vec<Value> =
+        run.stdout.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    assert_eq!(lines.len(), 3, "{}", run.stdout);
+    for (at, line) in lines[..2].iter().enumerate() {
+        assert_eq!(
+            (&line["second"], &line["established"]),
+            (&Value::from(at + 1), &Value::from(4)),
+            "{line}"
+        );
+        assert!(line["messages"].as_u64() > Some(0), "{line}");
+    }
+    let streamed: u64 = lines[..2].iter().filter_map(|line| line["messages"].as_u64()).sum();
+    assert!(lines[2]["messages"].as_u64() > Some(streamed));
+    assert_eq!(histogram(&lines[2]).len(), lines[2]["messages"].as_u64().unwrap());
+}
+
+#[test]
+fn the_report_reads_well() {
+    let (address, _) = echo();
+    let run = load(&format!("{address} -c 4 -d 300ms --color never"));
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "no progress where stderr is no terminal");
+    for word in [
+        "4 connections",
+        "messages",
+        "latency",
+        "p99.9",
+        "connect",
+        "held       4 of 4",
+        "loader",
+        "errors     none",
+    ] {
+        assert!(run.stdout.contains(word), "'{word}' in\n{}", run.stdout);
+    }
+    assert!(!run.stdout.contains('\x1b'));
+}
+
+#[test]
+fn ten_thousand_connections_are_held_by_one_process() {
+    use duolu::{EventLoop, Interest, Next};
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut event_loop = EventLoop::new().expect("a loop");
+        let listener = duolu::net::ListenOptions::default();
+        let listener = duolu::net::listen(([127, 0, 0, 1], 0).into(), &listener).expect("listen");
+        sender.send(listener.local_addr().expect("address")).expect("the test waits");
+        let accepted = event_loop.accept(listener, |ctx, stream, _| {
+            let served = ctx.register(stream, Interest::READ, |_, mut stream: &TcpStream, _| {
+                let mut buffer = [0; 4096];
+                match stream.read(&mut buffer) {
+                    Ok(got) if got > 0 && stream.write_all(&buffer[..got]).is_ok() => Next::Keep,
+                    _ => Next::Remove,
+                }
+            });
+            served.expect("registered");
+        });
+        accepted.expect("accepting");
+        event_loop.run().expect("runs");
+    });
+    let address = receiver.recv().expect("the server's address");
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let connections = 10_000.min(limit - 500);
+    let json = load_json(&format!("{address} -c {connections} -d 1s --timeout 20s"));
+    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
+    assert_eq!(json["established"], connections, "{json}");
+    assert!(json["messages"].as_u64() >= Some(connections), "{json}");
+}

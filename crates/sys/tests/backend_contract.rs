@@ -23,6 +23,7 @@ macro_rules! on_every_backend {
             $($(
                 #[test]
                 fn $line() {
+                    let _room = crate::contract::$room::enter();
                     let mut backend = duolu_sys::backend::Epoll::with_milliseconds().unwrap();
                     crate::contract::$room::$line(&mut backend);
                 }
@@ -34,6 +35,7 @@ macro_rules! on_every_backend {
             $($(
                 #[test]
                 fn $line() {
+                    let _room = crate::contract::$room::enter();
                     if let Some(mut backend) = crate::contract::kit::open(duolu_sys::backend::BackendKind::$kind) {
                         crate::contract::$room::$line(&mut *backend);
                     }

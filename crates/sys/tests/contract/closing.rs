@@ -9,6 +9,8 @@ use duolu_sys::socket;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+pub use super::kit::beside_others as enter;
+
 /// A pipe whose reading end has a private number.
 fn private_pipe() -> (OwnedFd, OwnedFd) {
     let (reader, writer) = pipe();

@@ -6,7 +6,7 @@ use duolu_sys::{process, socket};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub const READ: Interest = Interest::READ;
 pub const WRITE: Interest = Interest::WRITE;
@@ -183,6 +183,18 @@ pub fn file() -> OwnedFd {
     let fd = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) };
     put(&fd, b"bytes");
     fd
+}
+
+/// A forked child has copies of all descriptors of all tests, and what a test closes meanwhile does not end: so
+/// tests that fork run alone.
+static FORKS: RwLock<()> = RwLock::new(());
+
+pub fn beside_others() -> RwLockReadGuard<'static, ()> {
+    FORKS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub fn alone() -> RwLockWriteGuard<'static, ()> {
+    FORKS.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `body` in a child and says whether it came through. A panic in it is told on stderr.

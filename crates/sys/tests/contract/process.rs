@@ -8,6 +8,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+pub use super::kit::alone as enter;
+
 pub fn no_timeout_ends_early(backend: &mut dyn Backend) {
     let (reader, _writer) = pipe();
     add(backend, &reader, 1, READ);

@@ -7,6 +7,8 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+pub use super::kit::beside_others as enter;
+
 pub fn nothing_watched_is_a_plain_sleep(backend: &mut dyn Backend) {
     assert_eq!(look(backend), []);
     let start = Instant::now();

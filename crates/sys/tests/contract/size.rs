@@ -6,6 +6,8 @@ use duolu_sys::socket;
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+pub use super::kit::beside_others as enter;
+
 /// An eventfd that is readable.
 fn signalled() -> OwnedFd {
     let fd = socket::eventfd().unwrap();

@@ -62,6 +62,8 @@ struct Watched {
     in_kernel: bool,
 }
 
+const _: () = assert!(size_of::<Option<Watched>>() == 16);
+
 /// What an outer loop watches: an epoll with ours inside, and an eventfd that is set while regular files are
 /// watched, which no epoll can have inside.
 #[derive(Debug)]

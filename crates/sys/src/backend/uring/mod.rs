@@ -17,7 +17,8 @@
 //! (e) A multishot poll ends when the completion queue is full (no F_MORE): armed again, which may tell an edge
 //!     twice. On a file that cannot be polled (a regular one) it ends at once, every time: not armed again.
 //! (f) Poll requests belong to the thread that submitted them and are cancelled when it ends; and its way
-//!     through the kernel is what completes them. A wait in another thread than before opens the ring anew.
+//!     through the kernel is what completes them, which may take it until its next timer tick. A wait in
+//!     another thread than before opens the ring anew.
 //! (g) While polls are armed, a completion may interrupt this thread's other sleeping calls. Most are restarted
 //!     by the kernel, but epoll_wait in the same thread may say EINTR.
 //! (h) The ring's own descriptor is no use to an outer loop: Level is armed only by a wait. Once `descriptor`
@@ -42,7 +43,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 /// User data of cancellations. No arming has it: numbers of descriptors are below 2^31.
 const CANCELLATION: u64 = u64::MAX;
 
-/// The backend `io_uring`. Memory: 32 bytes per number up to the highest and 80 KiB of rings, beside some 200
+/// The backend `io_uring`. Memory: 24 bytes per number up to the highest and 80 KiB of rings, beside some 200
 /// bytes of the kernel's per watched descriptor.
 pub struct Uring {
     ring: Ring,
@@ -72,6 +73,8 @@ struct Slot {
     /// In `queue`.
     queued: bool,
 }
+
+const _: () = assert!(size_of::<Slot>() == 24);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {

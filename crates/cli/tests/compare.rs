@@ -53,15 +53,18 @@ fn descendants(pid: u32) -> Vec<u32> {
     children.iter().flat_map(|&child| std::iter::once(child).chain(descendants(child))).collect()
 }
 
-/// Waits until compare has a server with connections: `least` descendants that run `duolu`.
-fn wait_for_descendants(pid: u32, least: usize) -> Vec<u32> {
+/// Waits until compare has so many descendants; the first is the server, which is started first.
+fn wait_for_descendants(mut child: Child, least: usize) -> (Child, Vec<u32>) {
     let until = Instant::now() + PATIENCE;
     loop {
-        let found = descendants(pid);
+        let found = descendants(child.id());
         if found.len() >= least {
-            return found;
+            return (child, found);
         }
-        assert!(Instant::now() < until, "only {found:?}");
+        if child.try_wait().expect("its state").is_some() || Instant::now() > until {
+            let _ = child.kill();
+            panic!("only {found:?}: {:?}", child.wait_with_output());
+        }
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -139,9 +142,8 @@ fn an_interrupted_run_prints_what_it_has_and_leaves_nobody_behind() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("duolu starts");
-    let pid = child.id();
-    let pids = wait_for_descendants(pid, 4); // the server, the loader, and children of the server
-    signal(pid, SIGINT).expect("it runs");
+    let (child, pids) = wait_for_descendants(child, 4); // the server, the loader, and children of the server
+    signal(child.id(), SIGINT).expect("it runs");
     let output = wait(child);
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     let report = json(&output);
@@ -152,12 +154,12 @@ fn an_interrupted_run_prints_what_it_has_and_leaves_nobody_behind() {
 
 #[test]
 fn children_do_not_outlive_a_killed_compare() {
-    let mut child = compare(&["--models", "fork", "--connections", "5", "-d", "20s", "--json"])
+    let child = compare(&["--models", "fork", "--connections", "5", "-d", "20s", "--json"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("duolu starts");
-    let pids = wait_for_descendants(child.id(), 4);
+    let (mut child, pids) = wait_for_descendants(child, 4);
     signal(child.id(), SIGKILL).expect("it runs");
     child.wait().expect("it ends");
     wait_until_gone(&pids);
@@ -170,8 +172,8 @@ fn a_server_that_dies_is_named() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("duolu starts");
-    let pids = wait_for_descendants(child.id(), 2);
-    // The server is started first. It is a child of our child, which has not waited for it.
+    let (child, pids) = wait_for_descendants(child, 2);
+    // A child of our child, which has not waited for it.
     signal(pids[0], SIGKILL).expect("the server runs");
     let output = wait(child);
     let report = json(&output);

@@ -264,7 +264,11 @@ fn unexplained(facts: &Facts<'_>, report: &LoadReport, errors: u64) -> Wall {
             grouped(1 + facts.marks.descendants),
             grouped(facts.marks.threads),
             facts.server_cpu.map_or("an unknown part".to_owned(), |cpu| format!("{cpu:.2}")),
-            if facts.out_of_time { "; the loader took too long and was stopped" } else { "" },
+            match (facts.out_of_time, &facts.loader_said) {
+                (true, _) => "; the loader took too long and was stopped".to_owned(),
+                (false, Some(said)) => format!("; the loader said: {said}"),
+                (false, None) => String::new(),
+            },
         ),
         "run it again with --connections at and below this number; report it with this line if it stays",
     )

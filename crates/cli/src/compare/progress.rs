@@ -55,7 +55,7 @@ impl Progress {
 
     /// A model is over: one line where there is no bar.
     pub fn model_done(&self, model: Model, cells: &[Cell]) {
-        if !self.lines {
+        if !self.lines || cells.is_empty() {
             return;
         }
         let parts: Vec<String> = cells

@@ -32,7 +32,7 @@ pub struct Cell {
     pub errors: u64,
     /// What ended this model's line here, if something did.
     pub wall: Option<Wall>,
-    /// The loader's CPU use: 1.0 is one core full.
+    /// The loader's CPU use: 1.0 is all its threads' cores full.
     pub loader_cpu: Option<f64>,
     /// How often this cell was measured; the figures are those of the run with the median rate.
     pub repeats: u32,
@@ -51,6 +51,8 @@ pub struct Cell {
     pub connect_p99_us: Option<f64>,
     /// The server's CPU use over the window: 1.0 is one core full.
     pub server_cpu: Option<f64>,
+    /// CPU use of everybody but server and loader, in cores: above 0.3 or so the figures are too low.
+    pub others_cpu: Option<f64>,
     /// The memory of the server's tree at that rung and before the first connection.
     pub server_memory: Option<ServerMemory>,
     /// What the whole machine had less of for each connection: both ends, the kernel's sockets, kernel stacks.
@@ -173,6 +175,8 @@ pub struct LoadReport {
     pub errors: BTreeMap<String, u64>,
     /// The loader's CPU use.
     pub loader_cpu: Option<f64>,
+    /// Its threads: `loader_cpu` is the mean over them.
+    pub threads: Option<u64>,
     /// Whether the loader was the limit.
     pub loader_limited: bool,
     /// The wall that the loader saw.

@@ -4,9 +4,9 @@ use super::children::{self, SIGTERM, Started, words};
 use super::diagnose::{self, Facts};
 use super::interrupt;
 use super::loader;
-use super::result::{Cell, ServerMemory};
+use super::result::{Cell, LoadReport, ServerMemory};
 use super::tree::{Memory, Tree};
-use super::watch::Watch;
+use super::watch::{Watch, Window};
 use crate::failure::Failure;
 use crate::machine::{self, Placement};
 use crate::model::Model;
@@ -155,6 +155,7 @@ impl Server {
         });
         let fallen = available_before.zip(seen.available).map(|(before, now)| before.saturating_sub(now));
         let mut cell = cell(&facts, seen.cpu, memory, fallen);
+        cell.others_cpu = others_cpu(load.report.as_ref(), &seen);
         cell.window_s = load.to.saturating_duration_since(load.from).as_secs_f64();
         Ok(Climb::Measured(Box::new(cell)))
     }
@@ -199,6 +200,13 @@ fn server_cores(model: Model, work: &Work) -> usize {
     if work.placement.pinned || !model.is_event_driven() { cores } else { work.workers.min(cores) }
 }
 
+/// What neither the server nor the loader used: other programs, and we ourselves looking around.
+fn others_cpu(report: Option<&LoadReport>, seen: &Window) -> Option<f64> {
+    let report = report?;
+    let loader = report.loader_cpu? * report.threads.unwrap_or(1) as f64;
+    Some((seen.machine_cpu? - seen.cpu? - loader).max(0.0))
+}
+
 /// The figures of one run, from what the loader told and what was seen of the server.
 fn cell(facts: &Facts<'_>, cores: Option<f64>, memory: Option<ServerMemory>, fallen: Option<u64>) -> Cell {
     let report = facts.report.cloned().unwrap_or_default();
@@ -227,6 +235,7 @@ fn cell(facts: &Facts<'_>, cores: Option<f64>, memory: Option<ServerMemory>, fal
         window_s: 0.0,
         connect_p99_us: report.connect_p99_us,
         server_cpu: cores,
+        others_cpu: None,
         server_memory: memory,
         machine_bytes_per_conn: fallen.and_then(per_connection),
         loader_limited: report.loader_limited,

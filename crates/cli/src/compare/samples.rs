@@ -29,6 +29,7 @@ pub fn cell(model: Model, connections: u64, rate: f64) -> Cell {
         window_s: 1.0,
         connect_p99_us: Some(120.0),
         server_cpu: Some(1.0),
+        others_cpu: Some(0.0),
         server_memory: None,
         machine_bytes_per_conn: None,
         loader_limited: false,

@@ -8,6 +8,9 @@ use crate::walls::{grouped, names};
 /// Rates nearer than this are called equal: two runs on a quiet machine differ by as much.
 const EQUAL: f64 = 1.1;
 
+/// Others that use so much of a core change the figures.
+const DISTURBED: f64 = 0.3;
+
 /// The sentences.
 pub fn tell(report: &Report) -> Vec<String> {
     let cells = &report.results;
@@ -22,6 +25,7 @@ pub fn tell(report: &Report) -> Vec<String> {
     sentences.extend(what_it_cost(&at_top));
     sentences.extend(how_it_grew(report, top, &at_top));
     sentences.extend(whose_limit(report));
+    sentences.extend(who_disturbed(cells));
     sentences
 }
 
@@ -144,4 +148,16 @@ fn whose_limit(report: &Report) -> Option<String> {
         }
         count => Some(format!("In {count} of {measured} cells (~) the loader was the limit: a lower bound.")),
     }
+}
+
+/// Others took processor time from the run: then every figure but the counts is too bad.
+fn who_disturbed(cells: &[Cell]) -> Option<String> {
+    let most = cells.iter().filter_map(|cell| cell.others_cpu).fold(0.0, f64::max);
+    let disturbed = cells.iter().filter(|cell| cell.others_cpu.is_some_and(|used| used >= DISTURBED)).count();
+    (disturbed > 0).then(|| {
+        format!(
+            "Other programs used up to {most:.1} cores meanwhile ({disturbed} of {} cells): run it on a quiet machine.",
+            cells.len()
+        )
+    })
 }

@@ -175,10 +175,19 @@ fn legend(report: &Report, color: bool) -> String {
     lines.iter().map(|line| format!("{}\n", paint(color, DIM, line))).collect()
 }
 
+/// The models that cannot run here, those with the same reason together.
 fn unavailable(report: &Report, color: bool) -> String {
     let mut text = String::new();
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for (model, why) in &report.unavailable {
-        text.push_str(&format!("\n{}\n", paint(color, STOP, &format!("{model} cannot run here"))));
+        match reasons.iter_mut().find(|(known, _)| known == why) {
+            Some((_, models)) => models.push(model),
+            None => reasons.push((why, vec![model])),
+        }
+    }
+    for (why, models) in reasons {
+        let models = models.join(", ");
+        text.push_str(&format!("\n{}\n", paint(color, STOP, &format!("cannot run here: {models}"))));
         text.push_str(&paragraph(why, 4));
     }
     text

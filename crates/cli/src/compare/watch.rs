@@ -19,6 +19,15 @@ const DISTURBANCE: u32 = 30;
 /// A reading and when it was taken.
 type Sample<T> = (Instant, T);
 
+/// CPU time used so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Used {
+    /// By the server's tree.
+    server: Duration,
+    /// By everybody on the machine; `None` where /proc/stat is closed to us.
+    machine: Option<Duration>,
+}
+
 /// The marks of the highest tide.
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
@@ -35,8 +44,10 @@ pub struct Marks {
 /// What the samples inside the loader's window say.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Window {
-    /// CPU use: 1.0 is one core full.
+    /// CPU use of the server: 1.0 is one core full.
     pub cpu: Option<f64>,
+    /// CPU use of the whole machine.
+    pub machine_cpu: Option<f64>,
     /// The memory of the tree: the median sample.
     pub memory: Option<Memory>,
     /// MemAvailable: the median sample.
@@ -47,7 +58,7 @@ pub struct Window {
 pub struct Watch {
     pid: u32,
     target: SocketAddr,
-    cpu: Vec<Sample<Duration>>,
+    cpu: Vec<Sample<Used>>,
     cpu_due: Instant,
     memory: Vec<Sample<(Memory, u64)>>,
     memory_due: Instant,
@@ -76,7 +87,7 @@ impl Watch {
             return;
         }
         let tree = Tree::of(self.pid);
-        self.cpu.push((Instant::now(), tree.cpu_time()));
+        self.cpu.push((Instant::now(), Used { server: tree.cpu_time(), machine: machine::cpu_time() }));
         self.mark(&tree);
         self.cpu_due = began + CPU_EVERY.max(began.elapsed() * DISTURBANCE);
         if began < self.memory_due {
@@ -121,8 +132,10 @@ impl Watch {
         memory.sort_by_key(|(memory, _)| memory.bytes);
         let median = memory.get(middle).map(|&(memory, _)| memory);
         memory.sort_by_key(|&(_, available)| available);
+        let (cpu, machine_cpu) = cpu_use(&self.cpu, from, to);
         Window {
-            cpu: cpu_use(&self.cpu, from, to),
+            cpu,
+            machine_cpu,
             memory: median,
             available: memory.get(middle).map(|&(_, available)| available),
         }
@@ -141,20 +154,28 @@ fn nearest<T: Copy>(samples: &[Sample<T>], from: Instant, to: Instant) -> Vec<T>
     samples.iter().min_by_key(|(at, _)| distance(*at)).map(|&(_, value)| value).into_iter().collect()
 }
 
-/// CPU time over wall time between the first and the last sample inside. With fewer than two inside, between the
-/// nearest samples around: they hold some of the connecting or closing, too, which is better than no figure.
-fn cpu_use(samples: &[Sample<Duration>], from: Instant, to: Instant) -> Option<f64> {
-    let mut inside = samples.iter().filter(|(at, _)| (from..=to).contains(at));
-    let (first, last) = match (inside.clone().next(), inside.next_back()) {
-        (Some(first), Some(last)) if last.0 > first.0 => (first, last),
-        _ => {
-            let before = samples.iter().rfind(|(at, _)| *at <= from).or(samples.first())?;
-            let after = samples.iter().find(|(at, _)| *at >= to).or(samples.last())?;
-            (before, after)
-        }
-    };
+/// CPU time over wall time, of the server and of the machine, between the first and the last sample inside. With
+/// fewer than two inside, between the nearest samples around: they hold some of the connecting or closing, too,
+/// which is better than no figure.
+fn cpu_use(samples: &[Sample<Used>], from: Instant, to: Instant) -> (Option<f64>, Option<f64>) {
+    let Some((first, last)) = ends(samples, from, to) else { return (None, None) };
     let wall = last.0.saturating_duration_since(first.0).as_secs_f64();
-    (wall > 0.0).then(|| last.1.saturating_sub(first.1).as_secs_f64() / wall)
+    if wall <= 0.0 {
+        return (None, None);
+    }
+    let share = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / wall;
+    let machine = first.1.machine.zip(last.1.machine).map(|(before, after)| share(before, after));
+    (Some(share(first.1.server, last.1.server)), machine)
+}
+
+fn ends<T: Copy>(samples: &[Sample<T>], from: Instant, to: Instant) -> Option<(Sample<T>, Sample<T>)> {
+    let mut inside = samples.iter().filter(|(at, _)| (from..=to).contains(at));
+    if let (Some(first), Some(last)) = (inside.next(), inside.next_back()) {
+        return Some((*first, *last));
+    }
+    let before = samples.iter().rfind(|(at, _)| *at <= from).or(samples.first())?;
+    let after = samples.iter().find(|(at, _)| *at >= to).or(samples.last())?;
+    Some((*before, *after))
 }
 
 #[cfg(test)]
@@ -166,16 +187,19 @@ mod tests {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         // Connecting takes all of a core until 500 ms, the window from 500 to 1500 half of it.
-        let samples: Vec<Sample<Duration>> = (0..=20u64)
+        let samples: Vec<Sample<Used>> = (0..=20u64)
             .map(|i| i * 100)
-            .map(|ms| (at(ms), Duration::from_millis(if ms <= 500 { ms } else { 500 + (ms - 500) / 2 })))
+            .map(|ms| {
+                let server = Duration::from_millis(if ms <= 500 { ms } else { 500 + (ms - 500) / 2 });
+                (at(ms), Used { server, machine: Some(server * 2) })
+            })
             .collect();
-        let half = cpu_use(&samples, at(500), at(1500)).unwrap();
-        assert!((half - 0.5).abs() < 1e-9, "{half}");
-        let around = cpu_use(&samples, at(1010), at(1090)).unwrap();
-        assert!((around - 0.5).abs() < 1e-9, "{around}");
-        assert_eq!(cpu_use(&samples[..1], at(0), at(10)), None);
-        assert_eq!(cpu_use(&[], at(0), at(10)), None);
+        let near = |value: Option<f64>, wanted: f64| value.is_some_and(|value| (value - wanted).abs() < 1e-9);
+        let (server, machine) = cpu_use(&samples, at(500), at(1500));
+        assert!(near(server, 0.5) && near(machine, 1.0), "{server:?} {machine:?}");
+        assert!(near(cpu_use(&samples, at(1010), at(1090)).0, 0.5));
+        assert_eq!(cpu_use(&samples[..1], at(0), at(10)), (None, None));
+        assert_eq!(cpu_use(&[], at(0), at(10)), (None, None));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// Connections held at the end.
     pub held: usize,
+    /// When the window began.
+    pub from: Instant,
     /// The window that was really measured.
     pub measured: Duration,
     /// CPU time of all threads in it.
@@ -104,7 +106,7 @@ pub fn run(plan: &Arc<Plan>) -> Result<Outcome, Failure> {
     conductor.until_finished(stopping)?;
     conductor.progress.clear();
     let measured = end.saturating_duration_since(from);
-    Ok(conductor.outcome(measured, opening, watch.busiest, counters_before))
+    Ok(conductor.outcome((from, measured), opening, watch.busiest, counters_before))
 }
 
 /// Whether anybody listens. Only before churn, where no connection is opened in advance.
@@ -213,7 +215,7 @@ impl Conductor {
 
     fn outcome(
         mut self,
-        measured: Duration,
+        (from, measured): (Instant, Duration),
         opening: Duration,
         busiest: Option<Busiest>,
         counters_before: Option<ListenCounters>,
@@ -228,6 +230,7 @@ impl Conductor {
             own_limit: own,
             interrupted: self.interrupted,
             tally: self.tally,
+            from,
             measured,
             opening,
             busiest,

@@ -53,11 +53,29 @@ struct Json<'a> {
     loader_limited: bool,
     send_lag_us: Option<f64>,
     duration_s: f64,
+    /// When that was, for who watches from another process.
+    window: Window,
     warmup_s: f64,
     interrupted: bool,
     wall: Option<&'a Wall>,
     histogram: String,
     histogram_unit: &'a str,
+}
+
+/// The measured window on CLOCK_MONOTONIC, which all processes of a machine share. Nanoseconds.
+#[derive(Serialize)]
+struct Window {
+    began_ns: u64,
+    ended_ns: u64,
+}
+
+impl Window {
+    fn of(outcome: &Outcome) -> Self {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let now_ns = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
+        let began_ns = now_ns.saturating_sub(outcome.from.elapsed().as_nanos() as u64);
+        Window { began_ns, ended_ns: began_ns + outcome.measured.as_nanos() as u64 }
+    }
 }
 
 /// One line of `--json-stream`.
@@ -154,6 +172,7 @@ fn json(plan: &Plan, outcome: &Outcome, loader: Loader, wall: Option<&Wall>) -> 
         loader_limited: loader.limited,
         send_lag_us: loader.send_lag_us,
         duration_s: outcome.measured.as_secs_f64(),
+        window: Window::of(outcome),
         warmup_s: plan.warmup.as_secs_f64(),
         interrupted: outcome.interrupted,
         wall,

@@ -1,0 +1,168 @@
+//! Runs every example in examples/rust as its reader would, and looks at what it says and does.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// Far more than any example needs on a busy machine.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A running example. However the test ends, it is ended, by its own process id.
+struct Example {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Example {
+    fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(path_of(name))
+            .args(arguments)
+            .env_remove("DUOLU_BACKEND")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Example { child, lines }
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(LIMIT).expect("the example says something in time")
+    }
+
+    /// Everything it says until it closes its output.
+    fn rest(&self) -> Vec<String> {
+        let end = Instant::now() + LIMIT;
+        let mut said = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            said.push(line);
+        }
+        said
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill(1)").success());
+    }
+
+    fn exit(&mut self) -> ExitStatus {
+        let end = Instant::now() + LIMIT;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().expect("our own child") {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the example does not end");
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Cargo puts examples beside the directory of the tests.
+fn path_of(name: &str) -> PathBuf {
+    let this = std::env::current_exe().expect("this test");
+    let profile = this.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps");
+    let path = profile.join("examples").join(name);
+    assert!(path.exists(), "{} is missing: cargo build -p duolu --examples", path.display());
+    path
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, LIMIT).expect("the server listens");
+    stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
+    stream.set_write_timeout(Some(LIMIT)).expect("a timeout");
+    stream
+}
+
+#[test]
+fn the_echo_server_gives_everything_back() {
+    let server = Example::start("echo_server", &["127.0.0.1:0"]);
+    let line = server.line();
+    let address = line.strip_prefix("listening on ").and_then(|text| text.parse().ok()).expect(&line);
+    let mut idle = connect(address);
+    // More than the buffers of two sockets hold, and nothing is read meanwhile: the server has to wait for room.
+    let sent: Vec<u8> = (0..20_000_000u32).map(|at| (at % 251) as u8).collect();
+    let stream = connect(address);
+    let mut received = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (&stream).write_all(&sent).expect("the server goes on reading");
+            stream.shutdown(Shutdown::Write).expect("an open socket");
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        (&stream).read_to_end(&mut received).expect("all of it, and the end");
+    });
+    assert!(received == sent, "{} of {} bytes came back, or others", received.len(), sent.len());
+    idle.write_all(b"still served").expect("the other connection");
+    let mut reply = [0; 12];
+    idle.read_exact(&mut reply).expect("an echo");
+    assert_eq!(&reply, b"still served");
+}
+
+#[test]
+fn the_echo_server_says_why_it_cannot_listen() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("a port").to_string();
+    let mut server = Example::start("echo_server", &[&address]);
+    assert!(!server.exit().success());
+    let mut said = String::new();
+    server.child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
+    assert!(said.contains(&format!("cannot listen on {address}: Address already in use")), "{said}");
+}
+
+#[test]
+fn timers_fire_and_the_loop_ends() {
+    let mut example = Example::start("timer", &[]);
+    let said = example.rest();
+    assert!(example.exit().success());
+    let ticks: Vec<&String> = said.iter().filter(|line| line.starts_with("tick ")).collect();
+    assert_eq!(ticks, ["tick 1", "tick 2", "tick 3", "tick 4", "tick 5"]);
+    let tries = said.iter().filter(|line| line.starts_with("tried")).count();
+    assert_eq!((tries, said.iter().filter(|line| line.starts_with("once")).count()), (5, 1), "{said:?}");
+    assert_eq!(said.last().map(String::as_str), Some("nothing is pending any more"));
+    assert!(!said.iter().any(|line| line.contains("nobody")));
+}
+
+#[test]
+fn signals_are_told_and_end_it_in_good_order() {
+    for end in ["-TERM", "-INT"] {
+        let mut example = Example::start("signal", &[]);
+        assert_eq!(example.line(), format!("waiting for signals as process {}", example.child.id()));
+        for _ in 0..2 {
+            example.signal("-HUP");
+            assert_eq!(example.line(), "read the configuration again (1 signals)");
+        }
+        example.signal(end);
+        assert_eq!(example.line(), format!("SIG{}: ending", &end[1..]));
+        assert_eq!(example.rest(), ["read 2 times; good bye"]);
+        assert!(example.exit().success());
+    }
+}
+
+#[test]
+fn results_from_other_threads_arrive() {
+    let mut example = Example::start("cross_thread_post", &[]);
+    let said = example.rest();
+    assert!(example.exit().success());
+    assert_eq!(said.iter().filter(|line| *line == "a worker is done").count(), 4);
+    assert_eq!(said.last().map(String::as_str), Some("the sum is 500000500000"));
+}

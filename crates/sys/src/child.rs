@@ -1,4 +1,4 @@
-//! A program started as a child with its surroundings set before it begins: a process group, processors, a
+//! A program started as a child with its surroundings set before it begins: a session, processors, a
 //! descriptor limit, a signal when its parent dies. And what a parent asks about its children: their CPU time.
 //!
 //! Traps, referred to below:
@@ -8,6 +8,9 @@
 //!     may be gone before the child asks.
 //! (c) utime and stime of /proc/PID/stat count in ticks of 10 ms, each process rounded down: the sum over 5,000
 //!     small processes is zero. The process's CPU clock counts nanoseconds.
+//! (d) With sched_autogroup (sched(7)) a session's share of each processor follows from where its tasks are: with
+//!     5,000 forked workers on one processor, a loader of the same session on the other gets a 5,000th of it as
+//!     soon as any other session wants it, too.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -17,9 +20,10 @@ use std::time::Duration;
 /// The surroundings of a child. The defaults change nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
-    /// The child leads a process group of its own: the terminal's Ctrl-C does not reach it, and
-    /// [`signal_group`] reaches it with all its descendants.
-    pub own_group: bool,
+    /// The child leads a session, and so a process group, of its own (setsid(2)): the terminal's Ctrl-C does not
+    /// reach it, [`signal_group`] reaches it with all its descendants, and the scheduler gives it a share of its
+    /// own (trap d).
+    pub own_session: bool,
     /// The processors it may run on; empty for all that the parent may.
     pub cpus: Vec<usize>,
     /// RLIMIT_NOFILE, soft and hard.
@@ -33,14 +37,16 @@ impl Surroundings {
     /// error of the call that was refused: EPERM or EINVAL for a limit above the hard one, EINVAL for processors
     /// that do not exist.
     pub fn apply(&self, command: &mut Command) {
-        if self.own_group {
-            command.process_group(0);
-        }
+        let own_session = self.own_session;
         let cpus = cpu_set(&self.cpus);
         let nofile = self.nofile.map(|limit| libc::rlimit { rlim_cur: limit, rlim_max: limit });
         let death_signal = self.death_signal;
         let parent = std::process::id();
         let set_up = move || {
+            if own_session {
+                // SAFETY: no arguments.
+                check(unsafe { libc::setsid() })?;
+            }
             if let Some(set) = &cpus {
                 // SAFETY: the kernel reads one cpu_set_t, which lives in this closure.
                 check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set) })?;
@@ -131,25 +137,25 @@ mod tests {
     }
 
     #[test]
-    fn a_child_begins_with_its_limit_its_processor_and_its_group() {
+    fn a_child_begins_with_its_limit_its_processor_and_its_session() {
         let first = std::fs::read_to_string("/proc/self/status").unwrap();
         let list = first.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
         let cpu: usize = list.split([',', '-']).next().unwrap().parse().unwrap();
         let surroundings = Surroundings {
-            own_group: true,
+            own_session: true,
             cpus: vec![cpu],
             nofile: Some(77),
             death_signal: Some(libc::SIGKILL),
         };
         let text = output_of(
             &surroundings,
-            "ulimit -n; grep Cpus_allowed_list /proc/$$/status | cut -f2; cut -d' ' -f1,5 /proc/$$/stat",
+            "ulimit -n; grep Cpus_allowed_list /proc/$$/status | cut -f2; cut -d' ' -f1,5,6 /proc/$$/stat",
         );
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "77");
         assert_eq!(lines[1], cpu.to_string());
-        let (pid, group) = lines[2].split_once(' ').unwrap();
-        assert_eq!(pid, group);
+        let ids: Vec<&str> = lines[2].split(' ').collect();
+        assert!(ids[0] == ids[1] && ids[1] == ids[2], "process, group and session: {ids:?}");
     }
 
     #[test]

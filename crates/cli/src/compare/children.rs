@@ -27,7 +27,7 @@ pub const SIGTERM: i32 = 15;
 const LAST_LINES: usize = 12;
 const LONGEST_LINE: usize = 400;
 
-/// A child that leads a process group of its own. Dropping it kills the group.
+/// A child that leads a session and process group of its own. Dropping it kills the group.
 pub struct Started {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -49,7 +49,7 @@ impl Started {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let surroundings =
-            Surroundings { own_group: true, cpus: cpus.to_vec(), nofile, death_signal: Some(death_signal) };
+            Surroundings { own_session: true, cpus: cpus.to_vec(), nofile, death_signal: Some(death_signal) };
         surroundings.apply(&mut command);
         let mut child = command.spawn().map_err(|error| {
             let limit = nofile.map_or(String::new(), |limit| format!(" with RLIMIT_NOFILE {limit}"));

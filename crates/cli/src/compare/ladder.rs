@@ -8,10 +8,13 @@ use super::result::{Cell, Report};
 use super::rung::{Climb, Server, Work};
 use crate::failure::Failure;
 use crate::model::Model;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a server may take to bury what a rung left behind.
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// So many times longer is the second window when no answer came within the first.
+const PATIENT: u32 = 4;
 
 /// Measures everything that the plan asks for into `report`.
 ///
@@ -95,11 +98,14 @@ impl Walk<'_> {
         let mut runs = Vec::new();
         for _ in 0..self.plan.repeats {
             server.settle(SETTLE);
-            let progress = &self.progress;
-            match server.climb(rung, window, self.work, &mut || progress.tick(model, rung))? {
-                Climb::Interrupted => break,
-                Climb::Measured(cell) => runs.push(*cell),
+            let Some(mut cell) = self.climb_once(server, rung, window)? else { break };
+            if cell.wall.is_none() && cell.rate.is_none() && self.fits(window * PATIENT) {
+                // They stand, but no answer came within the window: it was too short for this machine.
+                server.settle(SETTLE);
+                let Some(longer) = self.climb_once(server, rung, window * PATIENT)? else { break };
+                cell = longer;
             }
+            runs.push(cell);
             if runs.last().is_some_and(|cell| cell.wall.is_some()) {
                 break; // the line ends here, however often one looks
             }
@@ -111,6 +117,21 @@ impl Walk<'_> {
             self.report.complete = false;
         }
         Ok(merge(runs))
+    }
+
+    fn climb_once(&self, server: &mut Server, rung: u64, window: Duration) -> Result<Option<Cell>, Failure> {
+        let model = server.model;
+        Ok(match server.climb(rung, window, self.work, &mut || self.progress.tick(model, rung))? {
+            Climb::Interrupted => None,
+            Climb::Measured(cell) => Some(*cell),
+        })
+    }
+
+    /// Whether a window of this length can be had, beside the others that are to come.
+    fn fits(&self, window: Duration) -> bool {
+        let Some(ends_at) = self.plan.ends_at else { return true };
+        let left = ends_at.saturating_duration_since(Instant::now());
+        left > self.plan.estimate(&self.left) + window
     }
 
     /// The cells of a model that will not be measured: a wall, or it cannot run.

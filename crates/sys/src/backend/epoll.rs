@@ -48,8 +48,8 @@ pub struct Epoll {
     has_pwait2: bool,
     /// Trap (e).
     front: Option<Front>,
-    /// Found closed while building anew; told by the next wait.
-    dead: Vec<Token>,
+    /// A failure to build anew has been logged; not again at each wait.
+    complained: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,7 @@ impl Epoll {
             suspect: false,
             has_pwait2: true,
             front: None,
-            dead: Vec::new(),
+            complained: false,
         })
     }
 
@@ -170,7 +170,6 @@ impl Epoll {
     /// Takes a number out of our own tables.
     fn forget(&mut self, fd: RawFd) -> Option<Watched> {
         self.files.unset(fd);
-        self.dead.retain(|token| token.fd() != fd);
         self.put(fd, None)
     }
 
@@ -182,19 +181,57 @@ impl Epoll {
         Ok(())
     }
 
+    #[inline]
     fn sleep(&mut self, timeout_ns: Option<u64>) -> Result<usize, Errno> {
-        let (buffer, room) = (self.events.as_mut_ptr(), self.events.len() as i32);
         if self.has_pwait2 {
-            match pwait2(&self.epoll, buffer, room, timeout_ns) {
+            match pwait2(&self.epoll, &mut self.events, timeout_ns) {
                 Err(Errno(libc::ENOSYS | libc::EPERM)) => self.has_pwait2 = false,
                 answer => return answer,
             }
         }
-        // Trap (d).
+        self.sleep_ms(timeout_ns)
+    }
+
+    /// Trap (d). In line, too: under valgrind, which lacks epoll_pwait2, it is what the benches count.
+    #[inline]
+    fn sleep_ms(&mut self, timeout_ns: Option<u64>) -> Result<usize, Errno> {
+        let (buffer, room) = (self.events.as_mut_ptr(), self.events.len() as i32);
         let timeout_ms = timeout_ns.map_or(-1, |ns| ns.div_ceil(1_000_000).min(i32::MAX as u64) as i32);
         // SAFETY: the buffer has `room` entries.
         syscall!(unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), buffer, room, timeout_ms) })
             .map(|count| count as usize)
+    }
+
+    /// One system call, and what it tells. Written for few instructions: everything rare is elsewhere.
+    #[inline]
+    fn wait_for_kernel(&mut self, timeout_ns: Option<u64>, reports: &mut Vec<Report>) -> Result<(), Errno> {
+        let count = match self.sleep(timeout_ns) {
+            Ok(count) => count,
+            Err(Errno(libc::EINTR)) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        if self.suspect || self.one_shots > 0 {
+            if !self.collect_checked(count, reports) {
+                self.rebuild();
+            }
+        } else {
+            reports.extend(
+                self.events[..count].iter().map(|event| Report {
+                    token: Token::from_bits(event.u64),
+                    ready: ready_of(event.events),
+                }),
+            );
+        }
+        if count == self.events.len() {
+            self.grow();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let room = (2 * self.events.len()).min(MAX_EVENTS);
+        self.events.resize(room, libc::epoll_event { events: 0, u64: 0 });
     }
 
     /// The first `count` of `events`, each checked against the table. False if one was a stranger.
@@ -221,7 +258,14 @@ impl Epoll {
                 log::debug!("epoll was built anew, to be rid of a file that outlived its descriptor");
                 self.suspect = false;
             }
-            Err(errno) => log::warn!("epoll cannot be built anew: {}", syscall::describe(errno)),
+            Err(errno) if !self.complained => {
+                self.complained = true;
+                log::warn!(
+                    "a file outlived its watched descriptor and keeps waking epoll, which cannot be built anew: {}",
+                    syscall::describe(errno)
+                );
+            }
+            Err(_) => {}
         }
     }
 
@@ -248,15 +292,19 @@ impl Epoll {
         Ok(())
     }
 
-    fn wait_for_files(&mut self, reports: &mut Vec<Report>) -> Result<(), Errno> {
+    /// Trap (c): the regular files first, and sleep only if none is ready.
+    #[cold]
+    fn wait_with_files(&mut self, timeout_ns: Option<u64>, reports: &mut Vec<Report>) -> Result<(), Errno> {
         let before = reports.len();
         self.files.wait(Some(0), reports)?;
+        let none_ready = reports.len() == before;
         for report in &reports[before..] {
             if report.ready.intersects(Ready::INVALID) {
                 self.put(report.token.fd(), None);
             }
         }
-        Ok(())
+        self.wait_for_kernel(if none_ready { timeout_ns } else { Some(0) }, reports)?;
+        self.sync_front()
     }
 
     /// Trap (e): regular files keep the front readable.
@@ -306,33 +354,10 @@ impl Backend for Epoll {
     }
 
     fn wait(&mut self, timeout_ns: Option<u64>, reports: &mut Vec<Report>) -> Result<(), Errno> {
-        let before = reports.len();
         if self.files.has_armed() {
-            self.wait_for_files(reports)?;
+            return self.wait_with_files(timeout_ns, reports);
         }
-        let timeout_ns = if reports.len() > before { Some(0) } else { timeout_ns };
-        let count = match self.sleep(timeout_ns) {
-            Ok(count) => count,
-            Err(Errno(libc::EINTR)) => return Ok(()),
-            Err(errno) => return Err(errno),
-        };
-        if !self.suspect && self.one_shots == 0 {
-            reports.extend(
-                self.events[..count].iter().map(|event| Report {
-                    token: Token::from_bits(event.u64),
-                    ready: ready_of(event.events),
-                }),
-            );
-        } else if !self.collect_checked(count, reports) {
-            self.rebuild();
-        }
-        if count == self.events.len() && count < MAX_EVENTS {
-            self.events.resize(2 * count, libc::epoll_event { events: 0, u64: 0 });
-        }
-        if self.front.is_some() {
-            self.sync_front()?;
-        }
-        Ok(())
+        self.wait_for_kernel(timeout_ns, reports)
     }
 
     /// After a fork the epoll is shared with the parent: closing our side does not touch the parent's, whereas
@@ -387,16 +412,14 @@ fn watch_inside(front: &OwnedFd, inner: &OwnedFd) -> Result<(), Errno> {
 #[inline]
 fn pwait2(
     epoll: &OwnedFd,
-    buffer: *mut libc::epoll_event,
-    room: i32,
+    events: &mut [libc::epoll_event],
     timeout_ns: Option<u64>,
 ) -> Result<usize, Errno> {
     let timeout = timespec_of(timeout_ns.unwrap_or(0));
     let timeout_ptr = if timeout_ns.is_some() { &raw const timeout } else { std::ptr::null() };
-    let no_mask = std::ptr::null::<libc::sigset_t>();
+    let (number, epoll, no_mask) = (libc::SYS_epoll_pwait2, epoll.as_raw_fd(), std::ptr::null::<()>());
+    let (buffer, room) = (events.as_mut_ptr(), events.len());
     // SAFETY: the buffer has `room` entries, the timeout outlives the call, no signal mask.
-    let count = unsafe {
-        libc::syscall(libc::SYS_epoll_pwait2, epoll.as_raw_fd(), buffer, room, timeout_ptr, no_mask, 0usize)
-    };
+    let count = unsafe { libc::syscall(number, epoll, buffer, room, timeout_ptr, no_mask, 0usize) };
     syscall!(count).map(|count| count as usize)
 }

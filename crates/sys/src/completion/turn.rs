@@ -17,12 +17,13 @@ impl Uring {
             .and_then(|ns| Instant::now().checked_add(Duration::from_nanos(ns)));
         let mut look_only = timeout_ns == Some(0);
         loop {
-            // Somebody waits for a buffer that comes back only after this submission, or for a close or shutdown
-            // that must follow it: do not sleep on that.
-            let ending = self.flush();
+            // Do not sleep on what can go on only after this submission: a connection without a buffer, a close
+            // or shutdown that must follow the output, a receive that was paused until the output is gone. (A
+            // send that goes well wakes nobody.)
+            let follows = self.flush();
             // After the closes, which make room.
             self.retry_listeners();
-            let hurry = ending || !self.starved.is_empty();
+            let hurry = follows || !self.starved.is_empty();
             let sleep = self.sleep_limit(deadline);
             let woken = self.ring.enter(!hurry && !look_only, sleep)?;
             self.collect(true)?;
@@ -56,9 +57,9 @@ impl Uring {
     }
 
     /// Puts this turn's output into the queue, and the shutdowns and closes that wait for nothing. Says whether
-    /// some must wait until this output is decided.
+    /// something is to follow once this output is decided.
     fn flush(&mut self) -> bool {
-        let mut ending = false;
+        let mut follows = false;
         let mut dirty = std::mem::take(&mut self.dirty);
         for id in dirty.drain(..) {
             let Some(conn) = self.conns.get_mut(id) else { continue };
@@ -80,6 +81,7 @@ impl Uring {
             } else if let (true, Some(held)) = (conn.writable, &conn.held) {
                 conn.undecided = Undecided::Held;
                 conn.writable = false;
+                follows = true;
                 let rest = held.rest();
                 let len = u32::try_from(rest.len()).unwrap_or(i32::MAX as u32).min(i32::MAX as u32);
                 // SAFETY: nothing is appended to or taken from what is held before `collect`; otherwise as above.
@@ -91,10 +93,10 @@ impl Uring {
                 continue;
             }
             self.submitted.push(id);
-            ending |= ends;
+            follows |= ends;
         }
         self.dirty = dirty;
-        ending
+        follows
     }
 
     /// Sorts out the completions: first the sends, whose memory may then go, then, in a new turn, the rest.

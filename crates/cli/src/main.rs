@@ -5,7 +5,6 @@ mod machine;
 mod model;
 mod terminal;
 mod units;
-#[allow(dead_code, reason = "shared by load and compare, which land piece by piece")]
 mod walls;
 
 mod compare;

@@ -115,7 +115,11 @@ fn probe(plan: &Plan) -> Result<(), Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             Err(Failure::cannot(report::refused(plan)))
         }
-        _ => Ok(()),
+        Ok(stream) => {
+            let _ = duolu_sys::socket::set_abort_after_fin(&stream); // leaves no TIME-WAIT either
+            Ok(())
+        }
+        Err(_) => Ok(()), // churn itself will tell
     }
 }
 

@@ -30,9 +30,13 @@ impl Loader {
         let cpu = if room_s > 0.0 { outcome.cpu.as_secs_f64() / room_s } else { 0.0 };
         let send_lag_us = quantile_us(&outcome.tally.lag, 0.5);
         let service_us = quantile_us(&outcome.tally.service, 0.5);
-        let lags = send_lag_us
-            .zip(service_us)
-            .is_some_and(|(lag, service)| lag > service && lag > LAG_THAT_COUNTS_US);
+        // Lateness is recorded only where the connection was free: where most requests had to wait for a reply
+        // before them, the few that had not say nothing about the loader.
+        let mostly_free = outcome.tally.lag.len() * 2 >= outcome.tally.messages;
+        let lags = mostly_free
+            && send_lag_us
+                .zip(service_us)
+                .is_some_and(|(lag, service)| lag > service && lag > LAG_THAT_COUNTS_US);
         Loader { cpu, send_lag_us, limited: cpu >= LOADER_FULL || lags }
     }
 }
@@ -167,4 +171,86 @@ fn core_wall(plan: &Plan, outcome: &Outcome) -> Option<Wall> {
         ),
         "more workers on one port (SO_REUSEPORT), or less work a message",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tally::Tally;
+    use super::*;
+    use clap::Parser;
+    use std::time::{Duration, Instant};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: super::super::Args,
+    }
+
+    fn plan(line: &str) -> Plan {
+        let words = std::iter::once("load").chain(line.split_whitespace());
+        Line::try_parse_from(words).expect("a command line").args.plan().expect("a plan")
+    }
+
+    /// Two threads, ten seconds, `cpu_s` of CPU time; requests `lag_us` late and answered in `service_us`.
+    fn outcome(cpu_s: u64, lag_us: u64, service_us: u64, late_messages: u64) -> Outcome {
+        let mut tally = Tally { messages: 1_000, ..Tally::default() };
+        tally.lag.saturating_record_n(lag_us * 1_000, late_messages);
+        tally.service.saturating_record_n(service_us * 1_000, 1_000);
+        Outcome {
+            tally,
+            held: 100,
+            from: Instant::now(),
+            measured: Duration::from_secs(10),
+            cpu: Duration::from_secs(cpu_s),
+            opening: Duration::from_secs(1),
+            interrupted: false,
+            wall: None,
+            own_limit: None,
+            busiest: None,
+            counters_before: None,
+        }
+    }
+
+    #[test]
+    fn the_loader_tells_when_it_was_itself_the_limit() {
+        let plan = plan(":1 -t 2 -R 100");
+        let judge = |outcome: &Outcome| {
+            let loader = Loader::of(&plan, outcome);
+            (loader.limited, wall(&plan, outcome, loader).map(|wall| wall.name))
+        };
+        let named = Some(names::LOADER.to_owned());
+        assert_eq!(judge(&outcome(10, 50, 60, 1_000)), (false, None), "half of its cores");
+        assert_eq!(judge(&outcome(19, 50, 60, 1_000)), (true, named.clone()), "95 % of its cores");
+        assert_eq!(judge(&outcome(1, 5_000, 60, 1_000)), (true, named), "later than the server takes");
+        assert_eq!(judge(&outcome(1, 5_000, 9_000, 1_000)), (false, None), "the server takes longer");
+        assert_eq!(judge(&outcome(1, 100, 60, 1_000)), (false, None), "a wake-up");
+        assert_eq!(judge(&outcome(1, 5_000, 60, 10)), (false, None), "nearly all waited for the server");
+    }
+
+    #[test]
+    fn walls_are_named_by_what_is_proven_best() {
+        let mut full = outcome(19, 0, 0, 0);
+        full.busiest = Some(cpu::Busiest { pid: 7, tid: 8, share: 0.99 });
+        let closed = plan(":1 -t 2");
+        let name = |plan: &Plan, outcome: &Outcome| {
+            wall(plan, outcome, Loader::of(plan, outcome)).map(|wall| wall.name)
+        };
+        assert_eq!(name(&closed, &full).as_deref(), Some(names::LOADER));
+        full.cpu = Duration::from_secs(1);
+        assert_eq!(name(&closed, &full).as_deref(), Some(names::CORE));
+        full.tally.in_window = 1_000;
+        assert_eq!(name(&plan(":1 -R 100"), &full), None, "a core is full, but it is enough");
+        assert_eq!(name(&plan(":1 -R 200"), &full).as_deref(), Some(names::CORE));
+        full.wall = Some(Wall::new(names::SERVER_DESCRIPTORS, "", ""));
+        assert_eq!(name(&closed, &full).as_deref(), Some(names::SERVER_DESCRIPTORS));
+        full.own_limit = Some((Kind::NoPorts, 28_000));
+        let ports = wall(&closed, &full, Loader::of(&closed, &full)).expect("a wall");
+        assert_eq!(ports.name, names::PORTS);
+        assert!(
+            ports.evidence.contains("at 28,000 connections from 1 source address:"),
+            "{}",
+            ports.evidence
+        );
+        assert!(ports.fix.contains("--source-addresses"), "{}", ports.fix);
+    }
 }

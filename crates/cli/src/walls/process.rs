@@ -1,6 +1,5 @@
-//! What one process has and may have: descriptors, memory, descendants, threads. All from /proc/PID.
+//! What one process has and may have: descriptors, threads. All from /proc/PID.
 
-use std::collections::HashMap;
 use std::fs;
 
 /// A soft and a hard limit; `None` is unlimited.
@@ -56,11 +55,6 @@ pub fn name(pid: u32) -> Option<String> {
     fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|text| text.trim_end().to_owned())
 }
 
-/// Resident memory in bytes.
-pub fn resident_bytes(pid: u32) -> Option<u64> {
-    status_number(pid, "VmRSS:").map(|kib| kib * 1024)
-}
-
 /// How many threads the process has.
 pub fn threads(pid: u32) -> Option<u64> {
     status_number(pid, "Threads:")
@@ -71,36 +65,10 @@ fn status_number(pid: u32, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
 
-/// The fields of /proc/PID/stat after the name, which may hold spaces and parentheses: field 3 is index 0.
-pub(super) fn stat_fields(path: &str) -> Option<Vec<String>> {
-    let text = fs::read_to_string(path).ok()?;
-    let after = &text[text.rfind(')')? + 1..];
-    Some(after.split_whitespace().map(str::to_owned).collect())
-}
-
 /// All process ids that /proc shows.
 pub fn all() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-}
-
-/// The process and all its living descendants, itself first. Reads /proc/*/stat: O(processes of the machine).
-pub fn tree(pid: u32) -> Vec<u32> {
-    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    for other in all() {
-        let parent =
-            stat_fields(&format!("/proc/{other}/stat")).and_then(|fields| fields.get(1)?.parse().ok());
-        if let Some(parent) = parent {
-            children.entry(parent).or_default().push(other);
-        }
-    }
-    let mut found = vec![pid];
-    let mut at = 0;
-    while let Some(&next) = found.get(at) {
-        found.extend(children.get(&next).into_iter().flatten());
-        at += 1;
-    }
-    found
 }
 
 #[cfg(test)]
@@ -123,9 +91,7 @@ mod tests {
         assert!(limits(me).is_some_and(|limits| limits.open_files.soft.is_none_or(|soft| soft > 3)));
         let before = open_descriptors(me).expect("own descriptors");
         assert!(before >= 3, "{before}");
-        assert!(resident_bytes(me).is_some_and(|bytes| bytes > 100_000));
         assert!(threads(me).is_some_and(|threads| threads >= 1));
-        assert!(tree(me).contains(&me));
         assert!(name(me).is_some());
         assert_eq!(limits(u32::MAX), None);
     }

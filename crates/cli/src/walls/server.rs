@@ -27,11 +27,6 @@ impl Server {
         (!queues.is_empty()).then(|| Server { target, pids: listen::owners(&queues), queues })
     }
 
-    /// Reads the queues again; the processes stay.
-    pub fn refresh(&mut self) {
-        self.queues = listen::queues(self.target);
-    }
-
     /// Connections that wait for accept(2), over all its sockets.
     pub fn waiting(&self) -> u64 {
         self.queues.iter().map(|queue| u64::from(queue.waiting)).sum()
@@ -173,7 +168,7 @@ mod tests {
         assert_eq!(server.waiting(), 0);
         assert_eq!(server.queue_wall(), None);
         let _waiting = TcpStream::connect(target).expect("connect");
-        server.refresh();
+        server.queues = listen::queues(target);
         let wall = server.queue_wall().expect("one waits");
         assert_eq!(wall.name, names::ACCEPT_QUEUE);
         assert!(wall.evidence.contains("1 connections wait"), "{}", wall.evidence);

@@ -52,7 +52,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 
 fn number(digits: &str, factor: f64) -> Option<u64> {
     let value = digits.trim().parse::<f64>().ok()? * factor;
-    (value.is_finite() && value >= 0.0 && value <= 1e15 && value.fract() == 0.0).then_some(value as u64)
+    ((0.0..=1e15).contains(&value) && value.fract() == 0.0).then_some(value as u64)
 }
 
 #[cfg(test)]

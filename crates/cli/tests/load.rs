@@ -178,8 +178,9 @@ fn bad_usage_is_exit_code_2() {
 
 #[test]
 fn open_loop_latency_counts_from_when_a_request_was_due() {
-    // Answers at once, but stands still for 200 ms after its 500th message. Ten connections at 1,000 a second: some
-    // 200 of 2,000 requests fall due meanwhile, but only ten are under way.
+    // Answers at once, but stands still for 200 ms after its 500th message. Four connections at 1,000 a second: some
+    // 200 of 2,000 requests fall due meanwhile, but only four are under way. (Few, so that a noisy machine, which
+    // delays what is under way like any other stall, cannot fill the hundredth part that p99 leaves out.)
     let served = AtomicU64::new(0);
     let until = Mutex::new(None::<Instant>);
     let shared = Arc::new((served, until));
@@ -196,7 +197,7 @@ fn open_loop_latency_counts_from_when_a_request_was_due() {
             true
         });
     });
-    let json = load_json(&format!("{address} -c 10 -R 1000 -d 2s"));
+    let json = load_json(&format!("{address} -c 4 -R 1000 -d 2s"));
     assert_eq!(json["errors"], serde_json::json!({}), "{json}");
     assert_eq!((&json["mode"], &json["unsent"]), (&Value::from("open"), &Value::from(0)), "{json}");
     assert_eq!(json["messages"], 2_000, "{json}");
@@ -404,7 +405,11 @@ fn memcached_and_nginx_stand_the_load() {
 
 #[test]
 fn ctrl_c_prints_what_was_measured_until_then() {
-    let (address, _) = echo();
+    let served = Arc::new(AtomicU64::new(0));
+    let counted = served.clone();
+    let address = serve(move |_, stream| {
+        let _ = echo_with(stream, |_| counted.fetch_add(1, Ordering::SeqCst) < u64::MAX);
+    });
     for (words, json) in [("--json", true), ("", false)] {
         let child = Command::new(duolu())
             .args(["load", &address.to_string(), "-c", "5", "-d", "60s"])
@@ -413,7 +418,12 @@ fn ctrl_c_prints_what_was_measured_until_then() {
             .stderr(Stdio::piped())
             .spawn()
             .expect("duolu runs");
-        std::thread::sleep(Duration::from_millis(1500));
+        // The first five messages prove the connections; a hundred more, and it is in its window.
+        let enough = served.load(Ordering::SeqCst) + 105;
+        let patience = Instant::now();
+        while served.load(Ordering::SeqCst) < enough && patience.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let killed =
             Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
         assert!(killed.success());
@@ -440,8 +450,10 @@ fn a_stream_of_json_is_an_object_a_second_and_the_whole_at_the_end() {
     let run = load(&format!("{address} -c 4 -t 2 -d 2500ms --json-stream"));
     let lines: Vec<Value> =
         run.stdout.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
-    assert_eq!(lines.len(), 3, "{}", run.stdout);
-    for (at, line) in lines[..2].iter().enumerate() {
+    // A machine that stands still for a second may swallow a line.
+    assert!((2..=3).contains(&lines.len()), "{}", run.stdout);
+    let (whole, seconds) = lines.split_last().expect("lines");
+    for (at, line) in seconds.iter().enumerate() {
         assert_eq!(
             (&line["second"], &line["established"]),
             (&Value::from(at + 1), &Value::from(4)),
@@ -449,9 +461,25 @@ fn a_stream_of_json_is_an_object_a_second_and_the_whole_at_the_end() {
         );
         assert!(line["messages"].as_u64() > Some(0), "{line}");
     }
-    let streamed: u64 = lines[..2].iter().filter_map(|line| line["messages"].as_u64()).sum();
-    assert!(lines[2]["messages"].as_u64() > Some(streamed));
-    assert_eq!(histogram(&lines[2]).len(), lines[2]["messages"].as_u64().unwrap());
+    let streamed: u64 = seconds.iter().filter_map(|line| line["messages"].as_u64()).sum();
+    assert!(whole["messages"].as_u64() > Some(streamed));
+    assert_eq!(histogram(whole).len(), whole["messages"].as_u64().unwrap());
+}
+
+#[test]
+fn expectations_that_do_not_hold_are_exit_code_1() {
+    let (address, _) = echo();
+    let run = load(&format!("{address} -c 4 -d 200ms --expect conns>=4,errors=0,p50<1m,messages>0"));
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    let run = load(&format!("{address} -c 4 -d 200ms --expect conns>=5,errors=0,p50<1us"));
+    assert_eq!(run.code, Some(1));
+    assert!(
+        run.stderr.starts_with("duolu: conns>=5 does not hold: it is 4; p50<1us does not hold"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stdout.contains("latency"), "the report is printed all the same");
+    assert_eq!(load(":1 --expect speed>9").code, Some(2));
 }
 
 #[test]

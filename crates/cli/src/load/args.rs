@@ -1,6 +1,7 @@
 //! The command line of `duolu load`, and what it comes to.
 
 use super::dialogue::{Dialogue, Speak};
+use super::expect::{self, Expectations};
 use super::target::Target;
 use crate::failure::Failure;
 use crate::units::{parse_count, parse_duration, parse_size};
@@ -15,7 +16,7 @@ use std::time::Duration;
                    duolu load http://127.0.0.1:8080/ -R 5000      5,000 requests a second, latency from when each was due",
     after_help = "Every reply's bytes are checked. All connections are opened, and each has had one answer, before the \
                   measured window begins.\nConnections are ended by FIN and then RST: the server reads a clean end of \
-                  file, and no TIME-WAIT is left to use up ports.\nExit codes: 0 measured, 2 usage, 3 nothing could be \
+                  file, and no TIME-WAIT is left to use up ports.\nExit codes: 0 measured, 1 an expectation does not hold, 2 usage, 3 nothing could be \
                   measured, 130 interrupted (the partial result is printed)."
 )]
 pub struct Args {
@@ -57,6 +58,9 @@ pub struct Args {
     /// auto: more of 127.0.0.x when one address has not ports enough; or a list: 127.0.0.2,127.0.0.10-127.0.0.19
     #[arg(long, default_value = "auto", value_name = "auto|LIST")]
     source_addresses: String,
+    /// What has to hold, or the exit code is 1: 'conns>=10k p99<5ms errors=0'
+    #[arg(long, value_parser = expect::parse, value_name = "WHAT")]
+    expect: Option<Expectations>,
     /// One JSON object at the end
     #[arg(long, conflicts_with = "json_stream")]
     json: bool,
@@ -130,6 +134,8 @@ pub struct Plan {
     pub connect_rate: Option<f64>,
     /// Local addresses, taken in turn; empty: the kernel's choice.
     pub sources: Vec<Ipv4Addr>,
+    /// What has to hold.
+    pub expectations: Expectations,
     /// What to print.
     pub output: Output,
     /// No progress.
@@ -194,6 +200,7 @@ impl Args {
             warmup: self.warmup,
             timeout: self.timeout,
             connect_rate: if self.churn { None } else { self.connect_rate },
+            expectations: self.expect.unwrap_or_default(),
             output: match (self.json, self.json_stream) {
                 (true, _) => Output::Json,
                 (_, true) => Output::JsonStream,

@@ -10,6 +10,7 @@ mod conn;
 mod dialogue;
 mod drive;
 mod errors;
+mod expect;
 mod http;
 mod pattern;
 mod phases;
@@ -43,5 +44,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if nothing {
         return Err(Failure::cannot(report::nothing_connected(&plan, &outcome, wall.as_ref())));
     }
-    Ok(())
+    match plan.expectations.broken(&outcome)[..] {
+        [] => Ok(()),
+        ref broken => Err(Failure::expectation(broken.join("; "))),
+    }
 }

@@ -45,15 +45,17 @@ fn who_held(report: &Report, top: u64, at_top: &[&Cell]) -> String {
         (held, all) if held == all => format!("All {all} models held {connections}."),
         _ => format!("Held all {connections}: {}.", held.join(", ")),
     };
-    for cell in report.results.iter().filter(|cell| !cell.held()) {
+    let mut stops: Vec<(&str, Vec<String>)> = Vec::new();
+    for cell in report.results.iter() {
         let Some(wall) = &cell.wall else { continue };
-        sentence.push_str(&format!(
-            " {} stopped at {} of {}: {}.",
-            cell.model,
-            grouped(cell.established),
-            grouped(cell.connections),
-            wall.name
-        ));
+        let who = format!("{} at {} of {}", cell.model, grouped(cell.established), grouped(cell.connections));
+        match stops.iter_mut().find(|(name, _)| *name == wall.name) {
+            Some((_, models)) => models.push(who),
+            None => stops.push((&wall.name, vec![who])),
+        }
+    }
+    for (wall, models) in stops {
+        sentence.push_str(&format!(" Stopped by \"{wall}\": {}.", models.join(", ")));
     }
     sentence
 }

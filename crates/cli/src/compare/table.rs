@@ -4,7 +4,7 @@ use super::figures::{bytes, cpu_us, rate, time_us, wrap};
 use super::result::{Cell, Report};
 use crate::model::Model;
 use crate::terminal::paint;
-use crate::walls::{grouped, names};
+use crate::walls::{Wall, grouped, names};
 
 /// The table fits into this many columns: a terminal side by side with something else, a mail, a readme.
 const WIDTH: usize = 100;
@@ -193,30 +193,43 @@ fn unavailable(report: &Report, color: bool) -> String {
     text
 }
 
-/// Each wall once: who met it, what was read where it was met first, what moves it.
+/// Each wall once: who met it, what was read, what moves it.
 fn walls(report: &Report, color: bool) -> String {
     let mut text = String::new();
+    let met: Vec<(&Cell, &Wall)> =
+        report.results.iter().filter_map(|cell| Some((cell, cell.wall.as_ref()?))).collect();
+    let mut names: Vec<&str> = met.iter().map(|(_, wall)| wall.name.as_str()).collect();
+    names.dedup();
     let mut told: Vec<&str> = Vec::new();
-    let met: Vec<_> = report.results.iter().filter_map(|cell| Some((cell, cell.wall.as_ref()?))).collect();
-    for (_, wall) in &met {
-        if told.contains(&wall.name.as_str()) {
-            continue;
+    for name in names {
+        if !told.contains(&name) {
+            told.push(name);
+            let same: Vec<_> = met.iter().copied().filter(|(_, wall)| wall.name == name).collect();
+            text.push_str(&explain(name, &same, color));
         }
-        told.push(&wall.name);
-        let same = met.iter().filter(|(_, other)| other.name == wall.name);
-        let who: Vec<String> = same
-            .map(|(cell, _)| {
-                let (asked, held) = (grouped(cell.connections), grouped(cell.established));
-                format!("{} at {asked} (held {held})", cell.model)
-            })
-            .collect();
-        text.push_str(&format!(
-            "\n{}  {}\n",
-            paint(color, STOP, &format!("■ {}", wall.name)),
-            who.join(", ")
-        ));
-        text.push_str(&paragraph(&wall.evidence, 4));
-        text.push_str(&paragraph(&format!("fix: {}", wall.fix), 4));
+    }
+    text
+}
+
+/// One wall: who, and then evidence and fix of the first who met it, and of others if they differ in more than
+/// numbers.
+fn explain(name: &str, met: &[(&Cell, &Wall)], color: bool) -> String {
+    let who: Vec<String> = met
+        .iter()
+        .map(|(cell, _)| {
+            format!("{} at {} (held {})", cell.model, grouped(cell.connections), grouped(cell.established))
+        })
+        .collect();
+    let mut text = format!("\n{}\n", paint(color, STOP, &format!("■ {name}")));
+    text.push_str(&paragraph(&who.join(", "), 2));
+    let mut shapes: Vec<String> = Vec::new();
+    for (cell, wall) in met {
+        let shape: String = wall.evidence.chars().filter(|c| !c.is_ascii_digit() && *c != ',').collect();
+        if !shapes.contains(&shape) {
+            text.push_str(&paragraph(&format!("{}: {}", cell.model, wall.evidence), 4));
+            text.push_str(&paragraph(&format!("fix: {}", wall.fix), 4));
+            shapes.push(shape);
+        }
     }
     text
 }

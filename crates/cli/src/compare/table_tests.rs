@@ -1,6 +1,5 @@
 use super::*;
 use crate::compare::{samples, story};
-use crate::walls::Wall;
 
 fn plain(report: &Report) -> String {
     render(report, false)
@@ -51,7 +50,7 @@ fn the_story_says_what_the_cells_say() {
     let report = samples::report();
     let told = story::tell(&report).join("\n");
     assert!(told.contains("Held all 5,000 connections: fork, epoll-et."), "{told}");
-    assert!(told.contains("prefork stopped at 8 of 100: more connections than processes."), "{told}");
+    assert!(told.contains("Stopped by \"more connections than processes\": prefork at 8 of 100."), "{told}");
     assert!(
         told.contains("epoll-et answered 60.0k messages a second and fork 15.0k: 4.0 times fewer."),
         "{told}"

@@ -3,7 +3,7 @@
 
 use super::tree::{Memory, Tree};
 use crate::machine;
-use crate::walls::{Wall, process, server};
+use crate::walls::{Wall, listen, process, server};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -113,10 +113,10 @@ impl Watch {
     /// Walls that show only while they stand: the loader's connections close, and the evidence is gone.
     fn proven_now(&self) -> Option<Wall> {
         server::memory_wall().or_else(|| {
-            let limit = process::limits(self.pid)?.open_files.soft?;
-            let near = process::open_descriptors(self.pid)? + 8 >= limit;
-            let wall = |server: server::Server| server.descriptor_wall();
-            near.then(|| server::Server::find(self.target).and_then(wall)).flatten()
+            let queues = listen::queues(self.target);
+            let waiting = queues.iter().any(|queue| queue.waiting > 0);
+            let server = server::Server { target: self.target, queues, pids: vec![self.pid] };
+            if waiting { server.descriptor_wall() } else { None }
         })
     }
 

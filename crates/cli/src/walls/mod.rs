@@ -8,6 +8,7 @@ pub mod cpu;
 pub mod listen;
 pub mod machine;
 pub mod process;
+pub mod ring;
 pub mod server;
 
 use serde::{Deserialize, Serialize};

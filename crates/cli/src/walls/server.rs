@@ -1,6 +1,6 @@
 //! Why a server on this machine does not take more connections.
 
-use super::{Wall, grouped, listen, machine, names, process};
+use super::{Wall, grouped, listen, machine, names, process, ring};
 use std::net::SocketAddr;
 
 /// So close to its limit a process counts as out of descriptors: servers keep a few spare (a reserve to say
@@ -34,15 +34,19 @@ impl Server {
 
     /// Whether it is proven that a process of the server has no descriptor left: call it while connections wait.
     pub fn descriptor_wall(&self) -> Option<Wall> {
+        if self.waiting() == 0 {
+            return None; // it still accepts
+        }
+        self.open_files_wall().or_else(|| self.ring_wall())
+    }
+
+    fn open_files_wall(&self) -> Option<Wall> {
         let (pid, used, limit) = self.pids.iter().find_map(|&pid| {
             let limit = process::limits(pid)?.open_files.soft?;
             let used = process::open_descriptors(pid)?;
             (used + SPARE_DESCRIPTORS >= limit).then_some((pid, used, limit))
         })?;
         let waiting = self.waiting();
-        if waiting == 0 {
-            return None; // it still accepts
-        }
         let name = process::name(pid).unwrap_or_default();
         Some(Wall::new(
             names::SERVER_DESCRIPTORS,
@@ -56,6 +60,28 @@ impl Server {
             format!(
                 "start the server after: ulimit -n 65536   (running: prlimit --pid {pid} --nofile=65536)"
             ),
+        ))
+    }
+
+    /// A ring that accepts into its own file table runs out of places there, not in /proc/PID/fd.
+    fn ring_wall(&self) -> Option<Wall> {
+        let (pid, table) = self.pids.iter().find_map(|&pid| {
+            let table = ring::file_table(pid)?;
+            (table.used + SPARE_DESCRIPTORS >= table.places).then_some((pid, table))
+        })?;
+        let name = process::name(pid).unwrap_or_default();
+        let limit = process::limits(pid).and_then(|limits| limits.open_files.soft);
+        let limit = limit.map_or(String::new(), |limit| format!(" (RLIMIT_NOFILE is {})", grouped(limit)));
+        Some(Wall::new(
+            names::SERVER_DESCRIPTORS,
+            format!(
+                "the server, process {pid} ({name}), has {} of {} places of its ring's file table taken{limit} and {} \
+                 connections wait in its listen queue",
+                grouped(table.used),
+                grouped(table.places),
+                grouped(self.waiting())
+            ),
+            "start the server after: ulimit -n 65536   (a larger file table for the ring)",
         ))
     }
 

@@ -4,15 +4,16 @@ use super::board::{Count, Tally};
 use super::grumble::Grumble;
 use super::service::{HEAD_LIMIT_MS, LINGER_LIMIT_BYTES, LINGER_LIMIT_MS, Reply, Session, Then};
 use super::setup::Setup;
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags};
 use std::io::Write;
-use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// How much is read at once, in bytes: on the stack, where pages that are never touched cost nothing.
+/// How much is read at once, in bytes. Allocated and never zeroed, so that an idle connection pays for the pages that
+/// it used; on the stack it would pay for all of them, because large frames are probed page by page.
 const READ_BYTES: usize = 64 * 1024;
 /// An answer buffer that grew beyond this is given back, in bytes.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -103,23 +104,24 @@ pub fn exhausted(error: Errno) -> String {
 /// Serves one connection until its end. `about_to_read` is told before each read whether the connection is idle.
 pub fn converse<S: Session>(stream: &TcpStream, tally: Tally, mut about_to_read: impl FnMut(bool)) {
     let mut session = S::default();
-    let mut buffer = [const { MaybeUninit::<u8>::uninit() }; READ_BYTES];
+    let mut input = Vec::with_capacity(READ_BYTES);
     let mut output = Vec::new();
     let mut head_deadline = None;
     loop {
         about_to_read(session.is_idle());
-        let input = match rustix::net::recv(stream, &mut buffer[..], RecvFlags::empty()) {
-            Ok((([], _), _)) => return,
-            Ok(((input, _), _)) => input,
+        input.clear();
+        match rustix::net::recv(stream, spare_capacity(&mut input), RecvFlags::empty()) {
+            Ok((0, _)) => return,
+            Ok(_) => {}
             Err(Errno::INTR) => {
                 end_if_idle(stream, &session, tally);
                 continue;
             }
             Err(_) => return, // reset, or the rest of a head did not come in time
-        };
+        }
         tally.add(Count::BytesIn, input.len() as u64);
-        let turn = session.handle(input, &mut output, tally.board().draining());
-        let answer = if turn.reply == Reply::Input { &*input } else { output.as_slice() };
+        let turn = session.handle(&input, &mut output, tally.board().draining());
+        let answer = if turn.reply == Reply::Input { input.as_slice() } else { output.as_slice() };
         let mut writer = stream;
         if writer.write_all(answer).is_err() {
             return;
@@ -159,7 +161,7 @@ fn limit_head(stream: &TcpStream, owed: bool, deadline: Option<Instant>) -> Opti
 
 fn linger(stream: &TcpStream) {
     let deadline = Instant::now() + Duration::from_millis(LINGER_LIMIT_MS);
-    let mut buffer = [const { MaybeUninit::<u8>::uninit() }; READ_BYTES];
+    let mut thrown_away = Vec::with_capacity(READ_BYTES);
     let mut left_bytes = LINGER_LIMIT_BYTES;
     if stream.shutdown(Shutdown::Write).is_err() {
         return;
@@ -169,10 +171,9 @@ fn linger(stream: &TcpStream) {
         if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
             return;
         }
-        match rustix::net::recv(stream, &mut buffer[..], RecvFlags::empty()) {
-            Ok(((thrown_away, _), _)) if !thrown_away.is_empty() => {
-                left_bytes = left_bytes.saturating_sub(thrown_away.len() as u64);
-            }
+        thrown_away.clear();
+        match rustix::net::recv(stream, spare_capacity(&mut thrown_away), RecvFlags::empty()) {
+            Ok((count @ 1.., _)) => left_bytes = left_bytes.saturating_sub(count as u64),
             Err(Errno::INTR) => {}
             _ => return,
         }

@@ -47,7 +47,10 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     for index in 0..setup.workers {
         if let Err(error) = pool.fill::<S>(index) {
             let why = no_process(&error);
-            return Err(Failure::cannot(format!("only {index} of {} processes start: {why}", setup.workers)));
+            return Err(Failure::cannot(format!(
+                "only {index} of {} processes could be started: {why}",
+                setup.workers
+            )));
         }
     }
     setup.announce.ready("blocking");

@@ -1,6 +1,6 @@
 //! How a server ends: gracefully, with patience, at once; and what becomes of its children.
 
-use crate::server::{PATIENCE, Server, eventually};
+use crate::server::{PATIENCE, Server, can_run, eventually};
 use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -93,7 +93,9 @@ fn ends_now_on_the_second_sigint(model: &str) {
 
 #[test]
 fn a_server_without_connections_ends_at_once() {
-    for model in ["fork", "prefork", "thread", "select", "epoll-et"] {
+    for model in
+        ["fork", "prefork", "thread", "select", "epoll-et", "io_uring"].into_iter().filter(|it| can_run(it))
+    {
         let mut server = Server::start("echo", model, DRAIN);
         server.signal(Signal::TERM);
         let start = Instant::now();
@@ -105,7 +107,10 @@ fn a_server_without_connections_ends_at_once() {
 /// A connection that waits in the queue when the end begins has been promised an answer.
 #[test]
 fn whoever_is_in_the_queue_is_still_served() {
-    for model in ["fork", "thread", "epoll-lt", "epoll-et"] {
+    for model in ["fork", "thread", "epoll-lt", "epoll-et", "io_uring-poll", "io_uring"]
+        .into_iter()
+        .filter(|it| can_run(it))
+    {
         let mut server = Server::start("echo", model, DRAIN);
         // Stopped, it cannot accept: the connections and the signal wait together.
         server.signal(Signal::STOP);

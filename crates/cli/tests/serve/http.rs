@@ -1,6 +1,6 @@
 //! http over raw sockets, and over curl.
 
-use crate::server::{Server, eventually};
+use crate::server::{Server, can_run, eventually};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::process::Command;
@@ -67,7 +67,10 @@ fn ends_a_bad_conversation_with_an_answer(model: &str) {
 #[test]
 fn a_head_that_never_ends_is_not_waited_for_for_ever() {
     std::thread::scope(|scope| {
-        for model in ["thread", "epoll-lt", "epoll-et", "epoll-oneshot"] {
+        for model in ["thread", "epoll-lt", "epoll-et", "epoll-oneshot", "io_uring"]
+            .into_iter()
+            .filter(|it| can_run(it))
+        {
             scope.spawn(move || {
                 let server = Server::start("http", model, &[]);
                 let (mut silent, mut slow) = (server.connect(), server.connect());
@@ -97,7 +100,7 @@ fn curl(arguments: &[&str]) -> String {
 
 #[test]
 fn curl_is_happy() {
-    for model in ["thread", "epoll-et"] {
+    for model in ["thread", "epoll-et", "io_uring"].into_iter().filter(|it| can_run(it)) {
         let server = Server::start("http", model, &[]);
         let url = format!("http://{}/", server.address);
         assert_eq!(curl(&[&url]), "hello from duolu\n");

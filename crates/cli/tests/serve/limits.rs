@@ -1,6 +1,6 @@
 //! Servers at their limits: out of descriptors, over --max-connections.
 
-use crate::server::{Server, duolu, eventually};
+use crate::server::{Server, can_run, duolu, eventually};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -42,16 +42,18 @@ fn out_of_descriptors(model: &str) {
     for stream in &mut streams {
         stream.write_all(b"x").unwrap();
     }
-    eventually("it says that it cannot accept", || server.stderr().contains("cannot accept").then_some(()));
+    // The ring of io_uring has a table of its own, as long as the limit.
+    let words = if model == "io_uring" { "file table is taken" } else { "cannot accept" };
+    eventually("it says that it cannot accept", || server.stderr().contains(words).then_some(()));
     let (before, start) = (cpu_ticks(server.pid()), Instant::now());
     std::thread::sleep(Duration::from_millis(1500));
     let (ticks, took) = (cpu_ticks(server.pid()) - before, start.elapsed());
     assert!(ticks <= 8, "{ticks} ticks of 10 ms in {took:?}: it spins");
-    let lines = server.stderr().matches("cannot accept").count() as u64;
+    let lines = server.stderr().matches(words).count() as u64;
     assert!(lines <= 3 + start.elapsed().as_secs(), "a line a second at most: {}", server.stderr());
     let (served, mut waiting): (Vec<_>, Vec<_>) =
         streams.into_iter().partition(|stream| is_answered(stream, Duration::from_millis(1)));
-    assert!((30..=62).contains(&served.len()), "{} of 90 served with 64 descriptors", served.len());
+    assert!((30..=64).contains(&served.len()), "{} of 90 served with 64 descriptors", served.len());
     drop(served);
     for stream in &mut waiting {
         assert!(is_answered(stream, crate::server::PATIENCE));
@@ -84,8 +86,22 @@ fn epoll_et_recovers_from_want_of_descriptors() {
 }
 
 #[test]
+fn io_uring_poll_recovers_from_want_of_descriptors() {
+    if can_run("io_uring-poll") {
+        out_of_descriptors("io_uring-poll");
+    }
+}
+
+#[test]
+fn io_uring_recovers_from_want_of_descriptors() {
+    if can_run("io_uring") {
+        out_of_descriptors("io_uring");
+    }
+}
+
+#[test]
 fn connections_over_the_maximum_are_closed_at_once() {
-    for model in ["fork", "thread", "epoll-et"] {
+    for model in ["fork", "thread", "epoll-et", "io_uring"].into_iter().filter(|it| can_run(it)) {
         let server = Server::start("echo", model, &["--max-connections", "2"]);
         let ask = |mut stream: &TcpStream| {
             let _ = stream.write_all(b"x");
@@ -107,5 +123,68 @@ fn select_goes_past_1024() {
     for mut stream in [&streams[0], &streams[1099]] {
         stream.write_all(b"x").unwrap();
         assert!(is_answered(stream, crate::server::PATIENCE));
+    }
+}
+
+/// Without a process or thread for a connection the server closes that one and serves on. Root is above RLIMIT_NPROC,
+/// so this runs the server as a user that nobody is; it needs root for that.
+#[test]
+fn no_more_processes_close_a_connection_not_the_server() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can start a server as another user");
+        return;
+    }
+    let copy = Reachable::copy();
+    for (number, model) in ["fork", "thread"].into_iter().enumerate() {
+        let user = (61_000 + std::process::id() % 1000 * 2 + number as u32).to_string();
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", &user, "--regid", &user, "--clear-groups", "prlimit", "--nproc=6"])
+            .arg(&copy.0);
+        let server =
+            Server::spawn(command.args(["serve", "echo", "--model", model, "--port", "0", "--admin", "0"]));
+        let streams: Vec<TcpStream> = (0..20).map(|_| server.connect()).collect();
+        let served = streams.iter().filter(|stream| {
+            let mut stream = *stream;
+            let _ = stream.write_all(b"x");
+            matches!(stream.read(&mut [0]), Ok(1))
+        });
+        let served = served.count();
+        assert!((1..=6).contains(&served), "{model}: {served} of 20 served with 6 processes");
+        let metrics = crate::surroundings::fetch(server.admin(), "/metrics").1;
+        assert!(
+            metrics.contains(&format!("\nduolu_connections_refused_total {}\n", 20 - served)),
+            "{metrics}"
+        );
+        assert_eq!(
+            server.stderr().matches("for a connection, it is closed").count(),
+            1,
+            "{}",
+            server.stderr()
+        );
+        drop(streams);
+        eventually("it serves on", || {
+            let mut stream = server.connect();
+            let _ = stream.write_all(b"x");
+            matches!(stream.read(&mut [0]), Ok(1)).then_some(())
+        });
+    }
+}
+
+/// A copy of the command where every user can start it.
+struct Reachable(std::path::PathBuf);
+
+impl Reachable {
+    fn copy() -> Self {
+        let path = std::env::temp_dir().join(format!("duolu-test-{}", std::process::id()));
+        std::fs::copy(duolu().get_program(), &path).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        Reachable(path)
+    }
+}
+
+impl Drop for Reachable {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -24,6 +24,16 @@ pub fn duolu() -> Command {
     Command::new(env!("CARGO_BIN_EXE_duolu"))
 }
 
+/// Whether the kernel lets this machine run the model: io_uring may be switched off (kernel.io_uring_disabled) or
+/// forbidden (the seccomp profile of a container). Asked of the kernel, not of duolu.
+pub fn can_run(model: &str) -> bool {
+    let can = !model.starts_with("io_uring") || io_uring::IoUring::new(8).is_ok();
+    if !can {
+        eprintln!("skipped: this kernel refuses io_uring");
+    }
+    can
+}
+
 impl Server {
     /// `duolu serve SERVICE --model MODEL --port 0` and more arguments.
     pub fn start(service: &str, model: &str, more: &[&str]) -> Server {

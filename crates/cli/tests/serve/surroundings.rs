@@ -1,6 +1,6 @@
 //! Service managers and supervisors: the admin endpoint, sockets handed over, the notify socket.
 
-use crate::server::{Server, connect, duolu, eventually};
+use crate::server::{Server, can_run, connect, duolu, eventually};
 use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -26,7 +26,9 @@ fn request(address: SocketAddr, text: &str) -> (u16, String) {
 
 #[test]
 fn the_admin_endpoint_counts_and_knows_the_end() {
-    for model in ["fork", "prefork", "thread", "poll", "epoll-et"] {
+    for model in
+        ["fork", "prefork", "thread", "poll", "epoll-et", "io_uring"].into_iter().filter(|it| can_run(it))
+    {
         let server = Server::start("echo", model, &["--admin", "127.0.0.1:0", "--drain", "19s"]);
         let admin = server.admin();
         assert_eq!(fetch(admin, "/healthz"), (200, "ok\n".to_owned()));
@@ -57,7 +59,7 @@ fn the_admin_endpoint_counts_and_knows_the_end() {
             "{metrics}"
         );
         let turns = value(&metrics, "duolu_loop_turns_total");
-        assert_eq!(turns > 0.0, matches!(model, "poll" | "epoll-et"), "{metrics}");
+        assert_eq!(turns > 0.0, matches!(model, "poll" | "epoll-et" | "io_uring"), "{metrics}");
         server.signal(Signal::TERM);
         eventually("it says that it drains", || (fetch(admin, "/readyz").0 == 503).then_some(()));
         assert_eq!(fetch(admin, "/healthz").0, 200, "alive while it drains");
@@ -84,7 +86,7 @@ fn with_socket(socket: OwnedFd, arguments: &[&str]) -> Command {
 
 #[test]
 fn sockets_of_a_service_manager_are_used_and_left_to_it() {
-    for model in ["fork", "prefork", "thread", "epoll-et"] {
+    for model in ["fork", "prefork", "thread", "epoll-et", "io_uring"].into_iter().filter(|it| can_run(it)) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         // The address on the command line gives way.

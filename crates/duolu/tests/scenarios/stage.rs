@@ -9,11 +9,29 @@ use duolu_core::{
 use duolu_sim::{Personality, Sim};
 use duolu_sys::backend::BackendKind;
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
 
 /// A millisecond.
 pub const MS: u64 = 1_000_000;
 /// How long a turn that must bring something may take. Never used up where all is well.
 const PATIENCE_NS: u64 = 2_000 * MS;
+
+/// Set in the environment: a backend that this machine lacks fails its scenarios instead of skipping them.
+const REQUIRE_ALL: &str = "DUOLU_TEST_ALL_BACKENDS";
+
+/// Ends the test run if a real wait never ends. Dropping what it returns calls it off.
+fn watchdog() -> mpsc::Sender<()> {
+    let (alive, watched) = mpsc::channel();
+    let name = std::thread::current().name().unwrap_or("a scenario").to_owned();
+    std::thread::spawn(move || {
+        if watched.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("{name}: still waiting after a minute");
+            std::process::exit(101);
+        }
+    });
+    alive
+}
 
 /// Descriptors, bytes and time: made of real ones or of simulated ones.
 pub trait World {
@@ -73,12 +91,16 @@ impl Hands {
             }
             Hands::Real(kind) => {
                 let (world, alone) = Real::new();
+                let _watchdog = watchdog();
                 match duolu_sys::backend::open(kind) {
                     Ok(backend) => {
                         let clock = AnyClock(Rc::new(duolu_sys::MonotonicClock));
                         Stage::new(backend, clock, Box::new(world)).play(scenario);
                     }
-                    Err(unavailable) => eprintln!("skipped: {unavailable}"),
+                    Err(unavailable) => {
+                        assert!(std::env::var_os(REQUIRE_ALL).is_none(), "{unavailable}");
+                        eprintln!("skipped: {unavailable}");
+                    }
                 }
                 drop(alone);
             }
@@ -167,6 +189,7 @@ impl Stage {
             callback(self, active);
             self.engine.verify();
             all.push(active);
+            assert!(all.len() < 10_000, "a turn without end");
         }
         all
     }

@@ -528,6 +528,7 @@ impl Program {
         }
         self.poll(limit_ns);
         let mut first = true;
+        let mut reached = u8::MAX;
         loop {
             let most_urgent = self.most_urgent();
             let Some(active) = self.engine.next_active() else {
@@ -536,6 +537,9 @@ impl Program {
             };
             first = false;
             self.check_told(&active, most_urgent);
+            let priority = most_urgent.unwrap_or(u8::MAX);
+            assert!(priority <= reached, "a less urgent queue before the kernel was asked again");
+            reached = priority;
             for _ in 0..self.rng.below(3) {
                 note!(self, "  inside the callback:");
                 self.step();

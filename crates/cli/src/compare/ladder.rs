@@ -112,17 +112,15 @@ impl Walk<'_> {
         }
         self.progress.end(estimate);
         self.left.retain(|cell| *cell != (model, rung));
-        if interrupt::requested() {
-            self.report.interrupted = true;
-            self.report.complete = false;
-        }
+        self.report.interrupted |= interrupt::requested();
+        self.report.complete &= !runs.is_empty() && !self.report.interrupted;
         Ok(merge(runs))
     }
 
     fn climb_once(&self, server: &mut Server, rung: u64, window: Duration) -> Result<Option<Cell>, Failure> {
         let model = server.model;
         Ok(match server.climb(rung, window, self.work, &mut || self.progress.tick(model, rung))? {
-            Climb::Interrupted => None,
+            Climb::Stopped => None,
             Climb::Measured(cell) => Some(*cell),
         })
     }

@@ -27,6 +27,8 @@ pub struct Order {
     pub connections: u64,
     /// How long to measure.
     pub window: Duration,
+    /// When there is no more time, if that is so.
+    pub ends_at: Option<Instant>,
 }
 
 /// What became of it.
@@ -46,7 +48,7 @@ pub struct Load {
 }
 
 /// Runs it to its end, and calls `look` often, which says whether the server still runs. `None`: the user
-/// interrupted; the loader is gone.
+/// interrupted, or there was no more time; the loader is gone.
 ///
 /// # Errors
 /// It cannot be started, or refuses its command line.
@@ -59,7 +61,7 @@ pub fn run(order: &Order, work: &Work, mut look: impl FnMut() -> bool) -> Result
     let mut loader = Started::start(&arguments, cpus, None, SIGKILL)?;
     let mut cut_short = None;
     while loader.is_running() {
-        if interrupt::requested() {
+        if interrupt::requested() || order.ends_at.is_some_and(|at| Instant::now() > at) {
             return Ok(None);
         }
         let server_runs = look();

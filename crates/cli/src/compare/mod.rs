@@ -109,7 +109,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let plan =
         plan::plan(&args.models, args.connections.as_deref(), args.quick, args.duration, args.repeats)?;
     let expectations = args.expect.as_deref().map(expect::parse).transpose()?;
-    let work = work(&args)?;
+    let work = Work { ends_at: plan.ends_at, ..work(&args)? };
     if let Some(folder) = &args.out {
         output::make_folder(folder)?;
     }
@@ -180,6 +180,7 @@ fn work(args: &Args) -> Result<Work, Failure> {
         active: args.active,
         churn: args.churn,
         workers,
+        ends_at: None,
         server_nofile: args.server_nofile,
         placement: plan::place(workers),
     })

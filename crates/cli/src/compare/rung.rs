@@ -23,6 +23,9 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 /// A server that does not end within this time after SIGTERM is killed with all its processes.
 const END_PATIENCE: Duration = Duration::from_millis(1500);
 
+/// A rung that began in time may take so much longer than the run should.
+const OVERTIME: Duration = Duration::from_secs(3);
+
 /// What every model is asked to do.
 #[derive(Clone, Debug)]
 pub struct Work {
@@ -38,6 +41,8 @@ pub struct Work {
     pub churn: bool,
     /// Workers of the event-driven models.
     pub workers: usize,
+    /// When the run has to end, if it has to.
+    pub ends_at: Option<Instant>,
     /// RLIMIT_NOFILE of the server.
     pub server_nofile: Option<u64>,
     /// The processors of both sides.
@@ -67,8 +72,8 @@ pub struct Server {
 pub enum Climb {
     /// The rung was measured, to its end or its wall.
     Measured(Box<Cell>),
-    /// The user ended it.
-    Interrupted,
+    /// The user ended it, or there was no more time.
+    Stopped,
 }
 
 impl Server {
@@ -116,15 +121,16 @@ impl Server {
     ) -> Result<Climb, Failure> {
         let listen = ListenCounters::read();
         let available_before = machine::memory_available();
-        let mut watch = Watch::new(self.process.pid(), self.address);
+        let mut watch = Watch::new(self.process.pid(), self.address, window);
         let mut look = |is_running: bool| {
             meanwhile();
             watch.tick();
             is_running
         };
-        let order = loader::Order { target: self.address, connections, window };
+        let ends_at = work.ends_at.map(|at| at + OVERTIME);
+        let order = loader::Order { target: self.address, connections, window, ends_at };
         let Some(load) = loader::run(&order, work, || look(self.process.is_running()))? else {
-            return Ok(Climb::Interrupted);
+            return Ok(Climb::Stopped);
         };
         let seen = watch.between(load.from, load.to);
         let facts = Facts {

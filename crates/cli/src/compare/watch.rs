@@ -13,8 +13,12 @@ const CPU_EVERY: Duration = Duration::from_millis(100);
 /// Memory samples are.
 const MEMORY_EVERY: Duration = Duration::from_millis(200);
 
-/// A sample may cost one part in so many of the time between two.
+/// A sample may cost one part in so many of the time between two: our CPU time, for a busy machine makes everything
+/// take long.
 const DISTURBANCE: u32 = 30;
+
+/// But so many samples there are in a window, whatever they cost.
+const AT_LEAST: u32 = 4;
 
 /// A reading and when it was taken.
 type Sample<T> = (Instant, T);
@@ -58,6 +62,7 @@ pub struct Window {
 pub struct Watch {
     pid: u32,
     target: SocketAddr,
+    longest: Duration,
     cpu: Vec<Sample<Used>>,
     cpu_due: Instant,
     memory: Vec<Sample<(Memory, u64)>>,
@@ -66,12 +71,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch the server `pid` that listens on `target`.
-    pub fn new(pid: u32, target: SocketAddr) -> Self {
+    /// Begins to watch the server `pid` that listens on `target`, for a window of this length.
+    pub fn new(pid: u32, target: SocketAddr, window: Duration) -> Self {
         let now = Instant::now();
         Watch {
             pid,
             target,
+            longest: window / AT_LEAST,
             cpu: Vec::new(),
             cpu_due: now,
             memory: Vec::new(),
@@ -86,18 +92,23 @@ impl Watch {
         if began < self.cpu_due {
             return;
         }
+        let spent = our_cpu_time();
         let tree = Tree::of(self.pid);
         self.cpu.push((Instant::now(), Used { server: tree.cpu_time(), machine: machine::cpu_time() }));
         self.mark(&tree);
-        self.cpu_due = began + CPU_EVERY.max(began.elapsed() * DISTURBANCE);
+        self.cpu_due = began + self.pause(CPU_EVERY, our_cpu_time().saturating_sub(spent));
         if began < self.memory_due {
             return;
         }
-        let began = Instant::now();
+        let (began, spent) = (Instant::now(), our_cpu_time());
         if let Some(sample) = tree.memory().zip(machine::memory_available()) {
             self.memory.push((began, sample));
         }
-        self.memory_due = began + MEMORY_EVERY.max(began.elapsed() * DISTURBANCE);
+        self.memory_due = began + self.pause(MEMORY_EVERY, our_cpu_time().saturating_sub(spent));
+    }
+
+    fn pause(&self, wanted: Duration, cost: Duration) -> Duration {
+        wanted.max(cost * DISTURBANCE).min(self.longest)
     }
 
     fn mark(&mut self, tree: &Tree) {
@@ -140,6 +151,12 @@ impl Watch {
             available: memory.get(middle).map(|&(_, available)| available),
         }
     }
+}
+
+/// The CPU time of this thread.
+fn our_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The readings between two moments, or the one nearest to their middle when there is none.

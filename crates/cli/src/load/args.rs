@@ -13,7 +13,7 @@ use std::time::Duration;
 #[derive(clap::Args)]
 #[command(
     before_help = "Examples:\n  duolu load 127.0.0.1:8080 -c 1000 -d 10s       1,000 connections, echo, as fast as it goes\n  \
-                   duolu load http://127.0.0.1:8080/ -R 5000      5,000 requests a second, latency from when each was due",
+                   duolu load http://127.0.0.1:8080/ -R 5000      5,000 a second, latency from when due",
     after_help = "Every reply's bytes are checked. All connections are opened, and each has had one answer, before the \
                   measured window begins.\nConnections are ended by FIN and then RST: the server reads a clean end of \
                   file, and no TIME-WAIT is left to use up ports.\nExit codes: 0 measured, 1 an expectation does not hold, 2 usage, 3 nothing could be \

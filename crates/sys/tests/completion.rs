@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -660,4 +660,51 @@ fn dropping_a_ring_gives_back_its_descriptors() {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+#[test]
+fn rings_on_one_listener_take_turns() {
+    if skipped() {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let counts = Arc::new([const { AtomicUsize::new(0) }; 3]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let armed = Arc::new(Barrier::new(4));
+    let rings: Vec<_> = (0..3)
+        .map(|index| {
+            let (counts, stop, armed) = (counts.clone(), stop.clone(), armed.clone());
+            let listener = listener.try_clone().unwrap();
+            std::thread::spawn(move || {
+                let mut uring = uring(Config { accept_in_turn: true, ..Config::default() });
+                uring.listen(OwnedFd::from(listener)).unwrap();
+                uring.wait(Some(0)).unwrap();
+                armed.wait();
+                while !stop.load(Ordering::Acquire) {
+                    uring.wait(Some(SECOND_NS / 50)).unwrap();
+                    while let Some(report) = uring.next_report() {
+                        let Report::Accepted { conn, .. } = report else { panic!("{report:?}") };
+                        counts[index].fetch_add(1, Ordering::AcqRel);
+                        uring.send(conn, b"!");
+                    }
+                }
+            })
+        })
+        .collect();
+    // One after the other, so that the rings are asleep and it is the kernel that chooses.
+    armed.wait();
+    let mut peers = Vec::new();
+    for _ in 0..60 {
+        let mut peer = TcpStream::connect(address).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        peer.read_exact(&mut [0]).unwrap();
+        peers.push(peer);
+    }
+    stop.store(true, Ordering::Release);
+    for ring in rings {
+        ring.join().unwrap();
+    }
+    let counts: Vec<_> = counts.iter().map(|count| count.load(Ordering::Acquire)).collect();
+    assert!(counts.iter().all(|&count| count >= 4), "one ring gets them all: {counts:?}");
 }

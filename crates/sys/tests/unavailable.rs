@@ -107,3 +107,22 @@ fn epoll_does_without_nanoseconds() {
         });
     }
 }
+
+#[test]
+fn completions_forbidden_say_why() {
+    use duolu_sys::completion::{Config, Uring};
+    for (number, call) in
+        [(libc::SYS_io_uring_setup, "io_uring_setup"), (libc::SYS_io_uring_enter, "io_uring_enter")]
+    {
+        for (errno, name, why) in [
+            (libc::EPERM, "EPERM", "io_uring is forbidden here: see the sysctl kernel.io_uring_disabled"),
+            (libc::ENOSYS, "ENOSYS", "this kernel is built without io_uring"),
+        ] {
+            without(number, errno, || {
+                let line = Uring::new(Config::default()).unwrap_err().to_string();
+                assert!(line.starts_with(&format!("io_uring is not available: {why}")), "{line}");
+                assert!(line.contains(&format!("({call}: {name}")) && !line.contains('\n'), "{line}");
+            });
+        }
+    }
+}

@@ -29,7 +29,7 @@ const KEPT_BYTES: usize = 256 * 1024;
 /// Serves on this thread until `worker.stop` is readable and the connections are done or `worker.drain` is over.
 /// Calls `worker.ready(..)` once it can accept; a kernel that refuses io_uring is a failure before that.
 pub fn serve<S: Session>(worker: Worker) -> Result<(), Failure> {
-    let config = Config { connections: MAX_CONNECTIONS, ..Config::default() };
+    let config = Config { connections: MAX_CONNECTIONS, accept_in_turn: worker.shared, ..Config::default() };
     let uring = Uring::new(config)
         .map_err(|error| Failure::cannot(format!("the model io_uring cannot run here: {error}")))?;
     let mut hall = Hall::<S> {

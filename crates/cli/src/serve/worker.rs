@@ -20,6 +20,8 @@ pub struct Worker {
     pub listener: Arc<TcpListener>,
     /// Whether other workers accept on the same listener and wake-ups are to be exclusive (EPOLLEXCLUSIVE).
     pub exclusive: bool,
+    /// Whether other workers accept on the same listener.
+    pub shared: bool,
     /// Its counters; this thread alone writes them.
     pub tally: Tally,
     /// More connections than this in the whole server (`Setup::has_room`) are closed at once.
@@ -64,6 +66,7 @@ pub fn serve(
             index,
             listener: listeners[index % listeners.len()].clone(),
             exclusive: setup.accept == Accept::Exclusive,
+            shared: listeners.len() < setup.workers,
             tally: setup.board.tally(index, true),
             max_connections: setup.max_connections,
             stop: stop.try_clone().map_err(no_descriptor)?.into(),

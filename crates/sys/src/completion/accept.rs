@@ -6,7 +6,10 @@
 //!     end not at all: who waits in the listen queue loses nothing.
 //! (b) Out of descriptors (EMFILE, ENFILE) the connection stays in the queue, and asking again at once would
 //!     fail at once: rest for [`REST`] first, and say so once a second at most.
-//! (c) Some kernels answer EAGAIN for a listener that is non-blocking instead of waiting: wait with a poll.
+//! (c) A listener that several rings accept on wakes one waiter for each connection, always the first in its line,
+//!     and a request for many never leaves its place: the first ring would get all of them. A request for one
+//!     goes to the end of the line when it is made again: the rings take turns (`Config::accept_in_turn`).
+//! (d) Some kernels answer EAGAIN for a listener that is non-blocking instead of waiting: wait with a poll.
 
 use super::Uring;
 use super::tags::{Op, Tag};
@@ -28,6 +31,9 @@ const HEADROOM: u32 = 4096;
 /// So many of those requests for one at a time, so that a burst does not cost a turn each.
 const MAX_ONES: u32 = 16;
 
+/// So many where several rings take turns: few, so that the turns are short.
+const ONES_IN_TURN: u32 = 4;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Accepting {
     /// Nothing asked.
@@ -38,7 +44,7 @@ enum Accepting {
     Ending,
     /// Requests for one each, `Listener::ones` of them.
     One,
-    /// Waiting for somebody to come (trap (c)).
+    /// Waiting for somebody to come (trap (d)).
     Polling,
     /// Out of descriptors until then (trap (b)).
     Resting(Instant),
@@ -120,7 +126,7 @@ impl Uring {
         let room = self.room();
         let (to, many) = match room {
             0 => (Accepting::Full, false),
-            _ if room <= HEADROOM => (Accepting::One, false),
+            _ if room <= HEADROOM || self.config.accept_in_turn => (Accepting::One, false),
             _ => (Accepting::Many, true),
         };
         self.set_accepting(at, to);
@@ -133,8 +139,9 @@ impl Uring {
             self.ring.accept(fd, true, tag);
             return;
         }
+        let most = if self.config.accept_in_turn { ONES_IN_TURN } else { MAX_ONES };
         while let Some(Some(listener)) = self.listeners.all.get_mut(at as usize)
-            && listener.ones < MAX_ONES
+            && listener.ones < most
             && self.room() > 0
         {
             self.count_one(at, true);

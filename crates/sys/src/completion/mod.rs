@@ -66,6 +66,8 @@ pub struct Config {
     pub defer: bool,
     /// Use up buffers piece by piece where the kernel can.
     pub incremental: bool,
+    /// Other rings accept on the same listener: take turns with them, at the cost of a request for each connection.
+    pub accept_in_turn: bool,
 }
 
 impl Default for Config {
@@ -82,6 +84,7 @@ impl Default for Config {
             skip_sends: true,
             defer: true,
             incremental: true,
+            accept_in_turn: false,
         }
     }
 }
@@ -182,7 +185,9 @@ impl Uring {
             return Err(Unavailable::new("the buffers' shape", Errno(libc::EDOM)));
         }
         let table = config.table();
-        let ring = Ring::open(&config)?;
+        let mut ring = Ring::open(&config)?;
+        // A seccomp filter may allow the one call and not the other.
+        ring.submit().map_err(|errno| Unavailable::new("io_uring_enter", errno))?;
         let (size, most) = (config.buffer_bytes, config.max_buffers);
         let large = Shape { size, first: config.first_buffers.clamp(1, most), most };
         let buffers = Buffers::register(ring.uring(), large, config.small(), config.incremental)

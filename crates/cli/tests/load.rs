@@ -8,17 +8,11 @@ use hdrhistogram::serialization::Deserializer;
 use load_support::*;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-#[test]
-#[ignore = "not a test: the server process of others"]
-fn child_echo_server() {
-    load_support::child_echo_server();
-}
 
 /// Decodes the histogram.
 fn histogram(json: &Value) -> Histogram<u64> {
@@ -141,32 +135,6 @@ fn a_server_that_accepts_and_is_silent_is_a_timeout() {
 }
 
 #[test]
-fn a_server_that_does_not_accept_is_told_by_its_listen_queue() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = listener.local_addr().expect("address");
-    for speak in ["echo", "connect"] {
-        let run = load(&format!("{address} -c 5 -d 1s --timeout 300ms --json --speak {speak}"));
-        assert_eq!(run.code, Some(3), "{}", run.stderr);
-        let json = run.json();
-        assert_eq!(json["errors"], serde_json::json!({"not_accepted": 5}), "{json}");
-        assert_eq!(json["wall"]["name"], "accept queue", "{json}");
-        assert_eq!(json["established"], 0);
-    }
-}
-
-#[test]
-fn nobody_listening_is_said_in_a_sentence() {
-    let address = free_address();
-    for extra in ["", "--churn", "--json", "--speak connect", "-R 100"] {
-        let run = load(&format!("{address} -c 10 -d 5s {extra}"));
-        assert_eq!(run.code, Some(3), "{extra}");
-        let sentence = format!("duolu: connection refused: nobody listens on {address}\n");
-        assert_eq!(run.stderr, sentence, "{extra}");
-    }
-    assert_eq!(errors(&load_json(&format!("{address} -c 10")), "connect_refused"), 10);
-}
-
-#[test]
 fn bad_usage_is_exit_code_2() {
     for words in ["192.0.2.1:80", "127.0.0.1", ":1 -c none", ":1 --payload 2MiB", ":1 --active 5 -c 4", ""] {
         let run = load(words);
@@ -285,125 +253,6 @@ fn source_addresses_are_taken_in_turn() {
 }
 
 #[test]
-fn the_loaders_own_descriptor_limit_is_named() {
-    let (address, _) = echo();
-    let run = load_limited(64, &format!("{address} -c 200 -d 300ms"));
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let json = run.json();
-    let held = json["established"].as_u64().unwrap();
-    assert!((30..64).contains(&held), "{json}");
-    assert_eq!(errors(&json, "no_descriptors"), 200 - held, "{json}");
-    assert_eq!(json["wall"]["name"], "loader descriptor limit", "{json}");
-    let evidence = json["wall"]["evidence"].as_str().unwrap();
-    assert!(
-        evidence.contains("RLIMIT_NOFILE is 64") && evidence.contains(&format!("at {held} connections")),
-        "{json}"
-    );
-    assert!(json["wall"]["fix"].as_str().unwrap().contains("ulimit -n"), "{json}");
-}
-
-#[test]
-fn a_server_out_of_descriptors_is_named_and_not_called_a_timeout() {
-    for speak in ["echo", "connect"] {
-        let (_server, address) = limited_server(64);
-        let json = load_json(&format!("{address} -c 120 -d 300ms --speak {speak}"));
-        let held = json["established"].as_u64().unwrap();
-        assert!((40..64).contains(&held), "{json}");
-        assert_eq!(json["errors"], serde_json::json!({"not_accepted": 120 - held}), "{json}");
-        assert_eq!(json["wall"]["name"], "server descriptor limit", "{json}");
-        let evidence = json["wall"]["evidence"].as_str().unwrap();
-        assert!(
-            evidence.contains(&format!("process {}", _server.0.id())) && evidence.contains("64"),
-            "{json}"
-        );
-    }
-}
-
-#[test]
-fn http_replies_of_every_framing_are_read_and_compared() {
-    let address = http(|_, request| match request % 3 {
-        0 => (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_vec(), true),
-        1 => (
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n".to_vec(),
-            true,
-        ),
-        _ if request < 100 => (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_vec(), true),
-        _ => (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello".to_vec(), false),
-    });
-    let json = load_json(&format!("http://{address}/a -c 5 -d 500ms"));
-    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
-    assert!(json["reconnects"].as_u64() > Some(0), "the close is no error: {json}");
-    assert_eq!((&json["speak"], &json["established"]), (&Value::from("http"), &Value::from(5)), "{json}");
-    assert_eq!(json["bytes"], json["messages"].as_u64().unwrap() * 5, "{json}");
-}
-
-#[test]
-fn http_bodies_that_change_and_statuses_that_refuse_are_found() {
-    let address = http(|_, request| {
-        let body = if request % 50 == 49 { "hellO" } else { "hello" };
-        (format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}").into_bytes(), true)
-    });
-    let json = load_json(&format!("http://{address}/ -c 5 -d 400ms"));
-    assert!(errors(&json, "wrong_bytes") > 0, "{json}");
-    assert!(json["first_error"].as_str().unwrap().contains("byte 4 of the body"), "{json}");
-    let address = http(|_, request| match request % 10 {
-        9 => (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nno!".to_vec(), true),
-        _ => (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_vec(), true),
-    });
-    let json = load_json(&format!("http://{address}/ -c 5 -d 400ms"));
-    let refused = errors(&json, "http_status:503");
-    assert!(refused > 0 && refused == all_errors(&json), "{json}");
-    assert!(json["messages"].as_u64() > Some(refused), "{json}");
-    assert_eq!(json["reconnects"], 0, "{json}");
-}
-
-#[test]
-fn memcached_and_nginx_stand_the_load() {
-    let address = free_address();
-    let mut memcached = Command::new("memcached");
-    memcached.args(["-l", "127.0.0.1", "-U", "0", "-u", "root", "-p", &address.port().to_string()]);
-    let _memcached = start(memcached, address);
-    for extra in ["-c 50", "-c 5 --payload 100KiB", "-c 20 -R 2000", "-c 5 --churn"] {
-        let json = load_json(&format!("{address} --speak memcached -d 400ms {extra}"));
-        assert_eq!(json["errors"], serde_json::json!({}), "{extra}: {json}");
-        assert!(json["messages"].as_u64() > Some(0), "{extra}: {json}");
-    }
-    let json = load(&format!("{address} --speak memcached -c 2 -d 400ms --payload 1MiB --json"));
-    assert_eq!(json.code, Some(3), "a value that is too large for memcached");
-    assert!(json.stderr.contains("too large"), "{}", json.stderr);
-
-    let folder = std::env::temp_dir().join(format!("duolu-load-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    let address = free_address();
-    let config = format!(
-        "daemon off; master_process off; pid {0}/pid; error_log {0}/log; events {{}} \
-         http {{ access_log off; server {{ listen {address}; keepalive_requests 100; \
-         location / {{ return 200 'hello'; }} }} }}",
-        folder.display()
-    );
-    std::fs::write(folder.join("conf"), config).expect("the configuration");
-    let mut nginx = Command::new("/usr/sbin/nginx");
-    nginx.arg("-c").arg(folder.join("conf")).stderr(Stdio::null());
-    let server = start(nginx, address);
-    let json = load_json(&format!("http://{address}/ -c 20 -d 600ms"));
-    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
-    assert!(
-        json["messages"].as_u64() > Some(0) && json["bytes"] == json["messages"].as_u64().unwrap() * 5,
-        "{json}"
-    );
-    let json = load_json(&format!("http://{address}/ -c 5 -d 400ms --churn"));
-    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
-    drop(server);
-    let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-    let complaints: Vec<_> = log
-        .lines()
-        .filter(|line| !line.contains("[notice]") && !line.contains("[alert] could not open"))
-        .collect();
-    assert!(complaints.is_empty(), "nginx says nothing about how connections end: {complaints:?}");
-    let _ = std::fs::remove_dir_all(folder);
-}
-
-#[test]
 fn ctrl_c_prints_what_was_measured_until_then() {
     let served = Arc::new(AtomicU64::new(0));
     let counted = served.clone();
@@ -500,37 +349,4 @@ fn the_report_reads_well() {
         assert!(run.stdout.contains(word), "'{word}' in\n{}", run.stdout);
     }
     assert!(!run.stdout.contains('\x1b'));
-}
-
-#[test]
-fn ten_thousand_connections_are_held_by_one_process() {
-    use duolu::{EventLoop, Interest, Next};
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut event_loop = EventLoop::new().expect("a loop");
-        let listener = duolu::net::ListenOptions::default();
-        let listener = duolu::net::listen(([127, 0, 0, 1], 0).into(), &listener).expect("listen");
-        sender.send(listener.local_addr().expect("address")).expect("the test waits");
-        let accepted = event_loop.accept(listener, |ctx, stream, _| {
-            let served = ctx.register(stream, Interest::READ, |_, mut stream: &TcpStream, _| {
-                let mut buffer = [0; 4096];
-                match stream.read(&mut buffer) {
-                    Ok(got) if got > 0 && stream.write_all(&buffer[..got]).is_ok() => Next::Keep,
-                    _ => Next::Remove,
-                }
-            });
-            served.expect("registered");
-        });
-        accepted.expect("accepting");
-        event_loop.run().expect("runs");
-    });
-    let address = receiver.recv().expect("the server's address");
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    let connections = 10_000.min(limit - 500);
-    let json = load_json(&format!("{address} -c {connections} -d 1s --timeout 20s"));
-    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
-    assert_eq!(json["established"], connections, "{json}");
-    assert!(json["messages"].as_u64() >= Some(connections), "{json}");
 }

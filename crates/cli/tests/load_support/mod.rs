@@ -1,5 +1,7 @@
 //! Small servers in the test's own process, right ones and wrong ones, and a way to run `duolu load` against them.
 
+#![allow(dead_code, reason = "each test file takes what it needs")]
+
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

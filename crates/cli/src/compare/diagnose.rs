@@ -273,3 +273,7 @@ fn unexplained(facts: &Facts<'_>, report: &LoadReport, errors: u64) -> Wall {
         "run it again with --connections at and below this number; report it with this line if it stays",
     )
 }
+
+#[cfg(test)]
+#[path = "diagnose_tests.rs"]
+mod tests;

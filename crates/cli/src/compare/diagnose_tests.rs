@@ -1,0 +1,125 @@
+use super::*;
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+
+/// A server (this process stands in for it) that was asked for 100 connections.
+fn facts(model: Model, report: Option<&LoadReport>) -> Facts<'_> {
+    Facts {
+        model,
+        asked: 100,
+        report,
+        loader_said: None,
+        loader_status: Some(ExitStatus::from_raw(0)),
+        server_pid: std::process::id(),
+        server_said: Vec::new(),
+        server_last_words: None,
+        server_ended: None,
+        marks: Marks::default(),
+        descriptors_before: 10,
+        server_cpu: Some(0.5),
+        server_cpus: 1,
+        shared: false,
+        workers: None,
+        listen: None,
+        target: "127.0.0.1:1".parse().unwrap(),
+        out_of_time: false,
+    }
+}
+
+fn report(established: u64, errors: &[(&str, u64)]) -> LoadReport {
+    LoadReport {
+        established,
+        messages: 1_000,
+        rate: 1_000.0,
+        errors: errors.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect::<BTreeMap<_, _>>(),
+        loader_cpu: Some(0.4),
+        ..LoadReport::default()
+    }
+}
+
+fn name(wall: Option<Wall>) -> String {
+    wall.map_or("none".to_owned(), |wall| wall.name)
+}
+
+#[test]
+fn all_held_without_an_error_is_no_wall() {
+    assert_eq!(wall(&facts(Model::Poll, Some(&report(100, &[])))), None);
+}
+
+#[test]
+fn the_cause_is_named_and_not_what_follows_from_it() {
+    // Out of descriptors, the queue overflows and the loader waits: the loader's own word for it comes later.
+    let short = LoadReport {
+        wall: Some(Wall::new(names::ACCEPT_QUEUE, "connections wait", "accept")),
+        ..report(60, &[("not_accepted", 40)])
+    };
+    let mut seen = facts(Model::Poll, Some(&short));
+    assert_eq!(name(wall(&seen)), names::ACCEPT_QUEUE);
+    seen.marks.descriptors = process::limits(seen.server_pid).and_then(|l| l.open_files.soft).unwrap_or(0);
+    assert_eq!(name(wall(&seen)), names::SERVER_DESCRIPTORS);
+    seen.marks.seen = Some(Wall::new(names::MEMORY, "MemAvailable is 1 MiB", "more"));
+    assert_eq!(name(wall(&seen)), names::MEMORY);
+}
+
+#[test]
+fn processes_and_threads_that_were_refused_are_told_with_the_servers_words() {
+    let short = report(40, &[("closed_early", 60)]);
+    for (model, expected) in [(Model::Fork, names::PROCESSES), (Model::Thread, names::THREADS)] {
+        let mut facts = facts(model, Some(&short));
+        facts.marks.descendants = 40;
+        facts.marks.threads = 41;
+        facts.server_said = vec!["no process for a connection: EAGAIN".to_owned()];
+        let wall = wall(&facts).unwrap();
+        assert_eq!(wall.name, expected);
+        assert!(wall.evidence.contains("had 40") && wall.evidence.contains("EAGAIN"), "{}", wall.evidence);
+        facts.server_said.clear();
+        assert_eq!(name(super::wall(&facts)), UNEXPLAINED, "nothing proves it");
+    }
+}
+
+#[test]
+fn prefork_ends_at_its_processes() {
+    let short = report(16, &[("not_accepted", 84)]);
+    let mut facts = facts(Model::Prefork, Some(&short));
+    facts.workers = Some(16);
+    let wall = wall(&facts).unwrap();
+    assert_eq!(wall.name, PREFORK);
+    assert!(wall.evidence.contains("84 wait"), "{}", wall.evidence);
+}
+
+#[test]
+fn a_child_that_ended_is_named_with_its_last_words() {
+    let mut facts = facts(Model::Poll, None);
+    facts.loader_status = Some(ExitStatus::from_raw(3 << 8));
+    facts.loader_said = Some("no connection came about".to_owned());
+    let loader = wall(&facts).unwrap();
+    assert_eq!(loader.name, LOADER_ENDED);
+    assert!(loader.evidence.contains("code 3") && loader.evidence.contains("no connection came about"));
+    facts.server_ended = Some(ExitStatus::from_raw(9));
+    assert_eq!(name(wall(&facts)), SERVER_ENDED);
+}
+
+#[test]
+fn what_nothing_explains_is_told_with_everything_that_was_read() {
+    let short = report(90, &[("timeout", 10)]);
+    let wall = wall(&facts(Model::EpollEt, Some(&short))).unwrap();
+    assert_eq!(wall.name, UNEXPLAINED);
+    assert!(wall.evidence.contains("90 of 100") && wall.evidence.contains("timeout 10"), "{}", wall.evidence);
+}
+
+#[test]
+fn a_full_core_or_the_loader_bounds_the_rate_but_ends_nothing() {
+    let held = report(100, &[]);
+    let mut facts = facts(Model::EpollEt, Some(&held));
+    assert_eq!(limit(&facts), None);
+    facts.server_cpu = Some(0.97);
+    assert_eq!(name(limit(&facts)), names::CORE);
+    assert_eq!(wall(&facts), None);
+    facts.server_cpu = Some(0.6);
+    facts.shared = true;
+    let shared = limit(&facts).unwrap();
+    assert!(shared.evidence.contains("share one core"), "{}", shared.evidence);
+    let limited = LoadReport { loader_limited: true, loader_cpu: Some(0.99), ..report(100, &[]) };
+    let facts = Facts { shared: false, ..self::facts(Model::EpollEt, Some(&limited)) };
+    assert_eq!(name(limit(&facts)), names::LOADER);
+}

@@ -58,6 +58,16 @@ pub struct Placement {
     pub loader_cpus: Vec<usize>,
 }
 
+impl Placement {
+    /// The processors of both sides.
+    pub fn all(&self) -> Vec<usize> {
+        let mut cpus = [self.server_cpus.as_slice(), &self.loader_cpus].concat();
+        cpus.sort_unstable();
+        cpus.dedup();
+        cpus
+    }
+}
+
 /// The settings worth knowing when a number of connections does not come.
 const SYSCTLS: [&str; 10] = [
     "net.core.somaxconn",
@@ -150,15 +160,22 @@ pub fn load_average() -> Option<f64> {
     read("/proc/loadavg")?.split(' ').next()?.parse().ok()
 }
 
-/// The CPU time that everything on the machine has used since it started, in ticks of 10 ms: /proc/stat, without
-/// idle, waiting for disks, and what a hypervisor took (steal). A virtual machine's guests are in its user time.
-pub fn cpu_time() -> Option<std::time::Duration> {
+/// The CPU time that everything together has used on some processors since the machine started, in ticks of 10 ms:
+/// /proc/stat, without idle, waiting for disks, and what a hypervisor took (steal).
+pub fn cpu_time(cpus: &[usize]) -> Option<std::time::Duration> {
     let text = fs::read_to_string("/proc/stat").ok()?;
-    let ticks: Vec<u64> =
-        text.lines().next()?.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
-    // user nice system idle iowait irq softirq
-    let busy: u64 = ticks.get(..7)?.iter().sum::<u64>() - ticks.get(3)? - ticks.get(4)?;
-    Some(std::time::Duration::from_millis(busy * 10))
+    let mut ticks = 0;
+    for line in text.lines() {
+        let mut fields = line.split_whitespace();
+        let cpu = fields.next().and_then(|name| name.strip_prefix("cpu")?.parse::<usize>().ok());
+        if cpu.is_some_and(|cpu| cpus.contains(&cpu)) {
+            // user nice system idle iowait irq softirq
+            let fields: Vec<u64> = fields.map_while(|field| field.parse().ok()).collect();
+            let [user, nice, system, _, _, irq, softirq] = *fields.first_chunk()?;
+            ticks += user + nice + system + irq + softirq;
+        }
+    }
+    Some(std::time::Duration::from_millis(ticks * 10))
 }
 
 /// Parses the kernel's list form: `0-2,5`.
@@ -229,6 +246,6 @@ mod tests {
         let machine = Machine::read(Placement::default());
         assert!(!machine.kernel.is_empty() && machine.cpus >= 1 && machine.memory_bytes > 0);
         assert!(machine.sysctls.contains_key("net.core.somaxconn"));
-        assert!(cpu_time().is_some_and(|used| !used.is_zero()));
+        assert!(cpu_time(&allowed_cpus()).is_some_and(|used| !used.is_zero()));
     }
 }

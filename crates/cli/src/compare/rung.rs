@@ -121,7 +121,7 @@ impl Server {
     ) -> Result<Climb, Failure> {
         let listen = ListenCounters::read();
         let available_before = machine::memory_available();
-        let mut watch = Watch::new(self.process.pid(), self.address, window);
+        let mut watch = Watch::new(self.process.pid(), self.address, window, work.placement.all());
         let mut look = |is_running: bool| {
             meanwhile();
             watch.tick();

@@ -42,6 +42,7 @@ fn who_held(report: &Report, top: u64, at_top: &[&Cell]) -> String {
     let mut sentence = match (held.len(), measured.len()) {
         (0, _) => format!("No model held {connections}."),
         (1, 1) => format!("{} held all {connections}.", held[0]),
+        (2, 2) => format!("Both models held {connections}."),
         (held, all) if held == all => format!("All {all} models held {connections}."),
         _ => format!("Held all {connections}: {}.", held.join(", ")),
     };

@@ -70,7 +70,16 @@ fn heading(report: &Report, color: bool) -> String {
     format!(
         "{}\n{}\n",
         paint(color, BOLD, &format!("duolu compare: {work}")),
-        paint(color, DIM, &format!("Linux {}, {} CPUs, {gib:.0} GiB; {place}", machine.kernel, machine.cpus))
+        paint(
+            color,
+            DIM,
+            &format!(
+                "Linux {}, {} CPU{}, {gib:.0} GiB; {place}",
+                machine.kernel,
+                machine.cpus,
+                if machine.cpus == 1 { "" } else { "s" }
+            )
+        )
     )
 }
 

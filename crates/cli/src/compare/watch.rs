@@ -28,7 +28,7 @@ type Sample<T> = (Instant, T);
 struct Used {
     /// By the server's tree.
     server: Duration,
-    /// By everybody on the machine; `None` where /proc/stat is closed to us.
+    /// By everybody on the processors of server and loader; `None` where /proc/stat is closed to us.
     machine: Option<Duration>,
 }
 
@@ -50,7 +50,7 @@ pub struct Marks {
 pub struct Window {
     /// CPU use of the server: 1.0 is one core full.
     pub cpu: Option<f64>,
-    /// CPU use of the whole machine.
+    /// CPU use of everybody on the processors of server and loader.
     pub machine_cpu: Option<f64>,
     /// The memory of the tree: the median sample.
     pub memory: Option<Memory>,
@@ -63,6 +63,7 @@ pub struct Watch {
     pid: u32,
     target: SocketAddr,
     longest: Duration,
+    cpus: Vec<usize>,
     cpu: Vec<Sample<Used>>,
     cpu_due: Instant,
     memory: Vec<Sample<(Memory, u64)>>,
@@ -71,13 +72,15 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch the server `pid` that listens on `target`, for a window of this length.
-    pub fn new(pid: u32, target: SocketAddr, window: Duration) -> Self {
+    /// Begins to watch the server `pid` that listens on `target`, for a window of this length; and these
+    /// processors.
+    pub fn new(pid: u32, target: SocketAddr, window: Duration, cpus: Vec<usize>) -> Self {
         let now = Instant::now();
         Watch {
             pid,
             target,
             longest: window / AT_LEAST,
+            cpus,
             cpu: Vec::new(),
             cpu_due: now,
             memory: Vec::new(),
@@ -94,7 +97,8 @@ impl Watch {
         }
         let spent = our_cpu_time();
         let tree = Tree::of(self.pid);
-        self.cpu.push((Instant::now(), Used { server: tree.cpu_time(), machine: machine::cpu_time() }));
+        self.cpu
+            .push((Instant::now(), Used { server: tree.cpu_time(), machine: machine::cpu_time(&self.cpus) }));
         self.mark(&tree);
         self.cpu_due = began + self.pause(CPU_EVERY, our_cpu_time().saturating_sub(spent));
         if began < self.memory_due {

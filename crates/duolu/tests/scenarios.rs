@@ -1,8 +1,8 @@
 //! Scenarios: each is a few lines, written once against the engine, and played on the simulated imitations and
 //! on every real backend, so that backends cannot drift apart.
 //!
-//! `stage` is what a scenario sees; `real` and `simulated` are the two sorts of world under it. A backend
-//! that this machine does not have is skipped, and says so.
+//! `stage` is what a scenario sees; `real` and `simulated` are the two sorts of world under it. Where
+//! io_uring cannot be had, DUOLU_TEST_NO_URING=1 leaves it out.
 
 #[path = "scenarios/stage.rs"]
 mod stage;

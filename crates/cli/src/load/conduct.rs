@@ -17,6 +17,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What was measured, all threads together.
@@ -57,6 +58,9 @@ struct Conductor {
     epoch: Instant,
     events: Receiver<Event>,
     handles: Vec<Handle<Driven>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Looks in a row at which a thread had ended without a word.
+    orphaned: u8,
     progress: Progress,
     held: Arc<AtomicU64>,
     tally: Tally,
@@ -130,15 +134,17 @@ impl Conductor {
         let held = Arc::new(AtomicU64::new(0));
         let queues = if plan.target.is_here { listen::queues(plan.target.address) } else { Vec::new() };
         let backlog = queues.iter().filter_map(|queue| queue.backlog).min();
+        let mut threads = Vec::new();
         for index in 0..plan.threads {
             let (plan, held_everywhere, events) = (plan.clone(), held.clone(), sender.clone());
             let start = Start { plan, index, epoch, held_everywhere, events, backlog };
-            std::thread::Builder::new()
+            let thread = std::thread::Builder::new()
                 .name(format!("load-{index}"))
                 .spawn(move || drive::run(start))
                 .map_err(|error| {
                     Failure::cannot(format!("the loader cannot start thread {index}: {error}"))
                 })?;
+            threads.push(thread);
         }
         let progress = Progress::new(plan, held.clone());
         let mut conductor = Conductor {
@@ -146,6 +152,8 @@ impl Conductor {
             epoch,
             events,
             handles: Vec::new(),
+            threads,
+            orphaned: 0,
             progress,
             held,
             tally: Tally::default(),
@@ -194,13 +202,24 @@ impl Conductor {
             }
             Ok(Event::Interrupted) => self.interrupted = true,
             Ok(Event::Failed(what)) => return Err(Failure::cannot(what)),
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => self.look_for_orphans()?,
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(Failure::cannot("a thread of the loader ended unexpectedly"));
             }
         }
         self.progress.show(self.tally.messages);
         Ok(())
+    }
+
+    /// A thread that panicked tells nothing, and the others would be waited for with it for ever.
+    fn look_for_orphans(&mut self) -> Result<(), Failure> {
+        let ended = self.threads.iter().filter(|thread| thread.is_finished()).count();
+        // Once may be a thread that told its end only now.
+        self.orphaned = if ended > self.ends.len() { self.orphaned + 1 } else { 0 };
+        if self.orphaned < 3 {
+            return Ok(());
+        }
+        Err(Failure::cannot("a thread of the loader ended unexpectedly"))
     }
 
     fn take_second(&mut self, tally: &Tally) {

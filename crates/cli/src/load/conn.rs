@@ -70,7 +70,9 @@ pub struct Conn {
     pub turns: u64,
     /// Closed: not before this.
     pub retry_ns: u64,
-    /// Whether it was opened before.
+    /// Failures since the last right reply.
+    pub failures: u8,
+    /// Whether it stood before.
     pub reopened: bool,
     /// Whether it stands in the queue of those to be opened.
     pub queued: bool,
@@ -92,6 +94,7 @@ impl Conn {
             owed: 0,
             turns: 0,
             retry_ns: 0,
+            failures: 0,
             reopened: false,
             queued: false,
         }

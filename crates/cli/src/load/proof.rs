@@ -16,13 +16,14 @@ use std::net::SocketAddr;
 
 /// Nothing proved for so long: time to look at the server.
 const STALL_NS: u64 = 2_000_000_000;
+const LOOK_EVERY_NS: u64 = 1_000_000_000;
 
 impl Worker {
     /// Looks after what is late. Gives the connections to be closed. O(connections); called every 100 ms or so.
     pub fn sweep(&mut self, now_ns: u64) -> Vec<usize> {
         let timeout_ns = self.plan.timeout.as_nanos() as u64;
         let stalled = self.opening > 0 && now_ns.saturating_sub(self.progress_ns) > STALL_NS;
-        let hopeless = stalled && self.phase == Phase::Opening && self.is_hopeless();
+        let hopeless = stalled && self.phase == Phase::Opening && self.is_hopeless(now_ns);
         let mut late = Vec::new();
         for index in 0..self.conns.len() {
             let conn = &self.conns[index];
@@ -75,10 +76,11 @@ impl Worker {
     }
 
     /// Whether it is proven already that the server cannot take more, so that waiting longer is in vain.
-    fn is_hopeless(&mut self) -> bool {
-        if !self.plan.target.is_here || self.own_limit.is_some() {
+    fn is_hopeless(&mut self, now_ns: u64) -> bool {
+        if !self.plan.target.is_here || self.own_limit.is_some() || now_ns < self.next_look_ns {
             return false;
         }
+        self.next_look_ns = now_ns + LOOK_EVERY_NS; // it walks /proc/*/fd
         let wall = Server::find(self.plan.target.address).and_then(|server| server.descriptor_wall());
         if wall.is_some() {
             self.wall = wall;

@@ -65,7 +65,8 @@ impl Window {
     }
 }
 
-/// A failed connection is not opened again sooner, unless it had worked.
+/// A failed connection is not opened again sooner, unless it had worked; after every further failure it takes twice as
+/// long, up to eight times this: a server that has ended is not asked ten thousand times a second.
 const RETRY_NS: u64 = 100_000_000;
 
 /// One thread's half of the run.
@@ -98,6 +99,8 @@ pub struct Worker {
     pub busy: usize,
     /// When a connection was last proved.
     pub progress_ns: u64,
+    /// Not before this is the server looked at again.
+    pub next_look_ns: u64,
     /// What stopped the opening, where it is proven.
     pub wall: Option<Wall>,
     /// Connections whose failure was the loader's own limit, and how many were open then.
@@ -126,6 +129,7 @@ impl Worker {
             held: 0,
             busy: 0,
             progress_ns: 0,
+            next_look_ns: 0,
             wall: None,
             own_limit: None,
             buffer: vec![0; buffer].into(),
@@ -198,8 +202,6 @@ impl Worker {
                 conn.turns += 1;
                 self.tally.lag.saturating_record(now_ns.saturating_sub(conn.due_ns));
             }
-        } else if std::mem::replace(&mut conn.reopened, true) {
-            self.tally.reconnects += 1;
         }
         self.enter(index, State::Connecting);
         match socket::connect(target, source) {
@@ -228,6 +230,9 @@ impl Worker {
         self.tally.connect.saturating_record(now_ns.saturating_sub(conn.begun_ns).max(1));
         if self.window.holds(now_ns) {
             self.tally.connects_in_window += 1;
+        }
+        if std::mem::replace(&mut conn.reopened, true) && !self.plan.is_churn() {
+            self.tally.reconnects += 1;
         }
         if let Some(stream) = &conn.stream {
             let _ = socket::set_nodelay(stream, true); // never fails on TCP
@@ -368,6 +373,7 @@ impl Worker {
 
     /// A right reply has come.
     fn answered(&mut self, index: usize, now_ns: u64, bytes: usize, close: bool) -> Step {
+        self.conns[index].failures = 0;
         let conn = &self.conns[index];
         // The exchange that proves a connection is no measured message, except that churn has no other.
         if conn.state == State::Busy || self.is_churn() {
@@ -432,7 +438,10 @@ impl Worker {
             self.enter(index, if worth_another_try { State::Closed } else { State::Gone });
             return Step::Close;
         }
-        self.leave(index, if was_opening { RETRY_NS } else { 0 })
+        let conn = &mut self.conns[index];
+        let delay_ns = if was_opening { RETRY_NS << conn.failures.min(3) } else { 0 };
+        conn.failures = conn.failures.saturating_add(1);
+        self.leave(index, delay_ns)
     }
 
     fn note(&mut self, kind: Kind, what: impl FnOnce() -> String) {

@@ -1,6 +1,6 @@
 //! Random simulation: each seed is a random program on an engine over the simulated kernel, watched by a model
-//! that knows which events may and must be told. `DUOLU_SIM_SEEDS=n` runs n seeds, `DUOLU_SIM_SEED=n` replays
-//! one with a trace of every step.
+//! that knows which events may and must be told. `DUOLU_SIM_SEEDS=n` runs n seeds, from
+//! `DUOLU_SIM_FIRST` or 0 on; `DUOLU_SIM_SEED=n` replays one with a trace of every step.
 
 mod model;
 mod program;
@@ -44,8 +44,9 @@ fn seeds() {
         return;
     }
     let count = number("DUOLU_SIM_SEEDS").unwrap_or(DEFAULT_SEEDS);
+    let first = number("DUOLU_SIM_FIRST").unwrap_or(0);
     let mut total = program::Summary::default();
-    for seed in 0..count {
+    for seed in first..first + count {
         match run(seed, false) {
             Ok(summary) => total.add(&summary),
             Err(_) => {

@@ -69,3 +69,9 @@ pub use listener::{AcceptOptions, AsListener};
 pub use object::Handler;
 pub use options::{After, Next, Options, Rearm};
 pub use stats::{SlowCallback, Stats};
+
+/// The READMEs' examples compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../../../README.zh-CN.md")]
+struct Readmes;

@@ -22,7 +22,8 @@ lint:
 # What the tests talk to and are counted with.
 tools:
 	scripts/need.sh strace=strace curl=curl wrk=wrk nc=netcat-openbsd memcached=memcached \
-	  /usr/sbin/nginx=nginx-light taskset=util-linux prlimit=util-linux
+	  /usr/sbin/nginx=nginx-light ip=iproute2 \
+	  taskset=util-linux prlimit=util-linux unshare=util-linux
 
 unit:
 	cargo build --workspace --all-targets --quiet

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -44,8 +45,11 @@ impl Started {
         nofile: Option<u64>,
         death_signal: i32,
     ) -> Result<Self, Failure> {
+        // A new version may have taken this program's place meanwhile: the kernel still has the one that runs.
         let program = std::env::current_exe()
-            .map_err(|error| Failure::cannot(format!("cannot find this program's own file: {error}")))?;
+            .ok()
+            .filter(|path| path.exists())
+            .unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let surroundings =

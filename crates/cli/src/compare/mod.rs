@@ -202,6 +202,9 @@ fn finish(args: &Args, report: &Report, expectations: Option<&[expect::Expectati
     }
     if let Some(folder) = &args.out {
         output::write_files(folder, report)?;
+        if !args.quiet {
+            progress::tell(&format!("wrote result.json and result.csv into {}", folder.display()));
+        }
     }
     if report.interrupted {
         return Err(Failure::interrupted());

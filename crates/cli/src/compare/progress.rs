@@ -93,8 +93,8 @@ impl Progress {
     }
 }
 
-/// Not eprintln!, which panics when nobody reads stderr any more.
-fn tell(sentence: &str) {
+/// A line on stderr. Not eprintln!, which panics when nobody reads stderr any more.
+pub fn tell(sentence: &str) {
     let _ = writeln!(std::io::stderr(), "{sentence}");
 }
 

@@ -29,8 +29,8 @@ pub fn file_table(pid: u32) -> Option<FileTable> {
         .max_by_key(|table| (table.places > 0, table.used))
 }
 
-/// `UserFiles:` and the number of places, then a line for each that is taken, `    0: socket:[4711]`. Kernels
-/// before 6.12 print the empty places as well, as `<none>`.
+/// `UserFiles:` and the number of places, then a line for each that is taken, `    0: socket:[4711]`. Older kernels
+/// print the empty places as well, as `<none>`.
 fn parse(fdinfo: &str) -> Option<FileTable> {
     let mut lines = fdinfo.lines().skip_while(|line| !line.starts_with("UserFiles:"));
     let places = lines.next()?.split_whitespace().nth(1)?.parse().ok()?;

@@ -141,7 +141,7 @@ pub struct Features {
 /// - A watched descriptor that turns out not to be open is let go of and reported once as INVALID where the
 ///   kernel says so; it never fails the whole wait and never spins.
 /// - After `Remove`, no report with that token comes out of `wait` any more.
-/// - `Level` reports come every wait as long as they last; `OneShot` at most once for each Add or Modify.
+/// - `Level` reports come every wait as long as they last, once in each; `OneShot` at most once for each Add or Modify.
 /// - EINTR ends a wait early, with `Ok` and whatever is there.
 pub trait Backend {
     /// `select`, `poll`, `epoll`, `io_uring` or `sim`.

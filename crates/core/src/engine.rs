@@ -7,14 +7,13 @@
 //! while let Some(active) = engine.next_active() { face.call(active) }     dispatch: the face's
 //! ```
 
-use crate::backend::{Backend, Clock, Errno, Report};
+use crate::backend::{Backend, Clock, Errno};
 use crate::event::{Active, EventId, EventSpec};
 use crate::interest::{Interest, Ready, Trigger};
 use crate::reactor::{Budget, Counters, Reactor, Refused, Timeout};
 use crate::time::Instant;
 use crate::timers::Timers;
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 /// A brain, a pair of hands and a clock.
 pub struct Engine<B: Backend + ?Sized, C: Clock> {
@@ -22,7 +21,8 @@ pub struct Engine<B: Backend + ?Sized, C: Clock> {
     clock: C,
     /// Read at most once a turn: a clock costs 24 ns, a turn has many callbacks.
     turn_now: Option<Instant>,
-    reports: Vec<Report>,
+    /// Stale reports that have been looked at.
+    stale_seen: u64,
     /// Asked once: it does not change.
     edge: bool,
     one_shot: bool,
@@ -39,7 +39,7 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
             reactor: Reactor::new(clock.now(), priorities),
             clock,
             turn_now: None,
-            reports: Vec::new(),
+            stale_seen: 0,
             edge: features.edge,
             one_shot: features.one_shot,
             peer_closed: features.peer_closed,
@@ -119,6 +119,7 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
     /// Tells the kernel what has been put off: part of `poll`, and needed before the loop's own descriptor
     /// is watched by another loop.
     pub fn flush(&mut self) {
+        self.reactor.settle();
         while let Some(change) = self.reactor.next_change() {
             self.reactor.counters.changes += 1;
             if let Err(errno) = self.backend.apply(change) {
@@ -132,7 +133,11 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         if self.reactor.has_active() {
             return Some(0);
         }
-        let deadline = self.reactor.timers().next_deadline()?;
+        let timers = self.reactor.timers();
+        if timers.is_empty() {
+            return None;
+        }
+        let deadline = timers.next_deadline()?;
         if deadline == Instant::MAX {
             return None;
         }
@@ -143,6 +148,7 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
     /// nothing is due.
     pub fn poll(&mut self, limit_ns: Option<u64>) -> Result<(), Errno> {
         self.flush();
+        self.exorcise();
         let timeout_ns = match (self.sleep_ns(), limit_ns) {
             (Some(sleep), Some(limit)) => Some(sleep.min(limit)),
             (sleep, limit) => sleep.or(limit),
@@ -150,8 +156,8 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         self.turn_now = None;
         self.reactor.begin_pass();
         self.reactor.counters.waits += 1;
-        self.backend.wait(timeout_ns, &mut self.reports)?;
-        self.collect();
+        self.backend.wait(timeout_ns, self.reactor.room_for_reports())?;
+        self.reactor.collect();
         if !self.reactor.timers().is_empty() {
             let now = self.now();
             self.reactor.expire(now);
@@ -159,15 +165,11 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         Ok(())
     }
 
+    /// Looks at the stale reports of the last turn; see [`Reactor::is_haunted`].
     #[inline]
-    fn collect(&mut self) {
-        let stale_before = self.reactor.counters.stale_reports;
-        self.reactor.counters.reports += self.reports.len() as u64;
-        for &report in &self.reports {
-            self.reactor.collect(report);
-        }
-        self.reports.clear();
-        let stale = self.reactor.counters.stale_reports - stale_before;
+    fn exorcise(&mut self) {
+        let all = self.reactor.counters.stale_reports;
+        let stale = all - core::mem::replace(&mut self.stale_seen, all);
         if self.reactor.is_haunted(stale) {
             self.reactor.counters.rebuilds += 1;
             let _ = self.reinit();

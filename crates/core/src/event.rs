@@ -138,6 +138,8 @@ pub(crate) const ACTIVE: u8 = 2;
 pub(crate) const PENDING: u8 = 4;
 /// Its period is a common timeout's.
 pub(crate) const COMMON: u8 = 8;
+/// Being handed out changes nothing about it: see [`Event::is_simple`].
+pub(crate) const SIMPLE: u8 = 16;
 
 impl Event {
     pub(crate) fn new(spec: &EventSpec) -> Self {
@@ -156,7 +158,7 @@ impl Event {
         ] {
             kind |= if set { flag } else { 0 };
         }
-        Event {
+        let mut event = Event {
             user: Packed::new(spec.user),
             period_ns: Packed::default(),
             number,
@@ -170,7 +172,20 @@ impl Event {
             priority: spec.priority,
             kind,
             state: 0,
-        }
+        };
+        event.set_period(0);
+        event
+    }
+
+    /// Sets the period, and SIMPLE with it.
+    pub(crate) fn set_period(&mut self, ns: u64) {
+        self.period_ns = Packed::new(ns);
+        self.state = self.state & !SIMPLE | if self.is_simple() { SIMPLE } else { 0 };
+    }
+
+    /// Persistent, level-triggered and without a timeout that starts anew.
+    pub(crate) fn is_simple(&self) -> bool {
+        self.kind & (PERSIST | ONE_SHOT | EDGE | INTERNAL) == PERSIST && self.period_ns.get() == 0
     }
 
     #[inline]

@@ -7,7 +7,7 @@ use crate::active::ActiveQueues;
 use crate::backend::{Change, Errno, RawFd, Report, Token};
 use crate::event::{
     ACTIVE, Active, COMMON, Event, EventId, EventSpec, INTERNAL, LISTED, NONE, ON_FD, ON_SIGNAL, ONE_SHOT,
-    PENDING, PERSIST, Packed, Source,
+    PENDING, PERSIST, SIMPLE, Source,
 };
 use crate::interest::{Interest, Ready};
 use crate::signals::Signals;
@@ -15,6 +15,9 @@ use crate::slots::Slots;
 use crate::time::Instant;
 use crate::timers::{CommonTimeout, TimerId, Timers};
 use crate::watch::Watches;
+use straight::Waiting;
+
+mod straight;
 
 /// Why an event cannot be created or added, and whose fault it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,6 +117,7 @@ pub struct Reactor {
     signals: Signals,
     timers: Timers,
     active: ActiveQueues,
+    waiting: Waiting,
     pass: Pass,
     /// Callbacks of the program's own (not internal) handed out since the last poll.
     told: u32,
@@ -133,6 +137,7 @@ impl Reactor {
             signals: Signals::new(),
             timers: Timers::new(now),
             active: ActiveQueues::new(priorities),
+            waiting: Waiting::default(),
             pass: Pass::OVER,
             told: 0,
             budget: Budget { max_callbacks: u32::MAX, from_priority: 0 },
@@ -157,15 +162,18 @@ impl Reactor {
     /// First half of an addition: links the event. `Some` change must be applied at once; where the kernel
     /// refuses it, `refuse` undoes the link.
     pub(crate) fn attach(&mut self, id: EventId) -> Result<(u32, Option<Change>), Refused> {
+        self.settle();
         let index = self.events.resolve(id).ok_or(Refused::NoSuchEvent)?;
         let event = &self.events[index];
         if event.has(LISTED) {
             return Ok((index, None));
         }
         let mut change = None;
-        if event.is(ON_FD) {
+        if self.watches.reattach(&mut self.events, index) {
+            // Nothing to tell the kernel.
+        } else if self.events[index].is(ON_FD) {
             change = self.watches.attach(&mut self.events, index)?;
-        } else if event.is(ON_SIGNAL) {
+        } else if self.events[index].is(ON_SIGNAL) {
             self.signals.attach(&mut self.events, index);
         }
         self.update_pending(index);
@@ -191,17 +199,17 @@ impl Reactor {
         self.unschedule(index);
         let event = &mut self.events[index];
         event.state &= !COMMON;
-        event.period_ns = Packed::new(0);
+        event.set_period(0);
         let persist = event.is(PERSIST);
         match timeout {
             Timeout::After(ns) => {
-                event.period_ns = Packed::new(if persist { ns } else { 0 });
+                event.set_period(if persist { ns } else { 0 });
                 event.timer = self.timers.arm(now.saturating_add_nanos(ns), index);
             }
             Timeout::At(deadline) => event.timer = self.timers.arm(deadline, index),
             Timeout::Common(queue) => {
                 let ns = self.timers.common_duration_ns(queue).unwrap_or(0);
-                event.period_ns = Packed::new(if persist { ns } else { 0 });
+                event.set_period(if persist { ns } else { 0 });
                 event.state |= COMMON;
                 event.timer = self.timers.arm_common(queue, now, index);
             }
@@ -237,12 +245,13 @@ impl Reactor {
 
     /// Neither pending nor active any more; may be added again. The kernel is told before the next wait.
     pub fn del(&mut self, id: EventId) -> bool {
+        self.settle();
         let Some(index) = self.events.resolve(id) else { return false };
         let event = &self.events[index];
         let was = event.has(PENDING | ACTIVE);
         self.unschedule(index);
         // Else activity after a later `add` or `activate` would bring the removed timeout back.
-        self.events[index].period_ns = Packed::new(0);
+        self.events[index].set_period(0);
         if self.events[index].has(ACTIVE) {
             self.deactivate(index);
         }
@@ -279,6 +288,7 @@ impl Reactor {
 
     /// Replaces what an event asks of its descriptor; the kernel is told before the next wait.
     pub fn set_interest(&mut self, id: EventId, interest: Interest) -> Result<(), Refused> {
+        self.settle();
         let index = self.events.resolve(id).ok_or(Refused::NoSuchEvent)?;
         if !self.events[index].is(ON_FD) || interest.is_empty() {
             return Err(Refused::NoInterest);
@@ -309,6 +319,7 @@ impl Reactor {
 
     /// Makes an event due by the program's own will, pending or not. False where the id is stale.
     pub fn activate(&mut self, id: EventId, ready: Ready) -> bool {
+        self.settle();
         let Some(index) = self.events.resolve(id) else { return false };
         self.make_active(index, if ready.is_empty() { Ready::USER } else { ready });
         true
@@ -328,6 +339,7 @@ impl Reactor {
 
     /// A signal arrived `count` times: everyone who waits for it is due.
     pub fn deliver_signal(&mut self, signo: i32, count: u32) {
+        self.settle();
         let mut at = self.signals.head(signo);
         while at != NONE {
             let event = &mut self.events[at];
@@ -366,19 +378,15 @@ impl Reactor {
         }
     }
 
-    /// Takes in one report; a stale one falls out.
+    /// Makes active what one report is for; a stale one falls out.
     #[inline]
-    pub(crate) fn collect(&mut self, report: Report) {
+    fn take_in(&mut self, report: Report) {
         let Some(watched) = self.watches.resolve(report.token) else {
             self.counters.stale_reports += 1;
             return;
         };
-        const ALL: Ready = Ready::READ.with(Ready::WRITE).with(Ready::PEER_CLOSED);
-        const TROUBLE: Ready = Ready::HANGUP.with(Ready::ERROR).with(Ready::INVALID);
-        let trouble = report.ready & TROUBLE;
-        let told = if trouble.is_empty() { report.ready } else { ALL };
         let mut at = watched.head;
-        if trouble.intersects(Ready::INVALID) {
+        if report.ready.intersects(Ready::INVALID) {
             self.counters.lost_descriptors += 1;
             self.watches.lost(report.token.fd());
         } else if watched.is_one_shot() {
@@ -387,10 +395,9 @@ impl Reactor {
         while at != NONE {
             let event = &self.events[at];
             let next = event.next;
-            // Interest and Ready share the bits of READ, WRITE and PEER_CLOSED.
-            let hit = told & Ready::from_bits(u16::from(event.interest.bits()));
-            if !hit.is_empty() {
-                self.make_active(at, hit | trouble);
+            let ready = straight::told(&report, event.interest);
+            if !ready.is_empty() {
+                self.make_active(at, ready);
             }
             at = next;
         }
@@ -410,6 +417,7 @@ impl Reactor {
     /// Makes every event active whose deadline has come, in exact order.
     pub(crate) fn expire(&mut self, now: Instant) {
         while let Some((deadline, index)) = self.timers.pop_due(now) {
+            self.settle();
             self.counters.timeouts += 1;
             let event = &mut self.events[index];
             event.timer = TimerId::NONE;
@@ -450,6 +458,11 @@ impl Reactor {
     /// timed anew.
     #[inline(always)]
     pub(crate) fn next_active(&mut self, now: impl FnOnce() -> Instant) -> Option<Active> {
+        if self.is_waiting()
+            && let Some(active) = self.next_straight()
+        {
+            return Some(active);
+        }
         let Pass { priority, left, .. } = self.pass;
         let goes_on =
             left > 0 && self.active.is_most_urgent(priority) && self.told < self.budget.max_callbacks;
@@ -465,7 +478,7 @@ impl Reactor {
             count: core::mem::take(&mut event.count),
             id: EventId::from_bits(0),
         };
-        if event.kind & (PERSIST | ONE_SHOT | INTERNAL) == PERSIST && event.period_ns == Packed::new(0) {
+        if event.has(SIMPLE) {
             self.told += 1;
         } else {
             self.follow_up(index, active.ready, now);
@@ -525,12 +538,13 @@ impl Reactor {
 
     /// Cuts passes short; see [`Budget`].
     pub fn set_budget(&mut self, budget: Budget) {
+        self.settle();
         self.budget = budget;
     }
 
     /// Whether something is due.
     pub fn has_active(&self) -> bool {
-        !self.active.is_empty()
+        !self.active.is_empty() || self.is_waiting()
     }
 
     /// Events of the program's own that are pending.
@@ -540,7 +554,7 @@ impl Reactor {
 
     /// Events of the program's own that are due.
     pub fn active_count(&self) -> usize {
-        self.active.len() - self.internal_active
+        self.active.len() - self.internal_active + self.waiting_count()
     }
 
     /// Whether the event waits for something.
@@ -550,7 +564,9 @@ impl Reactor {
 
     /// Whether the event is due.
     pub fn is_active(&self, id: EventId) -> bool {
-        self.events.resolve(id).is_some_and(|index| self.events[index].has(ACTIVE))
+        self.events.resolve(id).is_some_and(|index| {
+            self.events[index].has(ACTIVE) || self.still_waiting().any(|waiting| waiting == index)
+        })
     }
 
     /// Whether the id still names an event.
@@ -593,6 +609,7 @@ impl Reactor {
     }
 
     pub(crate) fn start_anew(&mut self) {
+        self.settle();
         self.watches.start_anew();
         self.stale_streak = 0;
     }
@@ -614,6 +631,7 @@ impl Reactor {
             pending += usize::from(event.has(PENDING) && !event.is(INTERNAL));
             armed += usize::from(timed);
             assert!(!timed || self.timers.deadline(event.timer).is_some());
+            assert_eq!(event.has(SIMPLE), event.is_simple());
             assert!(event.has(ACTIVE) || event.ready.is_empty() && event.count == 0);
             assert!(!event.has(ACTIVE) || !event.ready.is_empty());
         }

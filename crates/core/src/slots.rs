@@ -72,6 +72,12 @@ impl<T> Slots<T> {
         }
     }
 
+    /// What is in a slot, if there is such a slot.
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+        self.entries.get(index as usize).map(|entry| &entry.value)
+    }
+
     /// The id of the present tenant of a slot.
     #[inline]
     pub(crate) fn id(&self, index: u32) -> EventId {

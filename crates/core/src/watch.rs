@@ -13,7 +13,7 @@
 //! (e) A descriptor found not to be open is dead until something is added to it again: never told, never retried.
 
 use crate::backend::{Change, RawFd, Token, Watch};
-use crate::event::{EXCLUSIVE, Event, LISTED, NONE, OWNED};
+use crate::event::{EDGE, EXCLUSIVE, Event, LISTED, NONE, ON_FD, ONE_SHOT, OWNED};
 use crate::interest::{Interest, Trigger};
 use crate::reactor::Refused;
 use crate::slots::Slots;
@@ -148,6 +148,28 @@ impl Watches {
         Ok(Some(if known { Change::Modify { token, watch } } else { Change::Add { token, watch } }))
     }
 
+    /// Links an event that was removed and is added again, where nothing is different from what the kernel
+    /// knows: no more than this for a non-persistent event that is re-armed. False: `attach` must look closer.
+    #[inline]
+    pub(crate) fn reattach(&mut self, events: &mut Slots<Event>, index: u32) -> bool {
+        const KINDS: u8 = ON_FD | OWNED | EDGE | ONE_SHOT | EXCLUSIVE;
+        const FLAGS: u8 = IN_KERNEL | REARM | SUSPECT | DEAD | ALONE;
+        let event = &mut events[index];
+        let Some(watched) = self.table.get_mut(event.number as usize) else { return false };
+        let unchanged = event.kind & KINDS == ON_FD | OWNED
+            && watched.head == NONE
+            && watched.flags & FLAGS == IN_KERNEL
+            && watched.trigger == Trigger::Level
+            && watched.known == event.interest;
+        if unchanged {
+            event.state |= LISTED;
+            event.next = NONE;
+            watched.head = index;
+            watched.wanted = event.interest;
+        }
+        unchanged
+    }
+
     /// At the tail: events of one descriptor are told in the order they were added.
     fn link(&mut self, events: &mut Slots<Event>, fd: RawFd, index: u32) {
         let event = &mut events[index];
@@ -171,6 +193,15 @@ impl Watches {
         event.state &= !LISTED;
         let (fd, next, owned) = (event.number, event.next, event.is(OWNED));
         let watched = &mut self.table[fd as usize];
+        if watched.head == index && next == NONE {
+            // As `recompute`, for the only event.
+            (watched.head, watched.wanted) = (NONE, Interest::NONE);
+            watched.flags |= if owned { 0 } else { SUSPECT };
+            if watched.known != Interest::NONE {
+                self.mark(fd);
+            }
+            return;
+        }
         if watched.head == index {
             watched.head = next;
         } else {

@@ -25,13 +25,15 @@ impl Clock for AnyClock {
 }
 
 /// How far the program wants the loop to go on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+///
+/// In an order in which the first two go on with this pass.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
 pub(crate) enum Course {
     Run,
-    /// Poll again now; what is due and not yet called stays due.
-    Continue,
     /// End after the callbacks that are due in this pass.
     Stop,
+    /// Poll again now; what is due and not yet called stays due.
+    Continue,
     /// End after the present callback.
     Break,
 }

@@ -183,7 +183,7 @@ impl<D: 'static> EventLoop<D> {
 
     #[inline]
     fn dispatch(&mut self) {
-        while matches!(self.context.course, Course::Run | Course::Stop) {
+        while self.context.course <= Course::Stop {
             let Some(active) = self.context.engine.next_active() else { break };
             self.context.call(active);
         }
@@ -195,7 +195,7 @@ impl<D: 'static> EventLoop<D> {
     fn dispatch_measured(&mut self) {
         let began = self.context.clock_now();
         let mut before = began;
-        while matches!(self.context.course, Course::Run | Course::Stop) {
+        while self.context.course <= Course::Stop {
             let Some(active) = self.context.engine.next_active() else { break };
             let priority = self.context.engine.reactor().priority(active.id);
             self.context.call(active);

@@ -1,0 +1,142 @@
+//! Reports that go straight to their callbacks.
+//!
+//! By rule every report of a wait first makes its events active, in a queue, and the queue is then handed out. With
+//! one priority and an empty queue that is a detour: the reports, in their order, *are* the queue. So they
+//! stay where the backend put them, and each is turned into a due event when its turn comes. Whatever could tell the
+//! difference calls `settle` first, which takes the detour for all that are left:
+//!
+//! - everything that changes an event, a descriptor's list or the queue: add, remove, activate, a signal, a timeout;
+//! - a report that is not the usual one: stale, trouble, several events on its descriptor, an event
+//!   that being handed out changes (not persistent, one-shot, a timeout that starts anew), an edge.
+//!
+//! Whatever only looks (`is_active`, `active_count`) counts the waiting reports in.
+
+use super::{Pass, Reactor, State};
+use crate::backend::Report;
+use crate::event::{Active, NONE, SIMPLE};
+use crate::interest::{Interest, Ready};
+use alloc::vec::Vec;
+
+const TROUBLE: Ready = Ready::HANGUP.with(Ready::ERROR).with(Ready::INVALID);
+
+/// The reports of the last wait.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    reports: Vec<Report>,
+    /// Those before it have been handed out or settled.
+    next: usize,
+}
+
+/// What a report tells an event that asks for `interest`; nothing where it is not concerned.
+#[inline]
+pub(super) fn told(report: &Report, interest: Interest) -> Ready {
+    const ALL: Ready = Ready::READ.with(Ready::WRITE).with(Ready::PEER_CLOSED);
+    let trouble = report.ready & TROUBLE;
+    let ready = if trouble.is_empty() { report.ready } else { ALL };
+    // Interest and Ready share the bits of READ, WRITE and PEER_CLOSED.
+    let hit = ready & Ready::from_bits(u16::from(interest.bits()));
+    if hit.is_empty() { Ready::NONE } else { hit | trouble }
+}
+
+impl Reactor {
+    /// Where the backend is to put its reports. Those before have been settled.
+    #[inline]
+    pub(crate) fn room_for_reports(&mut self) -> &mut Vec<Report> {
+        debug_assert!(self.waiting.next == self.waiting.reports.len());
+        self.waiting.next = 0;
+        self.waiting.reports.clear();
+        &mut self.waiting.reports
+    }
+
+    /// Takes in what the wait brought.
+    #[inline]
+    pub(crate) fn collect(&mut self) {
+        self.counters.reports += self.waiting.reports.len() as u64;
+        let straight = self.active.priorities() == 1
+            && self.active.is_empty()
+            && self.budget.max_callbacks == u32::MAX
+            // So that something is due where `has_active` says so.
+            && self.waiting.reports.first().is_some_and(|report| self.usual(report).is_some());
+        if !straight {
+            self.settle();
+        }
+    }
+
+    /// The event and what it is told, where a report concerns one event and handing it out changes nothing about it.
+    /// (Nor for edges: their reports may come twice in one wait, and are then told once.)
+    #[inline(always)]
+    fn usual(&self, report: &Report) -> Option<(u32, Ready)> {
+        let watched = self.watches.resolve(report.token)?;
+        let event = self.events.get(watched.head)?;
+        if report.ready.intersects(TROUBLE) || !event.has(SIMPLE) || event.next != NONE {
+            return None;
+        }
+        let ready = report.ready & Ready::from_bits(u16::from(event.interest.bits()));
+        if ready.is_empty() {
+            return None;
+        }
+        Some((watched.head, ready))
+    }
+
+    /// Makes active what the reports still waiting are for.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        if self.waiting.next < self.waiting.reports.len() {
+            self.settle_now();
+        }
+    }
+
+    #[inline(never)]
+    fn settle_now(&mut self) {
+        while let Some(&report) = self.waiting.reports.get(self.waiting.next) {
+            self.waiting.next += 1;
+            self.take_in(report);
+        }
+        if matches!(self.pass.state, State::Running) {
+            // The pass goes on with what is left of it, and with nothing that becomes due from now on.
+            self.pass.left = self.active.queue_len(0);
+        }
+    }
+
+    /// The next waiting report as a due event. `None` when none is waiting, or they had to be settled.
+    #[inline(always)]
+    pub(super) fn next_straight(&mut self) -> Option<Active> {
+        let report = self.waiting.reports.get(self.waiting.next)?;
+        if let Some((index, ready)) = self.usual(report) {
+            self.waiting.next += 1;
+            self.told += 1;
+            self.counters.activations += 1;
+            self.pass = Pass { state: State::Running, priority: 0, left: 0 };
+            let user = self.events[index].user.get();
+            return Some(Active { id: self.events.id(index), user, ready, count: 0 });
+        }
+        self.settle_now();
+        None
+    }
+
+    /// The events that the waiting reports will make active, an event once for each of its reports.
+    pub(super) fn still_waiting(&self) -> impl Iterator<Item = u32> {
+        let left = self.waiting.reports[self.waiting.next..].iter();
+        left.filter_map(|report| Some((report, self.watches.resolve(report.token)?.head))).flat_map(
+            move |(report, head)| {
+                let listed = move |at: u32| (at != NONE).then_some(at);
+                core::iter::successors(listed(head), move |at| listed(self.events[*at].next))
+                    .filter(move |at| !told(report, self.events[*at].interest).is_empty())
+            },
+        )
+    }
+
+    /// How many events the waiting reports will make active.
+    pub(super) fn waiting_count(&self) -> usize {
+        let mut events: Vec<u32> = self.still_waiting().collect();
+        events.sort_unstable();
+        events.dedup();
+        events.iter().filter(|at| !self.events[**at].is(crate::event::INTERNAL)).count()
+    }
+
+    /// Whether reports are waiting.
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.next < self.waiting.reports.len()
+    }
+}

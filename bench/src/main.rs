@@ -1,2 +1,143 @@
-//! The runner of the comparison; being written.
-fn main() {}
+//! The comparison: duolu, raw epoll in C and C libevent at the same work, on this machine, in one run.
+//!
+//! Prints Markdown: what bench/RESULTS.md holds is what this printed. `duolu-bench [ROUNDS]`, 40 by default.
+
+mod instructions;
+mod subjects;
+mod windows;
+
+use std::error::Error;
+use std::process::Command;
+use subjects::{Programs, Subject};
+use windows::{Spread, compare};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// As libevent's own bench.
+const PIPES: usize = 100;
+
+fn main() -> Outcome {
+    let rounds = match std::env::args().nth(1) {
+        Some(text) => {
+            text.parse().map_err(|_| format!("usage: duolu-bench [ROUNDS]; {text:?} is no number"))?
+        }
+        None => 40,
+    };
+    let programs = Programs::build()?;
+    provenance()?;
+    instruction_table(&programs)?;
+    for (title, floor, others) in rings(&programs) {
+        time_table(title, &floor, &others, rounds)?;
+    }
+    timer_table(&programs, (rounds / 4).clamp(3, 9))?;
+    memory_table(&programs)
+}
+
+fn said_by(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map_or("unknown".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn provenance() -> Outcome {
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo")?;
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name\t: ")).unwrap_or("unknown");
+    println!("- Linux {}, {} CPUs ({model})", said_by("uname", &["-r"]), said_by("nproc", &[]));
+    println!("- libevent {}, {}", said_by("pkg-config", &["--modversion", "libevent"]), first_line("cc"));
+    println!("- {}, {}", first_line("rustc"), said_by("valgrind", &["--version"]));
+    println!("- load when it began: {}", load.split(' ').take(3).collect::<Vec<_>>().join(" "));
+    Ok(())
+}
+
+fn first_line(program: &str) -> String {
+    said_by(program, &["--version"]).lines().next().unwrap_or("unknown").to_owned()
+}
+
+fn instruction_table(programs: &Programs) -> Outcome {
+    println!("\n### Userland instructions per event\n");
+    println!("| | 1 active of {PIPES} | 10 | 100 |\n|---|---|---|---|");
+    let modes = ["persistent", "rearm"];
+    for subject in modes.iter().flat_map(|mode| programs.all(mode)) {
+        print!("| {} |", subject.name);
+        for active in [1, 10, 100] {
+            print!(" {:.0} |", instructions::per_event(&subject.clone().with(&[PIPES, active]))?);
+        }
+        println!();
+    }
+    Ok(())
+}
+
+/// Title, the floor, and what is compared with it.
+fn rings(programs: &Programs) -> Vec<(&'static str, Subject, Vec<Subject>)> {
+    let work = [PIPES, 10];
+    let raw = |mode: &str| programs.raw_epoll(mode).with(&work);
+    let duolu = |mode: &str| programs.duolu(mode).with(&work);
+    let libevent = |mode: &str| programs.libevent(mode).with(&work);
+    let mut itself = raw("persistent");
+    itself.name = "raw epoll against itself".into();
+    vec![
+        ("A persistent event", raw("persistent"), vec![itself, duolu("persistent"), libevent("persistent")]),
+        (
+            "A non-persistent event, re-armed in its callback, against a persistent one on raw epoll",
+            raw("persistent"),
+            vec![
+                duolu("rearm"),
+                duolu("rearm-oneshot"),
+                raw("rearm-oneshot"),
+                raw("rearm-del-add"),
+                libevent("rearm"),
+                programs.libevent_changelist("rearm").with(&work),
+            ],
+        ),
+        (
+            "Removing and adding an unchanged event",
+            raw("readd"),
+            vec![duolu("readd"), libevent("readd"), programs.libevent_changelist("readd").with(&work)],
+        ),
+    ]
+}
+
+fn time_table(title: &str, floor: &Subject, others: &[Subject], rounds: usize) -> Outcome {
+    println!("\n### {title}\n");
+    println!("| | ns of CPU time per event | against the floor, pair by pair |\n|---|---|---|");
+    let measured = compare(floor, others, rounds)?;
+    println!("| {} | {} | 1 |", floor.name, measured.floor);
+    for (subject, (own, ratio)) in others.iter().zip(&measured.others) {
+        println!("| {} | {own} | {} |", subject.name, ratio.precise());
+    }
+    Ok(())
+}
+
+fn timer_table(programs: &Programs, rounds: usize) -> Outcome {
+    println!("\n### Timers, ns each\n");
+    println!("| | timers | create | add | fire | fired, out of order |\n|---|---|---|---|---|---|");
+    for count in [1_000, 100_000, 1_000_000] {
+        let subjects = [programs.duolu("timers").with(&[count]), programs.libevent("timers").with(&[count])];
+        let mut results = [Vec::new(), Vec::new()];
+        for _ in 0..rounds {
+            for (subject, rows) in subjects.iter().zip(&mut results) {
+                rows.push(subject.numbers()?);
+            }
+        }
+        for (subject, rows) in subjects.iter().zip(&results) {
+            let column = |at: usize| Spread::of(rows.iter().map(|row| row[at]).collect());
+            let last = rows.last().ok_or("no round")?;
+            let order = last.get(4).map_or(String::new(), |disorder| format!(", {disorder}"));
+            let (create, add, fire) = (column(0), column(1), column(2));
+            println!("| {} | {count} | {create} | {add} | {fire} | {}{order} |", subject.name, last[3]);
+        }
+    }
+    Ok(())
+}
+
+fn memory_table(programs: &Programs) -> Outcome {
+    println!("\n### Memory of an idle event, bytes\n");
+    println!("| | events | from the allocator | resident |\n|---|---|---|---|");
+    for count in [8_000, 10_000, 16_000] {
+        for subject in [programs.duolu("memory").with(&[count]), programs.libevent("memory").with(&[count])] {
+            let numbers = subject.numbers()?;
+            println!("| {} | {count} | {:.0} | {:.0} |", subject.name, numbers[0], numbers[1]);
+        }
+    }
+    Ok(())
+}

@@ -76,7 +76,7 @@ fn explain(address: SocketAddr, error: &io::Error) -> String {
                 |holder| format!("{} (pid {})", holder.name, holder.pid),
             );
             format!(
-                "cannot listen on {address}: {who} does already; stop it, or choose another port with --port \
+                "cannot listen on {address}: {who} listens there already; stop it, or choose another port with --port \
                  (0 takes any free one)"
             )
         }

@@ -142,8 +142,9 @@ fn prepare(args: Args) -> Result<Setup, Failure> {
             quiet: args.quiet,
             json: args.json_ready,
         },
-        control: Control::new()
-            .map_err(|error| Failure::cannot(format!("cannot receive signals: {error}")))?,
+        control: Control::new().map_err(|error| {
+            Failure::cannot(format!("cannot receive signals: {error} (is 'ulimit -n' below 20?)"))
+        })?,
     })
 }
 

@@ -708,3 +708,33 @@ fn rings_on_one_listener_take_turns() {
     let counts: Vec<_> = counts.iter().map(|count| count.load(Ordering::Acquire)).collect();
     assert!(counts.iter().all(|&count| count >= 4), "one ring gets them all: {counts:?}");
 }
+
+#[test]
+fn many_peers_that_never_read_hold_little_each() {
+    if skipped() {
+        return;
+    }
+    for (name, config) in mixtures() {
+        let (limit, buffer) = (config.max_held_bytes, config.buffer_bytes as usize);
+        let server = Server::start(config);
+        let greedy: Vec<_> = (0..9).map(|_| server.connect()).collect();
+        let (message, start) = (pattern(1, 1 << 16), Instant::now());
+        let mut quiet_since = Instant::now();
+        for stream in &greedy {
+            stream.set_nonblocking(true).unwrap();
+        }
+        while quiet_since.elapsed() < Duration::from_millis(300) && start.elapsed() < PATIENCE {
+            for mut stream in &greedy {
+                match stream.write(&message) {
+                    Ok(_) => quiet_since = Instant::now(),
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                    Err(e) => panic!("{name}: {e}"),
+                }
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        server.waker.wake();
+        let most = server.watched.most_pending.load(Ordering::Acquire);
+        assert!(most > 0 && most <= limit + 4 * buffer, "{name}: {most} bytes held back for one");
+    }
+}

@@ -49,6 +49,13 @@ pub(super) enum Undecided {
     Held,
 }
 
+/// Who sends more than this in one turn is `bulk` from then on. A multishot receive takes up to 32 buffers in one go
+/// (2 MiB), and all of that may have to be held back.
+const BULK_BYTES: u32 = 256 * 1024;
+/// Receives below this, so many in a row, end that.
+const SMALL_BYTES: u32 = 16 * 1024;
+const MANY_SMALL: u8 = 16;
+
 /// One entry of the table.
 pub(super) struct Conn {
     generation: u32,
@@ -62,6 +69,13 @@ pub(super) struct Conn {
     pub wanted: bool,
     /// Too much is held back: no receive for now.
     pub paused: bool,
+    /// It sends so much that it gets one buffer a turn, not as many as there are.
+    pub bulk: bool,
+    /// Receives in a row that were small, while `bulk`.
+    pub small: u8,
+    /// How much came in which turn.
+    pub seen_turn: u32,
+    pub seen_bytes: u32,
     /// The peer has sent FIN.
     pub finished: bool,
     /// A wait for room to send is with the kernel.
@@ -94,6 +108,10 @@ impl Conn {
             cancelling: false,
             wanted: false,
             paused: false,
+            bulk: false,
+            small: 0,
+            seen_turn: 0,
+            seen_bytes: 0,
             finished: false,
             waiting: false,
             writable: false,
@@ -116,6 +134,22 @@ impl Conn {
     /// Whether the program may still do something with it.
     pub(super) fn usable(&self) -> bool {
         !self.failed && !self.closing
+    }
+
+    /// Takes note of what came, and says whether the receive that is with the kernel must end because of it.
+    pub(super) fn note(&mut self, bytes: u32, turn: u32) -> bool {
+        if self.seen_turn != turn {
+            (self.seen_turn, self.seen_bytes) = (turn, 0);
+        }
+        self.seen_bytes = self.seen_bytes.saturating_add(bytes);
+        if self.bulk {
+            self.small = if bytes < SMALL_BYTES { self.small + 1 } else { 0 };
+            self.bulk = self.small < MANY_SMALL;
+            return false;
+        }
+        self.bulk = self.seen_bytes > BULK_BYTES;
+        self.small = 0;
+        self.bulk && self.armed && !self.cancelling
     }
 
     pub(super) fn held_len(&self) -> usize {

@@ -241,8 +241,15 @@ impl Ring {
         self.push_plain(&entry.user_data(tag.0));
     }
 
-    pub(super) fn receive(&mut self, tag: Tag) {
-        let entry = opcode::RecvMulti::new(types::Fd(tag.slot() as i32), super::buffers::GROUP).build();
+    /// Receives until the kernel ends it, or `once`.
+    pub(super) fn receive(&mut self, once: bool, tag: Tag) {
+        let (fd, group) = (types::Fd(tag.slot() as i32), super::buffers::GROUP);
+        let entry = if once {
+            let entry = opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(group).build();
+            entry.flags(squeue::Flags::BUFFER_SELECT)
+        } else {
+            opcode::RecvMulti::new(fd, group).build()
+        };
         let entry = self.on_slot(entry).user_data(tag.0);
         self.push_plain(&entry);
     }

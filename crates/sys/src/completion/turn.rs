@@ -160,6 +160,10 @@ impl Uring {
         match (result, chunk) {
             (1.., Some(chunk)) => {
                 self.counters.received_bytes += result as u64;
+                if conn.note(result as u32, self.turn) {
+                    conn.cancelling = true;
+                    self.ring.cancel(Tag::of(Op::Receive, id));
+                }
                 if conn.usable() {
                     self.inbox.push_back(Report::Received { conn: id, chunk });
                 }
@@ -211,7 +215,8 @@ impl Uring {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.wanted && !conn.armed && !conn.paused && !conn.finished && conn.usable() {
             conn.armed = true;
-            self.ring.receive(Tag::of(Op::Receive, id));
+            let once = conn.bulk;
+            self.ring.receive(once, Tag::of(Op::Receive, id));
         }
     }
 

@@ -1,5 +1,6 @@
 //! `duolu serve` as its users meet it: real processes, real sockets on the loopback, each test bounded in time.
 
+mod clients;
 mod ending;
 mod errors;
 mod exchange;

@@ -32,6 +32,9 @@ struct Op {
 #[derive(Default)]
 pub(super) struct Uring {
     ops: BTreeMap<RawFd, Op>,
+    /// Held by polls that have told. Let go of before anything else is done, not in the middle of a wait: that
+    /// may close a file, and its peer's end would come after the peer was looked at.
+    told: Vec<FileId>,
 }
 
 impl Uring {
@@ -47,6 +50,9 @@ impl Uring {
     }
 
     fn take_wakes(&mut self, kernel: &mut SimKernel) {
+        for file in self.told.drain(..) {
+            kernel.release(file);
+        }
         for wake in kernel.take_wakes() {
             let Wake::Touched(touched, mask) = wake else { continue };
             for op in self.ops.values_mut() {
@@ -137,19 +143,16 @@ impl Hands for Uring {
                 reports.push(Report { token: op.registration.token, ready: Ready::INVALID }); // trap (d)
             }
         }
-        let mut released = Vec::new();
         for op in self.ops.values_mut() {
             if reports.len() >= max_reports {
                 break;
             }
-            released.extend(op.tell(kernel, reports));
-        }
-        for file in released {
-            kernel.release(file);
+            self.told.extend(op.tell(kernel, reports));
         }
     }
 
     fn reinit(&mut self, kernel: &mut SimKernel) {
+        self.take_wakes(kernel);
         for fd in self.ops.keys().copied().collect::<Vec<_>>() {
             self.cancel(kernel, fd);
         }

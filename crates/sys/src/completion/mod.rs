@@ -56,7 +56,8 @@ pub struct Config {
     pub first_buffers: u16,
     /// See `buffer_bytes`.
     pub max_buffers: u16,
-    /// How many bytes one connection may hold back before nothing more is received from it.
+    /// How many bytes one connection may hold back before nothing more is received from it. What has been received
+    /// by then comes on top: a buffer or two, but up to 32 buffers for a peer that floods for the first time.
     pub max_held_bytes: usize,
     /// Connections in the ring's own file table, where the kernel grants it: no descriptor each.
     pub direct: bool,

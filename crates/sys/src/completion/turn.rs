@@ -291,6 +291,8 @@ impl Uring {
     fn hold_back(&mut self, id: ConnId, sent: u64) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.undecided = Undecided::Nothing;
+        // From its next receive on, a buffer a turn: it may have to be held back too.
+        (conn.bulk, conn.small) = (true, 0);
         let first = std::mem::replace(&mut conn.first, NONE);
         conn.last = NONE;
         self.counters.held_back += 1;

@@ -524,6 +524,7 @@ impl Program {
             self.sim.kernel().faults.fail_waits.push_back(errno::ENOMEM);
             assert_eq!(self.engine.poll(limit_ns), Err(errno::ENOMEM));
             note!(self, "poll fails");
+            self.stale_streak = 0; // a turn without stale reports
             return self.taint_everything();
         }
         self.poll(limit_ns);

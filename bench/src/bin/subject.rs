@@ -3,7 +3,7 @@
 //! `persistent|rearm|rearm-oneshot|readd PIPES ACTIVE` answers each count on standard input with the
 //! nanoseconds that many events took; `timers COUNT` and `memory COUNT` print one line of results.
 
-use duolu::{Context, EventId, EventLoop, Interest, Next, Options, Ready};
+use duolu::{Context, EventId, EventLoop, Interest, Next, Options};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::error::Error;
 use std::hint::black_box;
@@ -121,11 +121,13 @@ fn timers(count: usize) -> Outcome {
     let mut ids = Vec::with_capacity(count);
     let began = Instant::now();
     for at in 0..count as u32 {
-        // An event that exists and is not pending, as libevent's is after `event_assign`.
-        ids.push(event_loop.user_event(move |ctx: &mut Context<Vec<u32>>, _: Ready| {
+        let id = event_loop.timer(Duration::from_secs(3600), move |ctx: &mut Context<Vec<u32>>| {
             ctx.data().push(at);
-            Next::Remove
-        }));
+            Next::Keep
+        });
+        // An event that exists and is not pending, as libevent's is after `event_assign`.
+        event_loop.disable(id);
+        ids.push(id);
     }
     let created = Instant::now();
     for (id, delay) in ids.iter().zip(&delays) {

@@ -11,7 +11,8 @@
 //!
 //! Whatever only looks (`is_active`, `active_count`) counts the waiting reports in.
 
-use super::{Pass, Reactor, State};
+use super::Reactor;
+use super::pass::{Pass, State};
 use crate::backend::Report;
 use crate::event::{Active, NONE, SIMPLE};
 use crate::interest::{Interest, Ready};

@@ -1,0 +1,137 @@
+//! Handing out what is due, between two polls.
+
+use super::Reactor;
+use crate::event::{Active, EventId, INTERNAL, ONE_SHOT, PERSIST, SIMPLE};
+use crate::interest::Ready;
+use crate::time::Instant;
+use crate::timers::TimerId;
+
+/// Where the handing out between two polls stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pass {
+    pub(super) state: State,
+    /// The queue that is being handed out.
+    pub(super) priority: u8,
+    /// How many of it are left; 0 unless `Running`.
+    pub(super) left: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum State {
+    Fresh,
+    Running,
+    Over,
+}
+
+impl Pass {
+    pub(super) const FRESH: Pass = Pass { state: State::Fresh, priority: 0, left: 0 };
+    pub(super) const OVER: Pass = Pass { state: State::Over, priority: 0, left: 0 };
+}
+
+/// Most callbacks between two polls (libevent's max_dispatch_callbacks).
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Callbacks; `u32::MAX` for no limit.
+    pub max_callbacks: u32,
+    /// Only queues of this priority and less urgent ones are cut short.
+    pub from_priority: u8,
+}
+
+impl Reactor {
+    /// A poll begins: the next `next_active` starts with the most urgent queue.
+    pub(crate) fn begin_pass(&mut self) {
+        self.pass = Pass::FRESH;
+        self.told = 0;
+    }
+
+    /// The next due event, in libevent's order: the most urgent queue that is not empty, as long as it was when
+    /// its turn came; a more urgent event that becomes due meanwhile goes first; less urgent ones wait
+    /// until the kernel has been asked again. `None`: poll again. A callback that activates itself is
+    /// called again after the next poll, so that it cannot starve I/O. `now` is asked only for what must be
+    /// timed anew.
+    #[inline(always)]
+    pub(crate) fn next_active(&mut self, now: impl FnOnce() -> Instant) -> Option<Active> {
+        if self.is_waiting()
+            && let Some(active) = self.next_straight()
+        {
+            return Some(active);
+        }
+        let Pass { priority, left, .. } = self.pass;
+        let goes_on =
+            left > 0 && self.active.is_most_urgent(priority) && self.told < self.budget.max_callbacks;
+        if !goes_on && !self.next_queue() {
+            return None;
+        }
+        self.pass.left -= 1;
+        let (index, event) = self.active.pop(&mut self.events, self.pass.priority)?;
+        self.counters.activations += 1;
+        let active = Active {
+            user: event.user.get(),
+            ready: core::mem::take(&mut event.ready),
+            count: core::mem::take(&mut event.count),
+            id: EventId::from_bits(0),
+        };
+        if event.has(SIMPLE) {
+            self.told += 1;
+        } else {
+            self.follow_up(index, active.ready, now);
+        }
+        Some(Active { id: self.events.id(index), ..active })
+    }
+
+    /// Chooses the queue to go on with; false when it is time to ask the kernel again.
+    #[inline(never)]
+    fn next_queue(&mut self) -> bool {
+        let Some(top) = self.active.most_urgent() else { return false };
+        let Pass { state, priority, left } = self.pass;
+        let (priority, left) = match state {
+            State::Over => return false,
+            State::Running if priority == top && left > 0 => (priority, left),
+            // Its queue is done, and it told the program something: time to ask the kernel again.
+            State::Running if priority <= top && self.told > 0 => {
+                self.pass = Pass::OVER;
+                return false;
+            }
+            _ => (top, self.active.queue_len(top)),
+        };
+        if self.told >= self.budget.max_callbacks && priority >= self.budget.from_priority {
+            self.pass = Pass::OVER;
+            return false;
+        }
+        self.pass = Pass { state: State::Running, priority, left };
+        true
+    }
+
+    /// What handing out means for an event that is not simply persistent.
+    #[inline(never)]
+    fn follow_up(&mut self, index: u32, ready: Ready, now: impl FnOnce() -> Instant) {
+        let event = &mut self.events[index];
+        if event.is(INTERNAL) {
+            self.internal_active -= 1;
+        } else {
+            self.told += 1;
+        }
+        if !event.is(PERSIST) || event.is(ONE_SHOT) {
+            if !event.timer.is_none() {
+                self.timers.cancel(event.timer);
+                event.timer = TimerId::NONE;
+            }
+            self.unlink(index);
+        } else if event.period_ns.get() > 0 && ready - Ready::TIMEOUT != Ready::NONE {
+            // Activity restarts the timeout; one that ran out was restarted when it did.
+            let period_ns = event.period_ns.get();
+            if !event.timer.is_none() {
+                self.timers.cancel(event.timer);
+            }
+            let now = now();
+            self.rearm(index, period_ns, now, now.saturating_add_nanos(period_ns));
+            self.update_pending(index);
+        }
+    }
+
+    /// Cuts passes short; see [`Budget`].
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.settle();
+        self.budget = budget;
+    }
+}

@@ -69,7 +69,7 @@ pub struct Counters {
     pub changes: u64,
     /// Reports that came back.
     pub reports: u64,
-    /// Reports for registrations that no longer exist.
+    /// Reports for registrations that no longer exist, or for what nobody asks for any more.
     pub stale_reports: u64,
     /// Descriptors found not to be open, or refused in a merged change.
     pub lost_descriptors: u64,
@@ -364,15 +364,20 @@ impl Reactor {
         } else if watched.is_one_shot() {
             self.watches.disarmed(report.token.fd());
         }
+        let mut concerned = false;
         while at != NONE {
             let event = &self.events[at];
             let next = event.next;
             let ready = straight::told(&report, event.interest);
             if !ready.is_empty() {
+                concerned = true;
                 self.make_active(at, ready);
             }
             at = next;
         }
+        // What nobody asks for comes from an older registration under the same token: the number was closed and
+        // reopened, a duplicate keeps the old file alive, and the change of interest went to the new one.
+        self.counters.stale_reports += u64::from(!concerned);
     }
 
     /// After a wait that was reported in full: whether stale registrations keep waking us. Twice in a row

@@ -138,6 +138,23 @@ scenarios! {
         assert!(s.turn().contains(&(owner, Ready::READ)));
     }
 
+    /// The old file, alive in a duplicate, goes on reporting under the present token what nobody asks for any more.
+    fn reopened_behind_the_loops_back_and_asked_for_something_else(s) {
+        let (a, b) = s.world.stream_pair();
+        let _keeper = s.world.dup(a);
+        let event = s.watch(a, READ);
+        s.quiet();
+        s.write(b, b"x");
+        s.world.close(a);
+        let peer = s.open_as(a);
+        s.fill(a);
+        s.engine.set_interest(event, WRITE).expect("an event on a descriptor");
+        assert_eq!(s.settle(), []);
+        assert!(s.sleeps());
+        s.drain(peer);
+        assert_eq!(s.turn(), [(event, Ready::WRITE)]);
+    }
+
     fn one_of_two_destroyed_keeps_the_descriptor_watched(s) {
         let (a, b) = s.world.stream_pair();
         let (one, two) = (s.watch(a, READ), s.watch(a, WRITE));

@@ -34,5 +34,5 @@ sim:
 	  cargo test --release --quiet -p duolu-sim --test seeds -- --nocapture
 
 bench:
-	scripts/need.sh valgrind=valgrind cc=gcc /usr/include/event2/event.h=libevent-dev
+	scripts/need.sh valgrind=valgrind cc=gcc taskset=util-linux /usr/include/event2/event.h=libevent-dev
 	bench/run.sh

@@ -23,7 +23,8 @@ lint:
 tools:
 	scripts/need.sh strace=strace curl=curl wrk=wrk nc=netcat-openbsd memcached=memcached \
 	  /usr/sbin/nginx=nginx-light ip=iproute2 \
-	  taskset=util-linux prlimit=util-linux unshare=util-linux
+	  taskset=util-linux prlimit=util-linux unshare=util-linux \
+	  '/usr/lib/*/faketime/libfaketime.so.1=faketime'
 
 unit:
 	cargo build --workspace --all-targets --quiet

@@ -57,7 +57,7 @@ impl fmt::Debug for Token {
 pub struct Watch {
     /// What to watch for; never empty in a change.
     pub interest: Interest,
-    /// How to be told. `Level` unless the backend has the feature.
+    /// How to be told. A backend without the feature takes `Edge` for `Level`, and disarms a `OneShot` itself.
     pub trigger: Trigger,
     /// Several loops watch this descriptor and it is enough to wake one (EPOLLEXCLUSIVE). Ignored where the
     /// backend lacks the feature. epoll refuses to modify such a registration: it is removed and added.

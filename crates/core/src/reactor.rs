@@ -56,7 +56,8 @@ pub enum Timeout {
     After(u64),
     /// At a point in time, once.
     At(Instant),
-    /// As `After` with the queue's duration, in O(1) however many share it.
+    /// As `After` with the queue's duration, in O(1) however many share it. A persistent event's starts anew from
+    /// the turn in which it ran out, not from the schedule, as a queue is in order of arming.
     Common(CommonTimeout),
 }
 

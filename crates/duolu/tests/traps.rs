@@ -19,6 +19,7 @@ macro_rules! traps {
 }
 
 traps! {
+    clock_jump: "traps/clock_jump.rs",
     deleted_timer: "traps/deleted_timer.rs",
     duplicate: "traps/duplicate.rs",
     emfile: "traps/emfile.rs",

@@ -2,6 +2,7 @@
 
 mod failure;
 mod machine;
+mod manual;
 mod model;
 mod terminal;
 mod units;
@@ -11,7 +12,7 @@ mod compare;
 mod load;
 mod serve;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// duolu (多路): I/O multiplexing, made visible.
@@ -36,6 +37,8 @@ enum Verb {
     Compare(compare::Args),
     Serve(serve::Args),
     Load(load::Args),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,8 @@ fn main() -> ExitCode {
         Verb::Compare(args) => compare::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Load(args) => load::run(args),
+        Verb::Completions(args) => manual::completions(&args, Cli::command()),
+        Verb::Man(args) => manual::man(&args, Cli::command()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,17 +1,27 @@
 //! Where a result comes from: the kernel, the processors, the memory and the limits that bound it.
 //! Everything is read from /proc and /sys; what cannot be read is left out, never guessed.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 /// The machine a result was measured on.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Machine {
     /// The version of duolu that measured.
-    pub duolu: &'static str,
+    pub duolu: String,
+    /// When the run began: UTC, RFC 3339.
+    pub began_at: String,
     /// The kernel's release, as `uname -r` prints it.
     pub kernel: String,
+    /// The kernel's build, as `uname -v` prints it.
+    pub kernel_build: Option<String>,
+    /// Whether it runs under a hypervisor, as the processor says (x86's CPUID bit); `None` where it does not say.
+    pub virtual_machine: Option<bool>,
+    /// How the processors' frequency is chosen (cpufreq's governor), where the kernel has a say in it.
+    pub governor: Option<String>,
     /// The processors that this process may run on.
     pub cpus: usize,
     /// The processor's name.
@@ -23,15 +33,20 @@ pub struct Machine {
     /// What this process, and so every child, may use.
     pub limits: Limits,
     /// The kernel's settings that bound connections, by their sysctl names.
-    pub sysctls: BTreeMap<&'static str, String>,
+    pub sysctls: BTreeMap<String, String>,
     /// The load average over one minute before the run began: above 0.5 or so, others were using the machine.
     pub load_before: Option<f64>,
+    /// Cores that others kept busy in the moment before the run began.
+    pub busy_before: Option<f64>,
+    /// Why the machine is too noisy for figures that mean much; `None` where it was quiet before the run.
+    pub noisy: Option<String>,
     /// Where server and loader ran.
     pub placement: Placement,
 }
 
 /// Resource limits (getrlimit(2)); `None` is unlimited.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// RLIMIT_NOFILE, soft: the descriptors a process may have open.
     pub nofile: Option<u64>,
@@ -46,7 +61,8 @@ pub struct Limits {
 }
 
 /// Which processors the two sides were given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Placement {
     /// Whether server and loader were pinned to processors of their own.
     pub pinned: bool,
@@ -56,9 +72,21 @@ pub struct Placement {
     pub server_cpus: Vec<usize>,
     /// The loader's processors.
     pub loader_cpus: Vec<usize>,
+    /// Why they could not be pinned, if that was refused.
+    pub refused: Option<String>,
 }
 
 impl Placement {
+    /// The processors that the server is pinned to; empty where it is not.
+    pub fn server(&self) -> Vec<usize> {
+        if self.pinned { self.server_cpus.clone() } else { Vec::new() }
+    }
+
+    /// The processors that the loader is pinned to; empty where it is not.
+    pub fn loader(&self) -> Vec<usize> {
+        if self.pinned { self.loader_cpus.clone() } else { Vec::new() }
+    }
+
     /// The processors of both sides.
     pub fn all(&self) -> Vec<usize> {
         let mut cpus = [self.server_cpus.as_slice(), &self.loader_cpus].concat();
@@ -69,12 +97,16 @@ impl Placement {
 }
 
 /// The settings worth knowing when a number of connections does not come.
-const SYSCTLS: [&str; 10] = [
+const SYSCTLS: [&str; 14] = [
+    "fs.file-max",
+    "fs.nr_open",
+    "kernel.sched_autogroup_enabled",
     "net.core.somaxconn",
     "net.ipv4.ip_local_port_range",
     "net.ipv4.tcp_max_syn_backlog",
     "net.ipv4.tcp_tw_reuse",
     "net.ipv4.tcp_mem",
+    "net.ipv4.tcp_max_tw_buckets",
     "net.ipv4.tcp_congestion_control",
     "kernel.pid_max",
     "kernel.threads-max",
@@ -86,19 +118,72 @@ impl Machine {
     /// Reads the machine as it is now.
     pub fn read(placement: Placement) -> Self {
         let memory = read("/proc/meminfo").unwrap_or_default();
+        let (load_before, busy_before) = (load_average(), busy_cores(LOOK));
         Machine {
-            duolu: env!("CARGO_PKG_VERSION"),
+            duolu: env!("CARGO_PKG_VERSION").to_owned(),
+            began_at: utc(seconds_since_epoch()),
             kernel: read("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            kernel_build: read("/proc/sys/kernel/version"),
+            virtual_machine: virtual_machine(),
+            governor: read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             cpus: allowed_cpus().len(),
             cpu_model: cpu_model(),
             memory_bytes: meminfo(&memory, "MemTotal").unwrap_or(0),
             memory_available_bytes: meminfo(&memory, "MemAvailable").unwrap_or(0),
             limits: Limits::read(),
-            sysctls: SYSCTLS.iter().filter_map(|name| Some((*name, sysctl(name)?))).collect(),
-            load_before: load_average(),
+            sysctls: SYSCTLS.iter().filter_map(|name| Some(((*name).to_owned(), sysctl(name)?))).collect(),
+            noisy: noisy(load_before, busy_before),
+            load_before,
+            busy_before,
             placement,
         }
     }
+}
+
+/// How long the machine is looked at before a run.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Others that keep more of a core busy change the figures.
+pub const DISTURBED: f64 = 0.3;
+
+/// How many of our processors were busy for the length of `look`, in cores. Sleeps so long.
+fn busy_cores(look: Duration) -> Option<f64> {
+    let cpus = allowed_cpus();
+    let (before, began) = (cpu_time(&cpus)?, std::time::Instant::now());
+    std::thread::sleep(look);
+    Some(cpu_time(&cpus)?.saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64())
+}
+
+/// Whether others use so much of the machine that figures taken now mean little. A load average alone says nothing:
+/// it may be that of our own last run.
+fn noisy(load: Option<f64>, busy: Option<f64>) -> Option<String> {
+    let cores = busy.filter(|&cores| cores >= DISTURBED)?;
+    let load = load.map_or(String::new(), |load| format!(" (load average {load:.1})"));
+    Some(format!("others kept {cores:.1} cores busy just before the run{load}"))
+}
+
+fn virtual_machine() -> Option<bool> {
+    let text = read("/proc/cpuinfo")?;
+    let flags = text.lines().find(|line| line.starts_with("flags"))?;
+    Some(flags.split_whitespace().any(|flag| flag == "hypervisor"))
+}
+
+fn seconds_since_epoch() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// Seconds since 1970 as `2026-11-23T06:15:00Z`. The days are turned into a date by the era arithmetic of the
+/// proleptic Gregorian calendar: 146,097 days in 400 years, years that begin in March.
+fn utc(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    let year = era * 400 + year + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 impl Limits {
@@ -160,22 +245,39 @@ pub fn load_average() -> Option<f64> {
     read("/proc/loadavg")?.split(' ').next()?.parse().ok()
 }
 
+/// Memory that the kernel holds for sockets and their like, bytes: slab caches, kernel stacks, and the pages of TCP's
+/// buffers.
+pub fn kernel_memory() -> Option<u64> {
+    let text = read("/proc/meminfo")?;
+    let sockstat = read("/proc/net/sockstat").unwrap_or_default();
+    let tcp = sockstat.lines().find(|line| line.starts_with("TCP:")).unwrap_or("");
+    let pages = tcp.split_whitespace().skip_while(|word| *word != "mem").nth(1);
+    let buffers = pages.and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096;
+    Some(meminfo(&text, "Slab")? + meminfo(&text, "KernelStack")? + buffers)
+}
+
 /// The CPU time that everything together has used on some processors since the machine started, in ticks of 10 ms:
 /// /proc/stat, without idle, waiting for disks, and what a hypervisor took (steal).
-pub fn cpu_time(cpus: &[usize]) -> Option<std::time::Duration> {
+pub fn cpu_time(cpus: &[usize]) -> Option<Duration> {
+    cpu_times(cpus).map(|(used, _)| used)
+}
+
+/// The same, and beside it what the hypervisor gave to other machines meanwhile (steal).
+pub fn cpu_times(cpus: &[usize]) -> Option<(Duration, Duration)> {
     let text = fs::read_to_string("/proc/stat").ok()?;
-    let mut ticks = 0;
+    let (mut ticks, mut stolen) = (0, 0);
     for line in text.lines() {
         let mut fields = line.split_whitespace();
         let cpu = fields.next().and_then(|name| name.strip_prefix("cpu")?.parse::<usize>().ok());
         if cpu.is_some_and(|cpu| cpus.contains(&cpu)) {
-            // user nice system idle iowait irq softirq
+            // user nice system idle iowait irq softirq steal
             let fields: Vec<u64> = fields.map_while(|field| field.parse().ok()).collect();
             let [user, nice, system, _, _, irq, softirq] = *fields.first_chunk()?;
             ticks += user + nice + system + irq + softirq;
+            stolen += fields.get(7).copied().unwrap_or(0);
         }
     }
-    Some(std::time::Duration::from_millis(ticks * 10))
+    Some((Duration::from_millis(ticks * 10), Duration::from_millis(stolen * 10)))
 }
 
 /// Parses the kernel's list form: `0-2,5`.
@@ -242,10 +344,23 @@ mod tests {
     }
 
     #[test]
+    fn dates_and_noise_are_told() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(1_795_413_599), "2026-11-23T05:59:59Z");
+        assert_eq!(noisy(Some(30.0), Some(0.1)), None);
+        assert_eq!(noisy(None, None), None);
+        let said = noisy(Some(3.44), Some(1.26)).unwrap();
+        assert!(said.contains("1.3 cores") && said.contains("3.4"), "{said}");
+    }
+
+    #[test]
     fn this_machine_has_a_kernel_a_processor_and_memory() {
         let machine = Machine::read(Placement::default());
         assert!(!machine.kernel.is_empty() && machine.cpus >= 1 && machine.memory_bytes > 0);
         assert!(machine.sysctls.contains_key("net.core.somaxconn"));
+        assert!(machine.busy_before.is_some_and(|cores| (0.0..4096.0).contains(&cores)));
+        assert!(kernel_memory().is_some_and(|bytes| bytes > 1 << 20));
         assert!(cpu_time(&allowed_cpus()).is_some_and(|used| !used.is_zero()));
     }
 }

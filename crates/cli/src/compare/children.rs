@@ -9,9 +9,9 @@ use crate::failure::Failure;
 use duolu_sys::child::{self, Surroundings};
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -33,51 +33,91 @@ pub struct Started {
     child: Child,
     lines: mpsc::Receiver<String>,
     complaints: Arc<Mutex<VecDeque<String>>>,
-    complaining: Option<JoinHandle<()>>,
+    complaining: Vec<JoinHandle<()>>,
     ended: Option<ExitStatus>,
+    unpinned: Option<String>,
+}
+
+/// What to start, and in which surroundings.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// The words of the command line after the program.
+    pub arguments: Vec<String>,
+    /// The processors it gets; empty for all.
+    pub cpus: Vec<usize>,
+    /// Its RLIMIT_NOFILE.
+    pub nofile: Option<u64>,
+    /// What reaches it if we die first.
+    pub death_signal: i32,
+}
+
+/// Whose program it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// This one: its stdout is for us to read.
+    Ours,
+    /// The user's: what it prints is kept as its last words.
+    Theirs,
 }
 
 impl Started {
-    /// Starts this program again with other arguments. `death_signal` reaches it if we die first.
-    pub fn start(
-        arguments: &[String],
-        cpus: &[usize],
-        nofile: Option<u64>,
-        death_signal: i32,
-    ) -> Result<Self, Failure> {
+    /// Starts this program again with other arguments.
+    pub fn start(start: &Start) -> Result<Self, Failure> {
         // A new version may have taken this program's place meanwhile: the kernel still has the one that runs.
         let program = std::env::current_exe()
             .ok()
             .filter(|path| path.exists())
             .unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let surroundings =
-            Surroundings { own_session: true, cpus: cpus.to_vec(), nofile, death_signal: Some(death_signal) };
-        surroundings.apply(&mut command);
-        let mut child = command.spawn().map_err(|error| {
-            let limit = nofile.map_or(String::new(), |limit| format!(" with RLIMIT_NOFILE {limit}"));
-            Failure::cannot(format!("cannot start 'duolu {}'{limit}: {error}", arguments.join(" ")))
-        })?;
-        let (sender, lines) = mpsc::channel();
-        if let Some(stdout) = child.stdout.take() {
-            read_lines(stdout, move |line| {
-                let _ = sender.send(line); // nobody listens any more: read on all the same, trap (b)
-            });
+        Self::run(&program, start, Whose::Ours).map_err(|(error, limit)| {
+            Failure::cannot(format!("cannot start 'duolu {}'{limit}: {error}", start.arguments.join(" ")))
+        })
+    }
+
+    /// Starts a program of the user's.
+    pub fn program(program: &str, start: &Start) -> Result<Self, Failure> {
+        Self::run(Path::new(program), start, Whose::Theirs).map_err(|(error, limit)| {
+            let why = match error.kind() {
+                io::ErrorKind::NotFound => "there is no such program (in PATH, or at that path)".to_owned(),
+                io::ErrorKind::PermissionDenied => "it may not be executed (chmod +x?)".to_owned(),
+                _ => error.to_string(),
+            };
+            Failure::cannot(format!("cannot start '{program}'{limit}: {why}"))
+        })
+    }
+
+    fn run(program: &Path, start: &Start, whose: Whose) -> Result<Self, (io::Error, String)> {
+        let limit = start.nofile.map_or(String::new(), |limit| format!(" with RLIMIT_NOFILE {limit}"));
+        match spawn(program, start, &start.cpus) {
+            Ok(child) => Ok(Self::attend(child, whose, None)),
+            // Without the processors it may work: a sandbox that forbids sched_setaffinity(2), a cpuset that shrank.
+            Err(refused) if !start.cpus.is_empty() => match spawn(program, start, &[]) {
+                Ok(child) => Ok(Self::attend(child, whose, Some(refused.to_string()))),
+                Err(error) => Err((error, limit)),
+            },
+            Err(error) => Err((error, limit)),
         }
+    }
+
+    fn attend(mut child: Child, whose: Whose, unpinned: Option<String>) -> Self {
+        let (sender, lines) = mpsc::channel();
         let complaints = Arc::new(Mutex::new(VecDeque::new()));
-        let kept = Arc::clone(&complaints);
-        let complaining = child.stderr.take().map(|stderr| {
-            read_lines(stderr, move |mut line| {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                if kept.len() == LAST_LINES {
-                    kept.pop_front();
-                }
-                line.truncate(line.floor_char_boundary(LONGEST_LINE));
-                kept.push_back(line);
-            })
-        });
-        Ok(Started { child, lines, complaints, complaining, ended: None })
+        let mut complaining = Vec::new();
+        match (child.stdout.take(), whose) {
+            (Some(stdout), Whose::Theirs) => complaining.push(read_lines(stdout, keep_in(&complaints))),
+            (Some(stdout), Whose::Ours) => {
+                read_lines(stdout, move |line| {
+                    let _ = sender.send(line); // nobody listens any more: read on all the same, trap (b)
+                });
+            }
+            (None, _) => {}
+        }
+        complaining.extend(child.stderr.take().map(|stderr| read_lines(stderr, keep_in(&complaints))));
+        Started { child, lines, complaints, complaining, ended: None, unpinned }
+    }
+
+    /// Why it does not run on the processors it should, if that was refused.
+    pub fn unpinned(&self) -> Option<&str> {
+        self.unpinned.as_deref()
     }
 
     /// Its process id, which is its group's as well.
@@ -114,7 +154,7 @@ impl Started {
     pub fn complaints(&self) -> Vec<String> {
         let until = Instant::now() + Duration::from_millis(300);
         let reading = |thread: &JoinHandle<()>| !thread.is_finished();
-        while !self.is_running() && self.complaining.as_ref().is_some_and(reading) && Instant::now() < until {
+        while !self.is_running() && self.complaining.iter().any(reading) && Instant::now() < until {
             thread::sleep(Duration::from_millis(2)); // what it wrote may still be on its way through the pipe
         }
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
@@ -191,6 +231,32 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
+fn spawn(program: &Path, start: &Start, cpus: &[usize]) -> io::Result<Child> {
+    let mut command = Command::new(program);
+    command.args(&start.arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let surroundings = Surroundings {
+        own_session: true,
+        cpus: cpus.to_vec(),
+        nofile: start.nofile,
+        death_signal: Some(start.death_signal),
+    };
+    surroundings.apply(&mut command);
+    command.spawn()
+}
+
+/// Keeps the last lines.
+fn keep_in(complaints: &Arc<Mutex<VecDeque<String>>>) -> impl FnMut(String) + Send + use<> {
+    let kept = Arc::clone(complaints);
+    move |mut line| {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == LAST_LINES {
+            kept.pop_front();
+        }
+        line.truncate(line.floor_char_boundary(LONGEST_LINE));
+        kept.push_back(line);
+    }
+}
+
 fn read_lines(
     source: impl Read + Send + 'static,
     mut sink: impl FnMut(String) + Send + 'static,
@@ -203,4 +269,33 @@ fn read_lines(
             line.clear();
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, cpus: &[usize]) -> Started {
+        let arguments = words(&["-c", script]);
+        Started::program("sh", &Start { arguments, cpus: cpus.to_vec(), nofile: None, death_signal: SIGKILL })
+            .expect("sh starts")
+    }
+
+    #[test]
+    fn who_may_not_pin_runs_unpinned_and_says_so() {
+        let mut child = shell("echo ready", &[1023]);
+        assert!(child.unpinned().is_some_and(|why| why.contains("Invalid argument")), "no such processor");
+        let until = Instant::now() + Duration::from_secs(20);
+        while child.is_running() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(2));
+        }
+        assert!(child.reap().is_some_and(|status| status.success()));
+        assert_eq!(child.complaints(), ["ready"], "what a foreign program prints is kept");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_a_clear_sentence() {
+        let failure = Started::program("./no-such-server", &Start::default()).err().expect("it is not there");
+        assert!(failure.message().contains("no such program"), "{}", failure.message());
+    }
 }

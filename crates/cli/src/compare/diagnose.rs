@@ -19,13 +19,17 @@ pub const PREFORK: &str = "more connections than processes";
 pub const SERVER_ENDED: &str = "the server ended";
 /// The loader ended without a result.
 pub const LOADER_ENDED: &str = "the loader ended";
+/// The server's own word for it: a limit of its configuration.
+pub const OWN_LIMIT: &str = "the server's own limit";
+/// Every connection stands, but no answer came within the window.
+pub const NO_ANSWER: &str = "no answer in time";
 /// Nothing that was read explains it.
 pub const UNEXPLAINED: &str = "not explained";
 
 /// Everything that was read about one run of the loader.
 pub struct Facts<'a> {
-    /// The model.
-    pub model: Model,
+    /// The model; `None` for a server that is not ours.
+    pub model: Option<Model>,
     /// The connections asked for.
     pub asked: u64,
     /// The loader's result, if it gave one.
@@ -41,7 +45,7 @@ pub struct Facts<'a> {
     /// Its last sentence about an error.
     pub server_last_words: Option<String>,
     /// How it ended, if it has.
-    pub server_ended: Option<ExitStatus>,
+    pub server_ended: Option<String>,
     /// The highest marks while it was loaded.
     pub marks: Marks,
     /// Its descriptors before the first connection.
@@ -64,8 +68,8 @@ pub struct Facts<'a> {
 
 /// The wall at which the line ends, `None` if all connections were held without an error.
 pub fn wall(facts: &Facts<'_>) -> Option<Wall> {
-    if let Some(status) = facts.server_ended {
-        return Some(server_ended(facts, status));
+    if let Some(how) = &facts.server_ended {
+        return Some(server_ended(facts, how));
     }
     let Some(report) = facts.report else {
         // Not one connection was served, so the loader had nothing to tell.
@@ -90,6 +94,7 @@ pub fn wall(facts: &Facts<'_>) -> Option<Wall> {
         .or_else(|| prefork(facts))
         .or_else(|| reported(names::FD_SETSIZE))
         .or_else(|| facts.listen.and_then(|before| server::overflow_wall(facts.target, before)))
+        .or_else(|| own_limit(facts, report))
         .or_else(|| report.wall.clone())
         .or_else(|| limit(facts))
         .or_else(|| Some(unexplained(facts, report, errors)))
@@ -98,7 +103,15 @@ pub fn wall(facts: &Facts<'_>) -> Option<Wall> {
 /// What bounds the rate: a full core of the server, or the loader itself. No end of a line: the connections stand.
 pub fn limit(facts: &Facts<'_>) -> Option<Wall> {
     let report = facts.report?;
-    let used = facts.server_cpu?;
+    let Some(used) = facts.server_cpu else {
+        return report.loader_limited.then(|| {
+            Wall::new(
+                names::LOADER,
+                "the loader says so; the server's CPU use could not be read (another user's process)",
+                "the rate is a lower bound: more cores for the loader, or fewer active connections (--active)",
+            )
+        });
+    };
     let cores = facts.server_cpus.max(1);
     let share = used / cores as f64;
     let loader = report.loader_cpu.unwrap_or(0.0);
@@ -113,9 +126,12 @@ pub fn limit(facts: &Facts<'_>) -> Option<Wall> {
         ));
     }
     if share >= FULL && !report.loader_limited {
-        let fix = match facts.model.is_event_driven() {
-            true => "more loops: --workers 2 (each takes a core), or less work for each message",
-            false => {
+        let fix = match facts.model {
+            None => "more workers of the server, if it has such a setting, or less work for each message",
+            Some(model) if model.is_event_driven() => {
+                "more loops: --workers 2 (each takes a core), or less work for each message"
+            }
+            Some(_) => {
                 "more cores for the server, or a model that spends less on each message (compare CPU/msg)"
             }
         };
@@ -163,8 +179,8 @@ fn descriptors(facts: &Facts<'_>) -> Option<Wall> {
 /// A process or a thread for each connection, and no more to be had.
 fn tasks(facts: &Facts<'_>) -> Option<Wall> {
     let (name, held, kind) = match facts.model {
-        Model::Fork => (names::PROCESSES, facts.marks.descendants, "processes"),
-        Model::Thread => (names::THREADS, facts.marks.threads.saturating_sub(1), "threads"),
+        Some(Model::Fork) => (names::PROCESSES, facts.marks.descendants, "processes"),
+        Some(Model::Thread) => (names::THREADS, facts.marks.threads.saturating_sub(1), "threads"),
         _ => return None,
     };
     if held >= facts.asked {
@@ -212,7 +228,7 @@ fn is_refusal(line: &str) -> bool {
 
 /// Each process serves one connection to its end: the others wait, however long.
 fn prefork(facts: &Facts<'_>) -> Option<Wall> {
-    if facts.model != Model::Prefork {
+    if facts.model != Some(Model::Prefork) {
         return None;
     }
     let processes = facts.marks.descendants.max(facts.workers.unwrap_or(0));
@@ -230,13 +246,34 @@ fn prefork(facts: &Facts<'_>) -> Option<Wall> {
     })
 }
 
+/// A foreign server that says itself that it will take no more: nginx's "768 worker_connections are not enough".
+fn own_limit(facts: &Facts<'_>, report: &LoadReport) -> Option<Wall> {
+    if facts.model.is_some() {
+        return None;
+    }
+    let says_so = |line: &&String| {
+        let line = line.to_ascii_lowercase();
+        ["not enough", "too many", "limit", "maximum", "refus"].iter().any(|sign| line.contains(sign))
+    };
+    let said = facts.server_said.iter().rfind(says_so)?;
+    Some(Wall::new(
+        OWN_LIMIT,
+        format!(
+            "{} of {} connections held; the server said: {said}",
+            grouped(report.established),
+            grouped(facts.asked)
+        ),
+        "raise what it names in the server's own configuration",
+    ))
+}
+
 fn last_words(words: Option<&str>) -> String {
     words.map_or(String::new(), |words| format!("; its last words: {words}"))
 }
 
-fn server_ended(facts: &Facts<'_>, status: ExitStatus) -> Wall {
+fn server_ended(facts: &Facts<'_>, how: &str) -> Wall {
     let said = last_words(facts.server_last_words.as_deref());
-    let evidence = format!("the server, process {}, {}{said}", facts.server_pid, children::describe(status));
+    let evidence = format!("the server, process {}, {how}{said}", facts.server_pid);
     Wall::new(SERVER_ENDED, evidence, "see its last words, if any; dmesg tells whether the kernel killed it")
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 /// A server (this process stands in for it) that was asked for 100 connections.
 fn facts(model: Model, report: Option<&LoadReport>) -> Facts<'_> {
     Facts {
-        model,
+        model: Some(model),
         asked: 100,
         report,
         loader_said: None,
@@ -95,7 +95,7 @@ fn a_child_that_ended_is_named_with_its_last_words() {
     let loader = wall(&facts).unwrap();
     assert_eq!(loader.name, LOADER_ENDED);
     assert!(loader.evidence.contains("code 3") && loader.evidence.contains("no connection came about"));
-    facts.server_ended = Some(ExitStatus::from_raw(9));
+    facts.server_ended = Some(children::describe(ExitStatus::from_raw(9)));
     assert_eq!(name(wall(&facts)), SERVER_ENDED);
 }
 
@@ -122,4 +122,24 @@ fn a_full_core_or_the_loader_bounds_the_rate_but_ends_nothing() {
     let limited = LoadReport { loader_limited: true, loader_cpu: Some(0.99), ..report(100, &[]) };
     let facts = Facts { shared: false, ..self::facts(Model::EpollEt, Some(&limited)) };
     assert_eq!(name(limit(&facts)), names::LOADER);
+}
+
+#[test]
+fn a_foreign_server_has_its_own_word_and_may_be_hidden() {
+    let short = report(512, &[("closed_early", 488)]);
+    let mut facts = Facts { model: None, ..facts(Model::Poll, Some(&short)) };
+    facts.asked = 1_000;
+    facts.server_said = vec!["2026 [alert] 512 worker_connections are not enough".to_owned()];
+    let told = wall(&facts).unwrap();
+    assert_eq!(told.name, OWN_LIMIT);
+    assert!(
+        told.evidence.contains("512 of 1,000") && told.evidence.contains("worker_connections"),
+        "{told:?}"
+    );
+    facts.model = Some(Model::Poll);
+    assert_ne!(name(wall(&facts)), OWN_LIMIT, "our own servers have no such setting");
+    // Another user's: its CPU is not known, what the loader says of itself is.
+    let limited = LoadReport { loader_limited: true, ..report(100, &[]) };
+    let hidden = Facts { model: None, server_cpu: None, ..self::facts(Model::Poll, Some(&limited)) };
+    assert_eq!(name(limit(&hidden)), names::LOADER);
 }

@@ -1,5 +1,6 @@
-//! `--expect 'conns>=10k p99<5ms errors=0'`: what has to hold, judged for every model.
+//! `--expect 'conns>=10k p99<5ms errors=0'`: what has to hold, judged for every contender.
 
+use super::blocks::Block;
 use super::result::{Cell, Report};
 use crate::failure::Failure;
 use crate::units;
@@ -17,6 +18,7 @@ pub struct Expectation {
 enum Figure {
     Connections,
     P50,
+    P90,
     P99,
     P999,
     Rate,
@@ -34,9 +36,10 @@ enum Relation {
     Equal,
 }
 
-const FIGURES: [(&str, Figure); 8] = [
+const FIGURES: [(&str, Figure); 9] = [
     ("conns", Figure::Connections),
     ("p50", Figure::P50),
+    ("p90", Figure::P90),
     ("p99", Figure::P99),
     ("p999", Figure::P999),
     ("rate", Figure::Rate),
@@ -80,7 +83,7 @@ fn parse_one(word: &str) -> Result<Expectation, String> {
         return Err(format!("--expect: '{name}' in '{word}' is no figure; the figures: {known}"));
     };
     let value = match figure {
-        Figure::P50 | Figure::P99 | Figure::P999 | Figure::Cpu => {
+        Figure::P50 | Figure::P90 | Figure::P99 | Figure::P999 | Figure::Cpu => {
             units::parse_duration(value).map(|time| time.as_secs_f64() * 1e6)
         }
         Figure::Memory => units::parse_size(value).map(|bytes| bytes as f64),
@@ -92,26 +95,30 @@ fn parse_one(word: &str) -> Result<Expectation, String> {
     Ok(Expectation { text: word.to_owned(), figure: *figure, relation, value })
 }
 
-/// Judges every model that ran, at the highest rung it was measured at; errors over all its rungs. Gives one
-/// sentence for each expectation that did not hold.
-pub fn judge(report: &Report, expectations: &[Expectation]) -> Vec<String> {
+/// Judges every contender that ran, in every block at the highest rung it was measured at; errors over all its rungs.
+/// Gives one sentence for each expectation that did not hold.
+pub fn judge(report: &Report, blocks: &[Block], expectations: &[Expectation]) -> Vec<String> {
     let mut broken = Vec::new();
-    for model in &report.asked.models {
-        let cells: Vec<&Cell> = report.results.iter().filter(|cell| cell.model == *model).collect();
-        if cells.is_empty() {
-            if !report.unavailable.contains_key(model.name()) {
-                broken.push(format!("{model} was not measured"));
+    for block in blocks {
+        let place = if blocks.len() > 1 { format!(" ({})", short(block)) } else { String::new() };
+        for model in &report.asked.models {
+            let mine = |cell: &&Cell| cell.model == *model && cell.is_of(block);
+            let cells: Vec<&Cell> = report.results.iter().filter(mine).collect();
+            if cells.is_empty() {
+                if !report.unavailable.contains_key(model) {
+                    broken.push(format!("{model} was not measured{place}"));
+                }
+                continue;
             }
-            continue;
-        }
-        for expectation in expectations {
-            let found = expectation.figure.of(&cells);
-            if !found.is_some_and(|value| expectation.relation.holds(value, expectation.value)) {
-                broken.push(format!(
-                    "{} does not hold for {model}: {}",
-                    expectation.text,
-                    told(expectation, found, &cells)
-                ));
+            for expectation in expectations {
+                let found = expectation.figure.of(&cells);
+                if !found.is_some_and(|value| expectation.relation.holds(value, expectation.value)) {
+                    broken.push(format!(
+                        "{} does not hold for {model}{place}: {}",
+                        expectation.text,
+                        told(expectation, found, &cells)
+                    ));
+                }
             }
         }
     }
@@ -121,10 +128,17 @@ pub fn judge(report: &Report, expectations: &[Expectation]) -> Vec<String> {
     broken
 }
 
+/// `idle, 64 bytes`.
+fn short(block: &Block) -> String {
+    let bytes =
+        block.payload.map_or(String::new(), |bytes| format!(", {} bytes", crate::walls::grouped(bytes)));
+    format!("{}{bytes}", block.mix.name())
+}
+
 fn told(expectation: &Expectation, found: Option<f64>, cells: &[&Cell]) -> String {
     let value = match (found, expectation.figure) {
         (None, _) => return "there is no such figure, because no message was answered".to_owned(),
-        (Some(us), Figure::P50 | Figure::P99 | Figure::P999 | Figure::Cpu) => {
+        (Some(us), Figure::P50 | Figure::P90 | Figure::P99 | Figure::P999 | Figure::Cpu) => {
             format!("it is {}", super::figures::time_us(us))
         }
         (Some(count), _) => format!("it is {}", crate::walls::grouped(count.round() as u64)),
@@ -140,6 +154,7 @@ impl Figure {
             Figure::Connections => cells.iter().map(|cell| cell.established).max().map(|count| count as f64),
             Figure::Errors => Some(cells.iter().map(|cell| cell.errors).sum::<u64>() as f64),
             Figure::P50 => last.p50_us,
+            Figure::P90 => last.p90_us,
             Figure::P99 => last.p99_us,
             Figure::P999 => last.p999_us,
             Figure::Rate => last.rate,
@@ -183,8 +198,8 @@ mod tests {
     #[test]
     fn what_does_not_hold_is_named_with_its_model_and_wall() {
         let report = samples::report();
-        assert_eq!(judge(&report, &parse("conns>=8 p99<10s").unwrap()), [] as [&str; 0]);
-        let broken = judge(&report, &parse("conns>=5k errors=0").unwrap());
+        assert_eq!(judge(&report, &samples::blocks(), &parse("conns>=8 p99<10s").unwrap()), [] as [&str; 0]);
+        let broken = judge(&report, &samples::blocks(), &parse("conns>=5k errors=0").unwrap());
         assert!(broken.iter().all(|sentence| sentence.contains("prefork")), "{broken:?}");
         assert!(broken[0].contains("conns>=5k") && broken[0].contains("more connections than processes"));
     }

@@ -1,6 +1,7 @@
 //! One run of `duolu load` against a server of ours.
 
-use super::children::{SIGINT, SIGKILL, Started, words};
+use super::blocks::{Block, Mix};
+use super::children::{SIGINT, SIGKILL, Start, Started, words};
 use super::interrupt;
 use super::result::LoadReport;
 use super::rung::Work;
@@ -23,6 +24,8 @@ const LAST_PRINT: Duration = Duration::from_secs(2);
 pub struct Order {
     /// Where the server listens.
     pub target: SocketAddr,
+    /// What the connections do.
+    pub block: Block,
     /// How many connections.
     pub connections: u64,
     /// How long to measure.
@@ -39,6 +42,8 @@ pub struct Load {
     pub last_words: Option<String>,
     /// How it ended.
     pub status: Option<ExitStatus>,
+    /// Why it was not pinned to its processors, if that was refused.
+    pub unpinned: Option<String>,
     /// Its window.
     pub from: Instant,
     /// Its window's end.
@@ -54,11 +59,12 @@ pub struct Load {
 /// It cannot be started, or refuses its command line.
 pub fn run(order: &Order, work: &Work, mut look: impl FnMut() -> bool) -> Result<Option<Load>, Failure> {
     let arguments = arguments(order, work);
-    let cpus = if work.placement.pinned { work.placement.loader_cpus.as_slice() } else { &[] };
+    let cpus = work.placement.loader();
+    let start = Start { arguments, cpus, nofile: None, death_signal: SIGKILL };
     let allowed =
         order.window + work.timeout * 2 + Duration::from_secs(5) + Duration::from_millis(order.connections);
     let began = Instant::now();
-    let mut loader = Started::start(&arguments, cpus, None, SIGKILL)?;
+    let mut loader = Started::start(&start)?;
     let mut cut_short = None;
     while loader.is_running() {
         if interrupt::requested() || order.ends_at.is_some_and(|at| Instant::now() > at) {
@@ -79,12 +85,13 @@ pub fn run(order: &Order, work: &Work, mut look: impl FnMut() -> bool) -> Result
     let report = read_report(&loader.remaining_output(LAST_PRINT));
     if report.is_none() && status.and_then(|status| status.code()) == Some(USAGE) {
         let why = loader.last_words().unwrap_or_default();
-        let line = arguments.join(" ");
+        let line = start.arguments.join(" ");
         return Err(Failure::cannot(format!("the loader refused 'duolu {line}': {why}")));
     }
     let (from, to) = measured_window(report.as_ref(), ended, order.window);
     Ok(Some(Load {
         report,
+        unpinned: loader.unpinned().map(str::to_owned),
         last_words: loader.last_words(),
         status,
         from,
@@ -94,18 +101,21 @@ pub fn run(order: &Order, work: &Work, mut look: impl FnMut() -> bool) -> Result
 }
 
 fn arguments(order: &Order, work: &Work) -> Vec<String> {
-    let (target, connections) = (order.target.to_string(), order.connections.to_string());
-    let mut arguments = words(&["load", &target, "--json", "--quiet", "-c", &connections]);
+    let target = match &work.path {
+        Some(path) => format!("http://{}{path}", order.target),
+        None => order.target.to_string(),
+    };
+    let (block, connections) = (&order.block, order.connections);
+    let mut arguments = words(&["load", &target, "--json", "--quiet", "-c", &connections.to_string()]);
     arguments.extend(words(&["-d", &millis(order.window), "--timeout", &millis(work.timeout)]));
-    arguments.extend(words(&["--speak", work.service]));
-    if let Some(payload) = work.payload {
+    arguments.extend(words(&["--speak", work.speak.name()]));
+    if let Some(payload) = block.payload {
         arguments.extend(words(&["--payload", &payload.to_string()]));
     }
-    if let Some(active) = work.active {
-        arguments.extend(words(&["--active", &active.min(order.connections).to_string()]));
-    }
-    if work.churn {
-        arguments.push("--churn".to_owned());
+    match block.mix {
+        Mix::All => {}
+        Mix::Idle => arguments.extend(words(&["--active", &block.active(connections).to_string()])),
+        Mix::Churn => arguments.push("--churn".to_owned()),
     }
     arguments
 }

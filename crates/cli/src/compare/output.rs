@@ -68,11 +68,13 @@ pub fn make_folder(folder: &Path) -> Result<(), Failure> {
     fs::remove_file(&probe).map_err(refused)
 }
 
-/// Writes result.json and result.csv.
-pub fn write_files(folder: &Path, report: &Report) -> Result<(), Failure> {
+/// Writes result.json and result.csv, each as a whole or not at all: who reads while we write, or after we were
+/// killed, finds the last whole one.
+pub fn write_data(folder: &Path, report: &Report) -> Result<(), Failure> {
     for (name, text) in [("result.json", json(report)?), ("result.csv", csv(report))] {
-        let path = folder.join(name);
-        fs::write(&path, text)
+        let (path, part) = (folder.join(name), folder.join(format!(".{name}.part")));
+        fs::write(&part, text)
+            .and_then(|()| fs::rename(&part, &path))
             .map_err(|error| Failure::cannot(format!("-o: cannot write {}: {error}", path.display())))?;
     }
     Ok(())
@@ -81,12 +83,14 @@ pub fn write_files(folder: &Path, report: &Report) -> Result<(), Failure> {
 /// The cells as a table for spreadsheets (RFC 4180): a field that is not known is empty.
 pub fn csv(report: &Report) -> String {
     let mut text = "model,connections,established,rate,p50_us,p99_us,p999_us,server_cpu_us_per_msg,\
-                    server_bytes_per_conn,errors,wall,loader_cpu,repeats,spread,limited_by\r\n"
+                    server_bytes_per_conn,errors,wall,loader_cpu,repeats,spread,limited_by,mix,payload_bytes,active,\
+                    p90_us,max_us,kernel_bytes_per_conn,others_cpu\r\n"
         .to_owned();
     for cell in &report.results {
         let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.3}"));
+        let count = |value: Option<u64>| value.map_or(String::new(), |value| value.to_string());
         let fields = [
-            cell.model.name().to_owned(),
+            quoted(&cell.model),
             cell.connections.to_string(),
             cell.established.to_string(),
             number(cell.rate),
@@ -101,6 +105,13 @@ pub fn csv(report: &Report) -> String {
             cell.repeats.to_string(),
             number(cell.spread),
             quoted(cell.limited_by.as_ref().map_or("", |limit| &limit.name)),
+            cell.mix.name().to_owned(),
+            count(cell.payload_bytes),
+            count(cell.active),
+            number(cell.p90_us),
+            number(cell.max_us),
+            number(cell.kernel_bytes_per_conn),
+            number(cell.others_cpu),
         ];
         text.push_str(&fields.join(","));
         text.push_str("\r\n");
@@ -150,6 +161,9 @@ mod tests {
             "loader_cpu",
             "repeats",
             "spread",
+            "mix",
+            "payload_bytes",
+            "histogram",
         ] {
             assert!(cell.contains_key(field), "{field}");
         }

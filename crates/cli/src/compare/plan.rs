@@ -1,5 +1,7 @@
 //! What will be run: which models, which rungs, how long each, and on which processors.
 
+use super::blocks::Block;
+use super::contender::Contender;
 use crate::failure::Failure;
 use crate::machine::{self, Placement};
 use crate::model::Model;
@@ -18,8 +20,12 @@ const SHORTEST_WINDOW: Duration = Duration::from_millis(250);
 /// The whole run, decided before anything starts.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The models, in the order of the table.
-    pub models: Vec<Model>,
+    /// The contenders, in the order of the table.
+    pub contenders: Vec<Contender>,
+    /// The order in which they run: places in `contenders`.
+    pub order: Vec<usize>,
+    /// The blocks of results.
+    pub blocks: Vec<Block>,
     /// The ladder, ascending.
     pub rungs: Vec<u64>,
     /// How long each rung is measured.
@@ -30,74 +36,140 @@ pub struct Plan {
     pub ends_at: Option<Instant>,
 }
 
+/// One measurement to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The place of its block.
+    pub block: usize,
+    /// Which repeat.
+    pub round: u32,
+    /// The place of its contender.
+    pub who: usize,
+    /// The connections.
+    pub rung: u64,
+}
+
 impl Plan {
-    /// The longest that a first rung may be measured so that all of `cells` still fit.
-    pub fn window_for(&self, model: Model, rung: u64, cells_left: &[(Model, u64)]) -> Option<Duration> {
-        let Some(ends_at) = self.ends_at else { return Some(self.window) };
-        let left = ends_at.saturating_duration_since(Instant::now());
-        let overheads: Duration = cells_left.iter().map(|&(model, rung)| overhead(model, rung)).sum();
-        let share =
-            left.saturating_sub(overheads) / u32::try_from(cells_left.len().max(1)).unwrap_or(u32::MAX);
-        if left < overhead(model, rung) + SHORTEST_WINDOW {
+    /// Everything, in the order in which it runs: block by block, in each all contenders once up the ladder, then
+    /// all again (ABAB), so that a machine that changes meanwhile does so to all of them.
+    pub fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for block in 0..self.blocks.len() {
+            for round in 0..self.repeats {
+                for &who in &self.order {
+                    steps.extend(self.rungs.iter().map(|&rung| Step { block, round, who, rung }));
+                }
+            }
+        }
+        steps
+    }
+
+    /// How long the next step may be measured so that all that are left still fit, given what overheads come to on
+    /// this machine (1.0: as expected) and how long it has to be to see anything. `None`: there is no time for it.
+    pub fn window_for(
+        &self,
+        step: Step,
+        left: &[Step],
+        slowness: f64,
+        needed: Option<Duration>,
+    ) -> Option<Duration> {
+        let needed = needed.unwrap_or_default().clamp(self.window, self.window * LONGEST);
+        let Some(ends_at) = self.ends_at else { return Some(needed) };
+        let now = Instant::now();
+        let time = ends_at.saturating_duration_since(now);
+        let count = u32::try_from(left.len().max(1)).unwrap_or(u32::MAX);
+        let overheads: Duration = left.iter().map(|&step| self.overhead(step)).sum();
+        let free = time.saturating_sub(overheads.mul_f64(slowness));
+        if time < self.overhead(step) + SHORTEST_WINDOW {
             return None;
         }
-        Some(share.clamp(SHORTEST_WINDOW, self.window))
+        let share = (free / count).clamp(SHORTEST_WINDOW, self.window);
+        // A longer window than its share: whatever leaves the others their shortest.
+        let most = free.saturating_sub(SHORTEST_WINDOW * (count - 1));
+        let long = if needed > self.window { needed.min(most) } else { share };
+        Some(share.max(long))
     }
 
-    /// How long the given cells will take, roughly: for the progress bar.
-    pub fn estimate(&self, cells: &[(Model, u64)]) -> Duration {
-        cells.iter().map(|&(model, rung)| self.estimate_one(model, rung)).sum()
+    /// How long steps will take, roughly: for the progress bar.
+    pub fn estimate(&self, steps: &[Step]) -> Duration {
+        steps.iter().map(|&step| self.estimate_one(step)).sum()
     }
 
-    /// How long one cell will take, roughly.
-    pub fn estimate_one(&self, model: Model, rung: u64) -> Duration {
-        (self.window + overhead(model, rung)) * self.repeats
+    /// How long one step will take, roughly.
+    pub fn estimate_one(&self, step: Step) -> Duration {
+        self.window + self.overhead(step)
     }
 
-    /// Every cell, in the order of the table.
-    pub fn cells(&self) -> Vec<(Model, u64)> {
-        self.models.iter().flat_map(|&model| self.rungs.iter().map(move |&rung| (model, rung))).collect()
+    /// What a step takes besides its window.
+    pub fn overhead(&self, step: Step) -> Duration {
+        overhead(self.contenders.get(step.who).and_then(Contender::model), step.rung)
     }
 }
 
+/// So many times longer than was asked for is the longest window that is made longer by itself.
+const LONGEST: u32 = 8;
+
 /// What a cell takes besides its window: connecting, warming up, closing. From runs on a 2-core machine; only
 /// the progress bar and the fitting of `--quick` into its time depend on it.
-fn overhead(model: Model, rung: u64) -> Duration {
+fn overhead(model: Option<Model>, rung: u64) -> Duration {
     let connections_per_second = match model {
-        Model::Fork => 2_000,
-        Model::Thread | Model::Select | Model::Poll => 6_000,
+        Some(Model::Fork) => 2_000,
+        None | Some(Model::Thread | Model::Select | Model::Poll) => 6_000,
         _ => 15_000,
     };
     Duration::from_millis(400 + rung * 1000 / connections_per_second)
 }
 
+/// What the command line says about the ladder.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// `--connections`.
+    pub rungs: Option<&'a str>,
+    /// `--quick`.
+    pub quick: bool,
+    /// `--duration`.
+    pub window: Option<Duration>,
+    /// `--repeats`.
+    pub repeats: u32,
+    /// `--seed`.
+    pub seed: Option<u64>,
+}
+
 /// Builds the plan from what the user wrote.
-pub fn plan(
-    models: &str,
-    rungs: Option<&str>,
-    quick: bool,
-    window: Option<Duration>,
-    repeats: u32,
-) -> Result<Plan, Failure> {
-    let default_rungs = if quick { "100,1k,5k" } else { "100,1k,5k,10k" };
-    let default_window = if quick { Duration::from_secs(1) } else { Duration::from_secs(3) };
-    let rungs = parse_rungs(rungs.unwrap_or(default_rungs))?;
-    let window = window.unwrap_or(default_window);
+pub fn plan(contenders: Vec<Contender>, blocks: Vec<Block>, wanted: Wanted<'_>) -> Result<Plan, Failure> {
+    // Several blocks, or several rounds, within 90 seconds: with fewer rungs each is seen.
+    let many = blocks.len() * wanted.repeats as usize > 1;
+    let default_rungs = match (wanted.quick, many) {
+        (true, true) => "100,1k",
+        (true, false) => "100,1k,5k",
+        (false, _) => "100,1k,5k,10k",
+    };
+    let default_window = if wanted.quick { Duration::from_secs(1) } else { Duration::from_secs(3) };
+    let rungs = parse_rungs(wanted.rungs.unwrap_or(default_rungs))?;
+    let window = wanted.window.unwrap_or(default_window);
     if window < Duration::from_millis(100) || window > Duration::from_secs(3600) {
         return Err(Failure::usage("-d: a rung is measured for 100ms to 1h; write 2s or 500ms"));
     }
-    if !(1..=100).contains(&repeats) {
+    if !(1..=100).contains(&wanted.repeats) {
         return Err(Failure::usage("--repeats: from 1 to 100"));
     }
-    let ends_at = quick.then(|| Instant::now() + QUICK_TOTAL);
-    Ok(Plan { models: parse_models(models)?, rungs, window, repeats, ends_at })
+    let mut names: Vec<&str> = contenders.iter().map(|contender| contender.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Failure::usage(format!("two servers are called '{}': give one a --name", twice[0])));
+    }
+    let ends_at = wanted.quick.then(|| Instant::now() + QUICK_TOTAL);
+    let order = running_order(contenders.len(), wanted.seed);
+    Ok(Plan { contenders, order, blocks, rungs, window, repeats: wanted.repeats, ends_at })
 }
 
-/// Parses `--models`: names separated by commas, or `all`. The order of the table is kept, duplicates fall out.
+/// Parses `--models`: names separated by commas, `all`, or `none`. The order of the table is kept, duplicates fall out.
 pub fn parse_models(list: &str) -> Result<Vec<Model>, Failure> {
-    let mut wanted = Vec::new();
+    let (mut wanted, mut none) = (Vec::new(), false);
     for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        if name == "all" {
+        if name == "none" {
+            none = true;
+        } else if name == "all" {
             wanted.extend(Model::ALL);
         } else if let Some(model) = Model::ALL.into_iter().find(|model| model.name() == name) {
             wanted.push(model);
@@ -105,7 +177,7 @@ pub fn parse_models(list: &str) -> Result<Vec<Model>, Failure> {
             return Err(unknown_model(name));
         }
     }
-    if wanted.is_empty() {
+    if wanted.is_empty() && !none {
         return Err(Failure::usage(
             "--models: no model named; write --models epoll-et,io_uring or --models all",
         ));
@@ -145,19 +217,20 @@ pub fn parse_rungs(list: &str) -> Result<Vec<u64>, Failure> {
 pub fn place(workers: usize) -> Placement {
     let cpus = machine::allowed_cpus();
     if cpus.len() < 2 {
-        return Placement { pinned: false, shared: true, server_cpus: cpus.clone(), loader_cpus: cpus };
+        let shared = Placement { shared: true, server_cpus: cpus.clone(), ..Placement::default() };
+        return Placement { loader_cpus: cpus, ..shared };
     }
     let (server, rest) = cpus.split_at(workers.clamp(1, cpus.len() - 1));
     let siblings: Vec<usize> = server.iter().flat_map(|&cpu| machine::core_siblings(cpu)).collect();
     let apart: Vec<usize> = rest.iter().copied().filter(|cpu| !siblings.contains(cpu)).collect();
     let loader_cpus = if apart.is_empty() { rest.to_vec() } else { apart };
-    Placement { pinned: true, shared: false, server_cpus: server.to_vec(), loader_cpus }
+    Placement { pinned: true, shared: false, server_cpus: server.to_vec(), loader_cpus, refused: None }
 }
 
-/// The order in which models run: as listed, or shuffled by `seed` so that a machine that warms up or slows down
-/// does not favour the same model every time. The same seed gives the same order (splitmix64, Fisher-Yates).
-pub fn running_order(models: &[Model], seed: Option<u64>) -> Vec<Model> {
-    let mut order = models.to_vec();
+/// The order in which contenders run: as listed, or shuffled by `seed` so that a machine that warms up or slows down
+/// does not favour the same one every time. The same seed gives the same order (splitmix64, Fisher-Yates).
+fn running_order(count: usize, seed: Option<u64>) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
     let Some(mut state) = seed else { return order };
     for last in (1..order.len()).rev() {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -196,6 +269,7 @@ fn distance(left: &str, right: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::blocks::Mix;
     use super::*;
 
     #[test]
@@ -208,6 +282,7 @@ mod tests {
         assert!(sentence("epoll").contains("Did you mean 'epoll-lt'?"));
         assert!(!sentence("kqueue-or-something-else").contains("Did you mean"));
         assert!(parse_models(" , ").is_err());
+        assert_eq!(parse_models("none").unwrap(), []);
     }
 
     #[test]
@@ -218,24 +293,62 @@ mod tests {
         }
     }
 
+    fn quick(repeats: u32) -> Plan {
+        let contenders = Model::ALL.map(Contender::from).to_vec();
+        let block = Block { mix: Mix::All, payload: Some(64), active: None };
+        plan(contenders, vec![block], Wanted { quick: true, repeats, ..Wanted::default() }).unwrap()
+    }
+
     #[test]
-    fn a_seed_always_gives_the_same_order_and_loses_no_model() {
-        let shuffled = running_order(&Model::ALL, Some(7));
-        assert_eq!(shuffled, running_order(&Model::ALL, Some(7)));
-        assert_ne!(shuffled, running_order(&Model::ALL, Some(8)));
-        assert_eq!(running_order(&Model::ALL, None), Model::ALL);
-        assert!(Model::ALL.iter().all(|model| shuffled.contains(model)));
+    fn a_seed_always_gives_the_same_order_and_loses_nobody() {
+        let shuffled = running_order(10, Some(7));
+        assert_eq!(shuffled, running_order(10, Some(7)));
+        assert_ne!(shuffled, running_order(10, Some(8)));
+        let mut sorted = shuffled;
+        sorted.sort_unstable();
+        assert_eq!(sorted, running_order(10, None));
+    }
+
+    #[test]
+    fn repeats_alternate_over_the_contenders() {
+        let plan = Plan { rungs: vec![5], order: vec![1, 0], ..quick(2) };
+        let seen: Vec<_> = plan.steps().iter().map(|step| (step.round, step.who)).collect();
+        assert_eq!(seen, [(0, 1), (0, 0), (1, 1), (1, 0)]);
+        assert_eq!(quick(2).rungs, [100, 1_000], "fewer rungs, so that all rounds fit");
+    }
+
+    #[test]
+    fn two_of_the_same_name_are_refused() {
+        let contenders = vec![Contender::from(Model::Poll), Contender::from(Model::Poll)];
+        let failure = plan(contenders, Vec::new(), Wanted { repeats: 1, ..Wanted::default() }).unwrap_err();
+        assert!(failure.message().contains("called 'poll'"));
     }
 
     #[test]
     fn quick_shortens_its_windows_instead_of_overrunning() {
-        let mut plan = plan("all", None, true, None, 1).unwrap();
-        let cells = plan.cells();
-        let window = plan.window_for(Model::Fork, 100, &cells).unwrap();
-        assert!(window <= plan.window && window >= SHORTEST_WINDOW);
+        let mut plan = quick(1);
+        let steps = plan.steps();
+        let window = |plan: &Plan, left: &[Step]| plan.window_for(left[0], left, 1.0, None);
+        let first = window(&plan, &steps).unwrap();
+        assert!(first <= plan.window && first >= SHORTEST_WINDOW);
+        assert!(plan.window_for(steps[0], &steps, 4.0, None).unwrap() < first, "a slow machine");
         plan.ends_at = Some(Instant::now() + Duration::from_secs(20));
-        assert!(plan.window_for(Model::Fork, 100, &cells).unwrap() < window);
+        assert!(window(&plan, &steps).unwrap() < first);
         plan.ends_at = Some(Instant::now());
-        assert_eq!(plan.window_for(Model::Fork, 5000, &cells[..1]), None);
+        assert_eq!(window(&plan, &steps[..1]), None);
+    }
+
+    #[test]
+    fn a_round_that_takes_long_gets_a_longer_window_if_the_others_keep_theirs() {
+        let mut plan = quick(1);
+        let steps = plan.steps();
+        let long = Some(Duration::from_secs(4));
+        let window = |plan: &Plan, left: &[Step]| plan.window_for(left[0], left, 1.0, long).unwrap();
+        assert_eq!(window(&plan, &steps), Duration::from_secs(4));
+        plan.ends_at = Some(Instant::now() + plan.estimate(&steps) / 3);
+        let squeezed = window(&plan, &steps);
+        assert!(squeezed >= SHORTEST_WINDOW && squeezed < Duration::from_secs(4), "{squeezed:?}");
+        plan.ends_at = None;
+        assert_eq!(window(&plan, &steps), Duration::from_secs(4), "no hurry");
     }
 }

@@ -1,8 +1,7 @@
-//! How far the run is, on stderr: a bar with the time left on a terminal, a line for each model elsewhere.
+//! How far the run is, on stderr: a bar with the time left on a terminal, a line for each contender elsewhere.
 
 use super::figures::rate;
 use super::result::Cell;
-use crate::model::Model;
 use crate::terminal;
 use crate::walls::grouped;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -39,12 +38,12 @@ impl Progress {
     }
 
     /// Moves the bar: called often while a cell runs.
-    pub fn tick(&self, model: Model, connections: u64) {
+    pub fn tick(&self, name: &str, connections: u64) {
         let (Some(bar), Some((began, estimate))) = (&self.bar, self.step) else { return };
         let at = self.done + began.elapsed().min(estimate);
         let left = Duration::from_millis(bar.length().unwrap_or(0)).saturating_sub(at).as_secs();
         bar.set_position(millis(at));
-        bar.set_message(format!("{model}, {} connections; about {left} s left", grouped(connections)));
+        bar.set_message(format!("{name}, {} connections; about {left} s left", grouped(connections)));
     }
 
     /// The cell is over, or was skipped.
@@ -53,8 +52,8 @@ impl Progress {
         self.step = None;
     }
 
-    /// A model is over: one line where there is no bar.
-    pub fn model_done(&self, model: Model, cells: &[Cell]) {
+    /// A contender is over: one line where there is no bar.
+    pub fn line_done(&self, name: &str, cells: &[Cell]) {
         if !self.lines || cells.is_empty() {
             return;
         }
@@ -74,7 +73,7 @@ impl Progress {
                 }
             })
             .collect();
-        self.say(&format!("{model:13}  {}", parts.join("   ")));
+        self.say(&format!("{name:13}  {}", parts.join("   ")));
     }
 
     /// A sentence on stderr that does not tear the bar.

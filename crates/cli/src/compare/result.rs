@@ -1,17 +1,18 @@
-//! What a run gives: one cell for each model and rung, and the report that holds them. The JSON fields are the
-//! contract that readers rely on: add, never rename.
+//! What a run gives: one cell for each contender, mix, payload and rung, and the report that holds them. The JSON
+//! fields are the contract that readers rely on: add, never rename. What is read back (`--against`) may be older: a
+//! field that is not there is empty, not wrong.
 
+use super::blocks::{Block, Mix};
 use crate::machine::Machine;
-use crate::model::Model;
 use crate::walls::Wall;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// One model at one rung of the ladder. Without a message there is no rate, and no percentile: `None`.
-#[derive(Clone, Debug, Serialize)]
+/// One contender at one rung of the ladder. Without a message there is no rate, and no percentile: `None`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Cell {
-    /// The model.
-    pub model: Model,
+    /// The model, or the name of the user's own server.
+    pub model: String,
     /// The connections that were asked for.
     pub connections: u64,
     /// The connections that stood and were served.
@@ -30,39 +31,98 @@ pub struct Cell {
     pub server_bytes_per_conn: Option<f64>,
     /// Everything that went wrong, counted.
     pub errors: u64,
-    /// What ended this model's line here, if something did.
+    /// What ended this line here, if something did.
     pub wall: Option<Wall>,
     /// The loader's CPU use: 1.0 is all its threads' cores full.
     pub loader_cpu: Option<f64>,
-    /// How often this cell was measured; the figures are those of the run with the median rate.
+    /// How often this cell was measured; each figure is the median over these runs.
     pub repeats: u32,
     /// (highest rate - lowest rate) / median rate over the repeats; `None` with one.
     pub spread: Option<f64>,
 
-    /// What bounded the rate though every connection was held: a full core of the server, or the loader.
+    /// What the connections did.
+    #[serde(default)]
+    pub mix: Mix,
+    /// Bytes of a message; `None` where the protocol decides.
+    #[serde(default)]
+    pub payload_bytes: Option<u64>,
+    /// How many connections talked.
+    #[serde(default)]
+    pub active: Option<u64>,
+    /// 9 of 10 answers.
+    #[serde(default)]
+    pub p90_us: Option<f64>,
+    /// The longest answer.
+    #[serde(default)]
+    pub max_us: Option<f64>,
+    /// What bounded the rate though every connection was held: a full core of the server, or the loader; or why
+    /// there is no rate.
+    #[serde(default)]
     pub limited_by: Option<Wall>,
     /// The errors by their kind.
+    #[serde(default)]
     pub errors_by_kind: BTreeMap<String, u64>,
     /// Messages answered within the window.
+    #[serde(default)]
     pub messages: u64,
-    /// The window that the loader measured, seconds.
+    /// The window that the loader measured, seconds; of all repeats together.
+    #[serde(default)]
     pub window_s: f64,
     /// 99 of 100 connections stood within this many microseconds.
+    #[serde(default)]
     pub connect_p99_us: Option<f64>,
     /// The server's CPU use over the window: 1.0 is one core full.
+    #[serde(default)]
     pub server_cpu: Option<f64>,
     /// CPU use of everybody but server and loader, in cores: above 0.3 or so the figures are too low.
+    #[serde(default)]
     pub others_cpu: Option<f64>,
+    /// Processor time that the hypervisor gave to other machines (steal), in cores.
+    #[serde(default)]
+    pub stolen_cpu: Option<f64>,
     /// The memory of the server's tree at that rung and before the first connection.
+    #[serde(default)]
     pub server_memory: Option<ServerMemory>,
+    /// The kernel's part of a connection: sockets, their buffers and kernel stacks, of both ends.
+    #[serde(default)]
+    pub kernel_bytes_per_conn: Option<f64>,
     /// What the whole machine had less of for each connection: both ends, the kernel's sockets, kernel stacks.
+    #[serde(default)]
     pub machine_bytes_per_conn: Option<f64>,
     /// Whether the loader was the limit: then the rate is a lower bound.
+    #[serde(default)]
     pub loader_limited: bool,
+    /// How many connections each worker of the server had; where there are several and it tells.
+    #[serde(default)]
+    pub worker_connections: Option<Vec<u64>>,
+    /// (highest - lowest) / median of each figure over the repeats, by the figure's name; empty with one.
+    #[serde(default)]
+    pub spreads: BTreeMap<String, f64>,
+    /// The runs behind the medians, in the order in which they ran; empty with one.
+    #[serde(default)]
+    pub runs: Vec<Run>,
+    /// All latencies of all repeats: HdrHistogram V2, base64, nanoseconds.
+    #[serde(default)]
+    pub histogram: Option<String>,
+}
+
+/// One of several runs behind a cell.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Run {
+    /// Messages answered per second.
+    pub rate: Option<f64>,
+    /// 99 of 100 answers, microseconds.
+    pub p99_us: Option<f64>,
+    /// CPU time of the server for one message, microseconds.
+    pub server_cpu_us_per_msg: Option<f64>,
+    /// CPU use of everybody but server and loader, in cores.
+    pub others_cpu: Option<f64>,
+    /// The wall that this run met.
+    pub wall: Option<String>,
 }
 
 /// How `server_bytes_per_conn` came about.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerMemory {
     /// Bytes at this rung.
     pub bytes: u64,
@@ -79,10 +139,15 @@ impl Cell {
     pub fn held(&self) -> bool {
         self.wall.is_none() && self.established >= self.connections && self.errors == 0
     }
+
+    /// Whether it belongs to this block of results.
+    pub fn is_of(&self, block: &Block) -> bool {
+        self.mix == block.mix && self.payload_bytes == block.payload
+    }
 }
 
 /// A whole run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// 1.
     pub schema: u32,
@@ -94,63 +159,106 @@ pub struct Report {
     pub machine: Machine,
     /// What was asked for.
     pub asked: Asked,
-    /// The cells, by model in the table's order, then by rung.
+    /// The cells, block by block, by contender in the table's order, then by rung.
     pub results: Vec<Cell>,
-    /// Models that cannot run here, and why.
-    pub unavailable: BTreeMap<&'static str, String>,
+    /// Contenders that cannot run here, and why.
+    #[serde(default)]
+    pub unavailable: BTreeMap<String, String>,
     /// What the cells show, in plain sentences.
+    #[serde(default)]
     pub shows: Vec<String>,
-    /// How the figures were taken.
-    pub methods: Methods,
+    /// What is different from an older result (`--against`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<super::against::Against>,
+    /// How the figures were taken: a number without its method cannot be compared.
+    #[serde(default)]
+    pub methods: BTreeMap<String, String>,
 }
 
 /// What was asked for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Asked {
-    /// The models.
-    pub models: Vec<Model>,
-    /// The models, in the order in which they ran.
-    pub order: Vec<Model>,
+    /// The contenders: models and the user's own servers, in the order of the table.
+    pub models: Vec<String>,
+    /// The same, in the order in which they ran.
+    pub order: Vec<String>,
+    /// The user's own servers among them.
+    pub own: Vec<Own>,
     /// The ladder.
     pub connections: Vec<u64>,
     /// The window for each rung, seconds. `--quick` may shorten it to end in time.
     pub window_s: f64,
-    /// The service: echo or http.
+    /// How often everything was to be measured: all contenders once, then all again, and so on.
+    pub repeats: u32,
+    /// The protocol: echo, http or memcached.
     pub service: String,
+    /// The mixes.
+    pub mixes: Vec<Mix>,
     /// Bytes of a message, where it is ours to say.
+    pub payloads: Vec<u64>,
+    /// The first of them.
     pub payload_bytes: Option<u64>,
-    /// How many of the connections talk; all if not given.
+    /// How many of the connections talk in the idle mix, if that was said.
     pub active: Option<u64>,
-    /// Whether each request had a connection of its own.
+    /// Whether each request had a connection of its own, everywhere.
     pub churn: bool,
     /// Worker threads of the event-driven models.
     pub workers: usize,
+    /// How workers come to their connections, if it was said.
+    pub accept: Option<String>,
     /// The server's RLIMIT_NOFILE, if it was set.
     pub server_nofile: Option<u64>,
     /// The seed of the order, if it was shuffled.
     pub seed: Option<u64>,
 }
 
-/// How the figures were taken: a number without its method cannot be compared.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Methods {
-    server_cpu_us_per_msg: &'static str,
-    server_bytes_per_conn: &'static str,
-    machine_bytes_per_conn: &'static str,
+/// A server of the user's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Own {
+    /// Its name in the table.
+    pub name: String,
+    /// The command line, or the address where it ran already.
+    pub origin: String,
 }
 
 /// The methods of this version.
-pub const METHODS: Methods = Methods {
-    server_cpu_us_per_msg: "user and system time of the server's process and all its descendants, living and \
+pub fn methods() -> BTreeMap<String, String> {
+    METHODS.map(|(figure, how)| (figure.to_owned(), how.to_owned())).into()
+}
+
+const METHODS: [(&str, &str); 5] = [
+    (
+        "server_cpu_us_per_msg",
+        "user and system time of the server's process and all its descendants, living and \
         reaped (the scheduler's CPU clocks), between two moments inside the loader's window; divided by the \
         loader's message rate. Work that the kernel does in interrupts for others is not in it",
-    server_bytes_per_conn: "anonymous and shared memory (smaps_rollup Pss_Anon + Pss_Shmem; RssAnon + RssShmem \
+    ),
+    (
+        "server_bytes_per_conn",
+        "anonymous and shared memory (smaps_rollup Pss_Anon + Pss_Shmem; RssAnon + RssShmem \
         for more than 64 threads) and page tables (VmPTE) of the server's process and all its descendants during \
         the window, less the same before the first connection, divided by the connections. Of more than 96 \
         children an even sample is read. The kernel's sockets and kernel stacks are not in it",
-    machine_bytes_per_conn: "the fall of MemAvailable during the window, divided by the connections: both ends, \
+    ),
+    (
+        "kernel_bytes_per_conn",
+        "the rise of Slab and KernelStack (/proc/meminfo) and of TCP's buffers (mem of /proc/net/sockstat) during the \
+        window, divided by the connections: the kernel's part, of both ends, since both are on this machine. Only \
+        from 500 connections on: below, what the rest of the machine does is larger",
+    ),
+    (
+        "machine_bytes_per_conn",
+        "the fall of MemAvailable during the window, divided by the connections: both ends, \
         the kernel's sockets and stacks, and whatever else ran meanwhile",
-};
+    ),
+    (
+        "repeats",
+        "every contender once up the whole ladder, then every one again (ABAB), each time with a new server process; \
+        each figure is the median of its runs, spread is (highest - lowest) / median",
+    ),
+];
 
 /// What `duolu load --json` prints, as far as it is needed here. A field that is not there is empty, not wrong:
 /// the loader may be older.
@@ -165,14 +273,20 @@ pub struct LoadReport {
     pub rate: f64,
     /// Percentiles, microseconds.
     pub p50_us: Option<f64>,
+    /// 9 of 10.
+    pub p90_us: Option<f64>,
     /// 99 of 100.
     pub p99_us: Option<f64>,
     /// 999 of 1000.
     pub p999_us: Option<f64>,
+    /// The longest.
+    pub max_us: Option<f64>,
     /// 99 of 100 connections stood within.
     pub connect_p99_us: Option<f64>,
     /// Errors by kind.
     pub errors: BTreeMap<String, u64>,
+    /// The first thing that went wrong, described.
+    pub first_error: Option<String>,
     /// The loader's CPU use.
     pub loader_cpu: Option<f64>,
     /// Its threads: `loader_cpu` is the mean over them.
@@ -183,6 +297,8 @@ pub struct LoadReport {
     pub wall: Option<Wall>,
     /// When it measured.
     pub window: Option<LoaderWindow>,
+    /// All latencies: HdrHistogram V2, base64.
+    pub histogram: Option<String>,
 }
 
 /// The loader's window on CLOCK_MONOTONIC, which all processes of a machine share.

@@ -1,38 +1,41 @@
 //! A report for the tests of what is made from one.
 
-use super::result::{Asked, Cell, METHODS, Report};
+use super::blocks::{Block, Mix};
+use super::result::{Asked, Cell, Report, methods};
 use crate::machine::{Machine, Placement};
 use crate::model::Model;
 use crate::walls::{Wall, names};
 use std::collections::BTreeMap;
 
+/// The block that all of them belong to.
+pub fn blocks() -> Vec<Block> {
+    vec![Block { mix: Mix::All, payload: Some(64), active: None }]
+}
+
 /// A cell that held.
 pub fn cell(model: Model, connections: u64, rate: f64) -> Cell {
     Cell {
-        model,
+        model: model.name().to_owned(),
         connections,
         established: connections,
         rate: Some(rate),
         p50_us: Some(900.0),
+        p90_us: Some(2_000.0),
         p99_us: Some(4_200.0),
         p999_us: Some(9_000.0),
         server_cpu_us_per_msg: Some(1e6 / rate),
         server_bytes_per_conn: Some(if model == Model::Fork { 98_304.0 } else { 312.0 }),
-        errors: 0,
-        wall: None,
         loader_cpu: Some(0.7),
         repeats: 1,
-        spread: None,
+        payload_bytes: Some(64),
+        active: Some(connections),
         limited_by: Some(Wall::new(names::CORE, "the server used 1.00 of one core", "--workers 2")),
-        errors_by_kind: BTreeMap::new(),
         messages: rate as u64,
         window_s: 1.0,
         connect_p99_us: Some(120.0),
         server_cpu: Some(1.0),
         others_cpu: Some(0.0),
-        server_memory: None,
-        machine_bytes_per_conn: None,
-        loader_limited: false,
+        ..Cell::default()
     }
 }
 
@@ -46,29 +49,32 @@ pub fn report() -> Report {
         limited_by: None,
         ..cell(Model::Prefork, 100, 9_000.0)
     };
-    let models = vec![Model::Fork, Model::Prefork, Model::EpollEt];
+    let models = ["fork", "prefork", "epoll-et"].map(str::to_owned).to_vec();
+    let placement =
+        Placement { pinned: true, server_cpus: vec![0], loader_cpus: vec![1], ..Placement::default() };
     Report {
         schema: 1,
         complete: true,
         interrupted: false,
-        machine: Machine::read(Placement {
-            pinned: true,
-            shared: false,
-            server_cpus: vec![0],
-            loader_cpus: vec![1],
-        }),
+        machine: Machine {
+            kernel: "6.18.0".to_owned(),
+            cpus: 2,
+            memory_bytes: 24 << 30,
+            placement,
+            ..Machine::default()
+        },
         asked: Asked {
             order: models.clone(),
             models,
             connections: vec![100, 1_000, 5_000],
             window_s: 1.0,
+            repeats: 1,
             service: "echo".to_owned(),
+            mixes: vec![Mix::All],
+            payloads: vec![64],
             payload_bytes: Some(64),
-            active: None,
-            churn: false,
             workers: 1,
-            server_nofile: None,
-            seed: None,
+            ..Asked::default()
         },
         results: vec![
             cell(Model::Fork, 100, 42_000.0),
@@ -81,6 +87,7 @@ pub fn report() -> Report {
         ],
         unavailable: BTreeMap::new(),
         shows: Vec::new(),
-        methods: METHODS,
+        against: None,
+        methods: methods(),
     }
 }

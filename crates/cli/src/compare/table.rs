@@ -1,20 +1,20 @@
 //! The table: a row for each model, a group of columns for each rung, the wall where a line ends.
 
+use super::blocks::{Block, Mix};
+use super::diagnose::NO_ANSWER;
 use super::figures::{bytes, cpu_us, rate, time_us, wrap};
 use super::result::{Cell, Report};
-use crate::model::Model;
+use crate::machine::Placement;
 use crate::terminal::paint;
 use crate::walls::{Wall, grouped, names};
 
 /// The table fits into this many columns: a terminal side by side with something else, a mail, a readme.
 const WIDTH: usize = 100;
-/// The longest name of a model.
+/// The longest name of a model; an own server's may be longer.
 const NAME: usize = 13;
 /// Rate 5, its mark 1, p99 6, CPU 6, memory 5, and the spaces between them.
 const GROUP: usize = 26;
 const BETWEEN: usize = 3;
-/// As many groups stand side by side; more rungs make a second block.
-const GROUPS: usize = (WIDTH - NAME) / (GROUP + BETWEEN);
 
 const BOLD: &str = "1";
 const DIM: &str = "2";
@@ -24,11 +24,13 @@ const STOP: &str = "33";
 /// The whole text that a person reads.
 pub fn render(report: &Report, color: bool) -> String {
     let mut text = heading(report, color);
-    let rungs = rungs(report);
-    let blocks = rungs.len().div_ceil(GROUPS).max(1);
-    for block in rungs.chunks(rungs.len().div_ceil(blocks).max(1)) {
-        text.push('\n');
-        text.push_str(&render_block(report, block, color));
+    let blocks = blocks(report);
+    for block in &blocks {
+        if blocks.len() > 1 {
+            let title = block.title(&report.asked.service);
+            text.push_str(&format!("\n{}\n", paint(color, BOLD, &title)));
+        }
+        text.push_str(&Part::of(report, block).render(color));
     }
     text.push('\n');
     text.push_str(&legend(report, color));
@@ -38,6 +40,11 @@ pub fn render(report: &Report, color: bool) -> String {
         text.push_str(&format!("\n{}\n", paint(color, BOLD, "What this shows")));
         report.shows.iter().for_each(|sentence| text.push_str(&bullet(sentence)));
     }
+    if let Some(against) = &report.against {
+        let title = format!("Against {}", against.file);
+        text.push_str(&format!("\n{}\n", paint(color, BOLD, &title)));
+        against.sentences().iter().for_each(|sentence| text.push_str(&bullet(sentence)));
+    }
     if report.interrupted {
         text.push_str(&format!("\n{}\n", paint(color, STOP, "Interrupted: what is above is only a part.")));
     } else if !report.complete {
@@ -46,122 +53,163 @@ pub fn render(report: &Report, color: bool) -> String {
     text
 }
 
+/// The blocks of which there is something to show, in their order.
+fn blocks(report: &Report) -> Vec<Block> {
+    let mut found: Vec<Block> = Vec::new();
+    for cell in &report.results {
+        if !found.iter().any(|block| cell.is_of(block)) {
+            let active = report.asked.active.filter(|_| cell.mix == Mix::Idle);
+            found.push(Block { mix: cell.mix, payload: cell.payload_bytes, active });
+        }
+    }
+    found
+}
+
 fn heading(report: &Report, color: bool) -> String {
     let (machine, asked) = (&report.machine, &report.asked);
-    let messages = match (asked.active, asked.churn) {
-        (_, true) => "a connection for each request".to_owned(),
-        (Some(active), _) => format!("{} connections active, the rest idle", grouped(active)),
-        (None, _) => "every connection active".to_owned(),
+    let work = match blocks(report)[..] {
+        [only] => only.title(&asked.service),
+        _ => asked.service.clone(),
     };
-    let bytes = asked.payload_bytes.map_or(String::new(), |bytes| format!(" of {} bytes", grouped(bytes)));
-    let work = format!("{}{bytes}, {messages}", asked.service);
-    let placement = &machine.placement;
-    let cpus = |list: &[usize]| list.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-    let place = if placement.pinned {
-        format!(
-            "server on CPU {}, loader on CPU {}",
-            cpus(&placement.server_cpus),
-            cpus(&placement.loader_cpus)
-        )
-    } else {
-        format!("server and loader share CPU {}", cpus(&placement.server_cpus))
+    let repeats = match asked.repeats {
+        0 | 1 => String::new(),
+        repeats => format!("; medians of {repeats} runs"),
     };
     let gib = machine.memory_bytes as f64 / f64::from(1 << 30);
+    let cpus = if machine.cpus == 1 { "CPU" } else { "CPUs" };
     format!(
         "{}\n{}\n",
-        paint(color, BOLD, &format!("duolu compare: {work}")),
+        paint(color, BOLD, &format!("duolu compare: {work}{repeats}")),
         paint(
             color,
             DIM,
             &format!(
-                "Linux {}, {} CPU{}, {gib:.0} GiB; {place}",
+                "Linux {}, {} {cpus}, {gib:.0} GiB; {}",
                 machine.kernel,
                 machine.cpus,
-                if machine.cpus == 1 { "" } else { "s" }
+                place(&machine.placement)
             )
         )
     )
 }
 
-/// The rungs that were climbed by at least one model.
-fn rungs(report: &Report) -> Vec<u64> {
-    let climbed = |rung: &u64| report.results.iter().any(|cell| cell.connections == *rung);
-    report.asked.connections.iter().copied().filter(climbed).collect()
-}
-
-/// The models that have a row.
-fn rows(report: &Report) -> Vec<Model> {
-    let measured = |model: &Model| report.results.iter().any(|cell| cell.model == *model);
-    report.asked.models.iter().copied().filter(measured).collect()
-}
-
-fn render_block(report: &Report, rungs: &[u64], color: bool) -> String {
-    let gap = " ".repeat(BETWEEN);
-    let mut title = " ".repeat(NAME);
-    let mut columns = format!("{:NAME$}", "model");
-    let mut rule = "─".repeat(NAME);
-    for rung in rungs {
-        let name = format!(" {} connection{} ", grouped(*rung), if *rung == 1 { "" } else { "s" });
-        title.push_str(&format!("{gap}{name:─^GROUP$}"));
-        columns.push_str(&format!("{gap}{:>5}  {:>6} {:>6} {:>5}", "msg/s", "p99", "CPU", "mem"));
-        rule.push_str(&format!("{gap}{}", "─".repeat(GROUP)));
+fn place(placement: &Placement) -> String {
+    let cpus = |list: &[usize]| list.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    if placement.pinned {
+        format!(
+            "server on CPU {}, loader on CPU {}",
+            cpus(&placement.server_cpus),
+            cpus(&placement.loader_cpus)
+        )
+    } else if placement.shared {
+        format!("server and loader share CPU {}", cpus(&placement.server_cpus))
+    } else {
+        "server and loader not pinned".to_owned()
     }
-    let mut text = format!("{}\n{}\n", paint(color, DIM, &title), paint(color, BOLD, &columns));
-    text.push_str(&format!("{}\n", paint(color, DIM, &rule)));
-    for model in rows(report) {
-        text.push_str(&row(report, model, rungs, color));
-    }
-    text
 }
 
-fn row(report: &Report, model: Model, rungs: &[u64], color: bool) -> String {
-    let mut line = paint(color, BOLD, &format!("{:NAME$}", model.name()));
-    let mut used = NAME;
-    for rung in rungs {
-        let Some(cell) = cell(report, model, *rung) else { break };
-        line.push_str(&" ".repeat(BETWEEN));
-        used += BETWEEN;
-        if let Some(wall) = &cell.wall {
-            let held = format!("■ {} (held {})", wall.name, grouped(cell.established));
-            let short = format!("■ {}", wall.name);
-            let room = WIDTH - used;
-            let shown = [held, short].into_iter().find(|text| text.chars().count() <= room);
-            let shown = shown.unwrap_or_else(|| {
-                let cut: String = wall.name.chars().take(room - 3).collect();
-                format!("■ {cut}…")
-            });
-            line.push_str(&paint(color, STOP, &shown));
-            break;
+/// One block of results as a table.
+struct Part<'a> {
+    cells: Vec<&'a Cell>,
+    /// Those who have a row.
+    rows: Vec<&'a str>,
+    /// The rungs that at least one of them climbed.
+    rungs: Vec<u64>,
+    /// The width of the column of names.
+    name: usize,
+}
+
+impl<'a> Part<'a> {
+    fn of(report: &'a Report, block: &Block) -> Self {
+        let cells: Vec<&Cell> = report.results.iter().filter(|cell| cell.is_of(block)).collect();
+        let climbed = |rung: &u64| cells.iter().any(|cell| cell.connections == *rung);
+        let rungs = report.asked.connections.iter().copied().filter(climbed).collect();
+        let measured = |name: &&str| cells.iter().any(|cell| cell.model == *name);
+        let rows: Vec<&str> = report.asked.models.iter().map(String::as_str).filter(measured).collect();
+        let longest = rows.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        Part { rungs, rows, name: NAME.max(longest), cells }
+    }
+
+    fn render(&self, color: bool) -> String {
+        // As many groups stand side by side; more rungs make a second table.
+        let side_by_side = (WIDTH - self.name) / (GROUP + BETWEEN);
+        let tables = self.rungs.len().div_ceil(side_by_side).max(1);
+        let chunks = self.rungs.chunks(self.rungs.len().div_ceil(tables).max(1));
+        chunks.map(|rungs| format!("\n{}", self.table(rungs, color))).collect()
+    }
+
+    fn table(&self, rungs: &[u64], color: bool) -> String {
+        let gap = " ".repeat(BETWEEN);
+        let width = self.name;
+        let mut title = " ".repeat(width);
+        let mut columns = format!("{:width$}", "model");
+        let mut rule = "─".repeat(width);
+        for rung in rungs {
+            let name = format!(" {} connection{} ", grouped(*rung), if *rung == 1 { "" } else { "s" });
+            title.push_str(&format!("{gap}{name:─^GROUP$}"));
+            columns.push_str(&format!("{gap}{:>5}  {:>6} {:>6} {:>5}", "msg/s", "p99", "CPU", "mem"));
+            rule.push_str(&format!("{gap}{}", "─".repeat(GROUP)));
         }
-        line.push_str(&figures(report, cell, color));
-        used += GROUP;
+        let mut text = format!("{}\n{}\n", paint(color, DIM, &title), paint(color, BOLD, &columns));
+        text.push_str(&format!("{}\n", paint(color, DIM, &rule)));
+        let climbed = |name: &&&str| {
+            self.cells.iter().any(|cell| cell.model == **name && rungs.contains(&cell.connections))
+        };
+        for name in self.rows.iter().filter(climbed) {
+            text.push_str(&self.row(name, rungs, color));
+        }
+        text
     }
-    format!("{}\n", line.trim_end())
-}
 
-fn cell(report: &Report, model: Model, rung: u64) -> Option<&Cell> {
-    report.results.iter().find(|cell| cell.model == model && cell.connections == rung)
-}
+    fn row(&self, name: &str, rungs: &[u64], color: bool) -> String {
+        let width = self.name;
+        let mut line = paint(color, BOLD, &format!("{name:width$}"));
+        let mut used = width;
+        for rung in rungs {
+            let found = self.cells.iter().find(|cell| cell.model == name && cell.connections == *rung);
+            let Some(cell) = found else { break };
+            line.push_str(&" ".repeat(BETWEEN));
+            used += BETWEEN;
+            if let Some(wall) = &cell.wall {
+                let held = format!("■ {} (held {})", wall.name, grouped(cell.established));
+                let short = format!("■ {}", wall.name);
+                let room = WIDTH - used;
+                let shown = [held, short].into_iter().find(|text| text.chars().count() <= room);
+                let shown = shown.unwrap_or_else(|| {
+                    let cut: String = wall.name.chars().take(room - 3).collect();
+                    format!("■ {cut}…")
+                });
+                line.push_str(&paint(color, STOP, &shown));
+                break;
+            }
+            line.push_str(&self.figures(cell, color));
+            used += GROUP;
+        }
+        format!("{}\n", line.trim_end())
+    }
 
-fn figures(report: &Report, cell: &Cell, color: bool) -> String {
-    let show = |value: Option<f64>, form: fn(f64) -> String| value.map_or("-".to_owned(), form);
-    let rate = format!("{:>5}", show(cell.rate, rate));
-    let best = report.results.iter().filter(|other| other.connections == cell.connections && other.held());
-    let best = best.filter_map(|other| other.rate).fold(0.0, f64::max);
-    let rate = if cell.rate.is_some_and(|rate| rate >= best) { paint(color, BEST, &rate) } else { rate };
-    format!(
-        "{rate}{} {:>6} {:>6} {:>5}",
-        mark(cell),
-        show(cell.p99_us, time_us),
-        show(cell.server_cpu_us_per_msg, cpu_us),
-        show(cell.server_bytes_per_conn, bytes)
-    )
+    fn figures(&self, cell: &Cell, color: bool) -> String {
+        let show = |value: Option<f64>, form: fn(f64) -> String| value.map_or("-".to_owned(), form);
+        let rate = format!("{:>5}", show(cell.rate, rate));
+        let rivals = self.cells.iter().filter(|other| other.connections == cell.connections && other.held());
+        let best = rivals.filter_map(|other| other.rate).fold(0.0, f64::max);
+        let is_best = cell.rate.is_some_and(|rate| rate >= best);
+        let rate = if is_best { paint(color, BEST, &rate) } else { rate };
+        format!(
+            "{rate}{} {:>6} {:>6} {:>5}",
+            mark(cell),
+            show(cell.p99_us, time_us),
+            show(cell.server_cpu_us_per_msg, cpu_us),
+            show(cell.server_bytes_per_conn, bytes)
+        )
+    }
 }
 
 fn mark(cell: &Cell) -> char {
     match cell.limited_by.as_ref().map(|limit| limit.name.as_str()) {
         Some(names::CORE) => '*',
         Some(names::LOADER) => '~',
+        Some(NO_ANSWER) => '!',
         _ => ' ',
     }
 }
@@ -181,7 +229,13 @@ fn legend(report: &Report, color: bool) -> String {
     if marked('~') {
         lines.push(format!("~  {}: the server could do more than this", names::LOADER));
     }
-    lines.iter().map(|line| format!("{}\n", paint(color, DIM, line))).collect()
+    let mut text: String = lines.iter().map(|line| format!("{}\n", paint(color, DIM, line))).collect();
+    for cell in report.results.iter().filter(|cell| cell.wall.is_none() && mark(cell) == '!') {
+        let why = cell.limited_by.as_ref().map_or("", |limit| &limit.evidence);
+        let line = format!("! no figure for {} at {}: {why}", cell.model, grouped(cell.connections));
+        text.push_str(&paragraph(&line, 0));
+    }
+    text
 }
 
 /// The models that cannot run here, those with the same reason together.
@@ -223,10 +277,13 @@ fn walls(report: &Report, color: bool) -> String {
 /// One wall: who, and then evidence and fix of the first who met it, and of others if they differ in more than
 /// numbers.
 fn explain(name: &str, met: &[(&Cell, &Wall)], color: bool) -> String {
+    let several = met.iter().any(|(cell, _)| cell.mix != met[0].0.mix);
     let who: Vec<String> = met
         .iter()
         .map(|(cell, _)| {
-            format!("{} at {} (held {})", cell.model, grouped(cell.connections), grouped(cell.established))
+            let mix = if several { format!(" ({})", cell.mix.name()) } else { String::new() };
+            let (asked, held) = (grouped(cell.connections), grouped(cell.established));
+            format!("{} at {asked}{mix} (held {held})", cell.model)
         })
         .collect();
     let mut text = format!("\n{}\n", paint(color, STOP, &format!("■ {name}")));

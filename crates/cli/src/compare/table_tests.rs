@@ -1,5 +1,6 @@
 use super::*;
 use crate::compare::{samples, story};
+use crate::model::Model;
 
 fn plain(report: &Report) -> String {
     render(report, false)
@@ -56,4 +57,44 @@ fn the_story_says_what_the_cells_say() {
         "{told}"
     );
     assert!(told.contains("fork kept 36 % of its rate, epoll-et 58 %"), "{told}");
+}
+
+#[test]
+fn each_mix_has_its_own_block_and_long_names_their_column() {
+    let mut report = samples::report();
+    let own = "an-own-echo-server";
+    report.asked.models.push(own.to_owned());
+    for (mix, rate) in [(Mix::All, 70_000.0), (Mix::Churn, 9_000.0)] {
+        let cell = samples::cell(Model::Poll, 5_000, rate);
+        report.results.push(Cell { model: own.to_owned(), mix, ..cell });
+    }
+    report.shows = story::tell(&report);
+    let text = plain(&report);
+    assert!(text.contains("\necho of 64 bytes, a connection for each request\n"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with(own)).count(), 2);
+    assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    assert!(text.contains("churn, 64 B: an-own-echo-server held all 5,000 connections."), "{text}");
+}
+
+#[test]
+fn a_window_without_an_answer_says_why() {
+    let mut report = samples::report();
+    let silent = &mut report.results[2];
+    silent.rate = None;
+    silent.limited_by = Some(Wall::new(NO_ANSWER, "a round took longer than the window of 0.3 s", "-d 10s"));
+    let text = plain(&report).replace('\n', " ");
+    assert!(text.contains("! no figure for fork at 5,000: a round took longer"), "{text}");
+}
+
+#[test]
+fn noise_and_wide_spreads_are_told() {
+    let mut report = samples::report();
+    report.machine.noisy = Some("others kept 1.2 cores busy just before the run".to_owned());
+    report.results[0].spread = Some(0.3);
+    let told = story::tell(&report).join("\n");
+    assert!(told.contains("A noisy machine: others kept 1.2 cores busy just before the run."), "{told}");
+    assert!(told.contains("In 1 of 7 cells the repeats were more than 20 % apart"), "{told}");
+    report.results[1].others_cpu = Some(0.8);
+    let told = story::tell(&report).join("\n");
+    assert!(told.contains("other programs used up to 0.8 cores meanwhile (1 of 7 cells)"), "{told}");
 }

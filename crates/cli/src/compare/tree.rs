@@ -23,7 +23,7 @@ const MANY_THREADS: u64 = 64;
 /// A process and all its descendants, as they were at one moment.
 #[derive(Clone, Debug)]
 pub struct Tree {
-    root: u32,
+    roots: Vec<u32>,
     descendants: Vec<u32>,
 }
 
@@ -41,9 +41,15 @@ pub struct Memory {
 impl Tree {
     /// Looks who is there. Costs one small read for each process that has children.
     pub fn of(root: u32) -> Self {
+        Self::of_all(&[root])
+    }
+
+    /// The trees of several processes, none of which is a descendant of another: a server that was started by hand
+    /// as many times as the machine has cores.
+    pub fn of_all(roots: &[u32]) -> Self {
         let mut descendants = Vec::new();
         let mut next = 0;
-        let mut parents = vec![root];
+        let mut parents = roots.to_vec();
         while next < parents.len() {
             let found = children(parents[next]);
             parents.extend(&found);
@@ -54,7 +60,7 @@ impl Tree {
                 break;
             }
         }
-        Tree { root, descendants }
+        Tree { roots: roots.to_vec(), descendants }
     }
 
     /// How many processes besides the first.
@@ -62,15 +68,20 @@ impl Tree {
         self.descendants.len()
     }
 
+    /// Whether this process is one of them.
+    pub fn holds(&self, pid: u32) -> bool {
+        self.pids().any(|other| other == pid)
+    }
+
     /// The CPU time of all of them, ended and reaped ones included (traps a and b).
     pub fn cpu_time(&self) -> Duration {
         let living: Duration = self.pids().filter_map(|pid| child::cpu_time(pid).ok()).sum();
-        living + reaped_time(self.root)
+        living + self.roots.iter().map(|&root| reaped_time(root)).sum::<Duration>()
     }
 
     /// The memory of all of them. `None` when nothing could be read.
     pub fn memory(&self) -> Option<Memory> {
-        let first = memory_of(self.root)?;
+        let first = self.roots.iter().map(|&root| memory_of(root)).sum::<Option<u64>>()?;
         let stride = self.descendants.len().div_ceil(MEMORY_SAMPLE).max(1);
         let sampled: Vec<u64> =
             self.descendants.iter().step_by(stride).filter_map(|&pid| memory_of(pid)).collect();
@@ -80,17 +91,25 @@ impl Tree {
         } else {
             (u128::from(sum) * self.descendants.len() as u128 / sampled.len() as u128) as u64
         };
-        Some(Memory { bytes: first + all, processes: 1 + self.descendants.len(), read: 1 + sampled.len() })
+        let roots = self.roots.len();
+        let (processes, read) = (roots + self.descendants.len(), roots + sampled.len());
+        (roots > 0).then_some(Memory { bytes: first + all, processes, read })
     }
 
-    fn pids(&self) -> impl Iterator<Item = u32> {
-        std::iter::once(self.root).chain(self.descendants.iter().copied())
+    /// All of them.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.roots.iter().chain(&self.descendants).copied()
     }
+}
+
+/// The parent of a process.
+pub fn parent(pid: u32) -> Option<u32> {
+    u32::try_from(stat_field(pid, 4)?).ok()
 }
 
 /// The children of a process: the kernel's own list where it keeps one (CONFIG_PROC_CHILDREN), else everybody's
 /// parent is read.
-fn children(pid: u32) -> Vec<u32> {
+pub fn children(pid: u32) -> Vec<u32> {
     let Ok(list) = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")) else {
         return children_by_parent(pid);
     };

@@ -1,10 +1,12 @@
 //! Watches a server while the loader works on it: CPU time and memory of its whole tree at known moments, and
 //! the marks that tell later what it ran out of.
 
+use super::server::{self, Server};
 use super::tree::{Memory, Tree};
 use crate::machine;
-use crate::walls::{Wall, listen, process, server};
-use std::net::SocketAddr;
+use crate::walls::{Wall, listen, process};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// CPU samples are this far apart, or further when taking one is so dear that it would disturb.
@@ -30,13 +32,19 @@ struct Used {
     server: Duration,
     /// By everybody on the processors of server and loader; `None` where /proc/stat is closed to us.
     machine: Option<Duration>,
+    /// Taken from them by the hypervisor.
+    stolen: Option<Duration>,
 }
 
 /// The marks of the highest tide.
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
-    /// Most descriptors open in the server's process.
+    /// Most descriptors open in one process of the server.
     pub descriptors: u64,
+    /// That process.
+    pub descriptors_of: Option<u32>,
+    /// The connections of each worker when there were most of them, where the server tells.
+    pub balance: Option<Vec<u64>>,
     /// Most descendants.
     pub descendants: u64,
     /// Most threads.
@@ -52,33 +60,47 @@ pub struct Window {
     pub cpu: Option<f64>,
     /// CPU use of everybody on the processors of server and loader.
     pub machine_cpu: Option<f64>,
+    /// What the hypervisor took from those processors.
+    pub stolen_cpu: Option<f64>,
     /// The memory of the tree: the median sample.
     pub memory: Option<Memory>,
     /// MemAvailable: the median sample.
     pub available: Option<u64>,
+    /// Memory of the kernel for sockets and their like: the median sample.
+    pub kernel: Option<u64>,
+}
+
+/// The machine's memory at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Machine {
+    available: u64,
+    kernel: u64,
 }
 
 /// The watch itself.
 pub struct Watch {
-    pid: u32,
+    roots: Vec<u32>,
+    holders: Vec<u32>,
     target: SocketAddr,
+    admin: Option<SocketAddr>,
     longest: Duration,
     cpus: Vec<usize>,
     cpu: Vec<Sample<Used>>,
     cpu_due: Instant,
-    memory: Vec<Sample<(Memory, u64)>>,
+    memory: Vec<Sample<(Option<Memory>, Option<Machine>)>>,
     memory_due: Instant,
     marks: Marks,
 }
 
 impl Watch {
-    /// Begins to watch the server `pid` that listens on `target`, for a window of this length; and these
-    /// processors.
-    pub fn new(pid: u32, target: SocketAddr, window: Duration, cpus: Vec<usize>) -> Self {
+    /// Begins to watch a server for a window of this length; and these processors.
+    pub fn new(server: &Server, window: Duration, cpus: Vec<usize>) -> Self {
         let now = Instant::now();
         Watch {
-            pid,
-            target,
+            roots: server.roots.clone(),
+            holders: server.holders.clone(),
+            target: server.address,
+            admin: server.admin,
             longest: window / AT_LEAST,
             cpus,
             cpu: Vec::new(),
@@ -96,18 +118,21 @@ impl Watch {
             return;
         }
         let spent = our_cpu_time();
-        let tree = Tree::of(self.pid);
-        self.cpu
-            .push((Instant::now(), Used { server: tree.cpu_time(), machine: machine::cpu_time(&self.cpus) }));
+        let tree = Tree::of_all(&self.roots);
+        let (server, machine) = (tree.cpu_time(), machine::cpu_times(&self.cpus));
+        let (machine, stolen) = (machine.map(|(used, _)| used), machine.map(|(_, stolen)| stolen));
+        self.cpu.push((Instant::now(), Used { server, machine, stolen }));
         self.mark(&tree);
         self.cpu_due = began + self.pause(CPU_EVERY, our_cpu_time().saturating_sub(spent));
         if began < self.memory_due {
             return;
         }
         let (began, spent) = (Instant::now(), our_cpu_time());
-        if let Some(sample) = tree.memory().zip(machine::memory_available()) {
-            self.memory.push((began, sample));
-        }
+        let machine = machine::memory_available()
+            .zip(machine::kernel_memory())
+            .map(|(available, kernel)| Machine { available, kernel });
+        self.memory.push((began, (tree.memory(), machine)));
+        self.balance();
         self.memory_due = began + self.pause(MEMORY_EVERY, our_cpu_time().saturating_sub(spent));
     }
 
@@ -117,9 +142,14 @@ impl Watch {
 
     fn mark(&mut self, tree: &Tree) {
         let marks = &mut self.marks;
-        marks.descriptors = marks.descriptors.max(process::open_descriptors(self.pid).unwrap_or(0));
+        if let Some((pid, open)) = server::most_descriptors(&self.holders)
+            && open > marks.descriptors
+        {
+            (marks.descriptors, marks.descriptors_of) = (open, Some(pid));
+        }
         marks.descendants = marks.descendants.max(tree.descendants() as u64);
-        marks.threads = marks.threads.max(process::threads(self.pid).unwrap_or(0));
+        let threads = self.roots.iter().filter_map(|&pid| process::threads(pid)).sum();
+        marks.threads = marks.threads.max(threads);
         if self.marks.seen.is_none() {
             self.marks.seen = self.proven_now();
         }
@@ -127,12 +157,22 @@ impl Watch {
 
     /// Walls that show only while they stand: the loader's connections close, and the evidence is gone.
     fn proven_now(&self) -> Option<Wall> {
-        server::memory_wall().or_else(|| {
+        crate::walls::server::memory_wall().or_else(|| {
             let queues = listen::queues(self.target);
             let waiting = queues.iter().any(|queue| queue.waiting > 0);
-            let server = server::Server { target: self.target, queues, pids: vec![self.pid] };
+            let pids = self.holders.clone();
+            let server = crate::walls::server::Server { target: self.target, queues, pids };
             if waiting { server.descriptor_wall() } else { None }
         })
+    }
+
+    /// Asks a server with workers how many connections each has; the fullest moment counts.
+    fn balance(&mut self) {
+        let Some(workers) = self.admin.and_then(worker_connections) else { return };
+        let sum = |workers: &Vec<u64>| workers.iter().sum::<u64>();
+        if self.marks.balance.as_ref().is_none_or(|most| sum(&workers) > sum(most)) {
+            self.marks.balance = Some(workers);
+        }
     }
 
     /// The marks so far.
@@ -142,19 +182,45 @@ impl Watch {
 
     /// What the samples between two moments say.
     pub fn between(&self, from: Instant, to: Instant) -> Window {
-        let mut memory = nearest(&self.memory, from, to);
-        let middle = memory.len() / 2;
-        memory.sort_by_key(|(memory, _)| memory.bytes);
-        let median = memory.get(middle).map(|&(memory, _)| memory);
-        memory.sort_by_key(|&(_, available)| available);
-        let (cpu, machine_cpu) = cpu_use(&self.cpu, from, to);
+        let samples = nearest(&self.memory, from, to);
+        let mut memory: Vec<Memory> = samples.iter().filter_map(|(memory, _)| *memory).collect();
+        memory.sort_by_key(|memory| memory.bytes);
+        let machine: Vec<Machine> = samples.iter().filter_map(|(_, machine)| *machine).collect();
+        let middle = |read: fn(&Machine) -> u64| {
+            let mut values: Vec<u64> = machine.iter().map(read).collect();
+            values.sort_unstable();
+            values.get(values.len() / 2).copied()
+        };
+        let (cpu, machine_cpu, stolen_cpu) = cpu_use(&self.cpu, from, to);
         Window {
-            cpu,
+            cpu: cpu.filter(|_| !self.roots.is_empty()),
             machine_cpu,
-            memory: median,
-            available: memory.get(middle).map(|&(_, available)| available),
+            stolen_cpu,
+            memory: memory.get(memory.len() / 2).copied(),
+            available: middle(|machine| machine.available),
+            kernel: middle(|machine| machine.kernel),
         }
     }
+}
+
+/// How many connections each worker has, from the server's own counters (`--admin`). Bounded in time: half a second
+/// is far more than a server on the same machine takes.
+fn worker_connections(admin: SocketAddr) -> Option<Vec<u64>> {
+    const LIMIT: Duration = Duration::from_millis(500);
+    let mut stream = TcpStream::connect_timeout(&admin, LIMIT).ok()?;
+    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    stream.set_write_timeout(Some(LIMIT)).ok()?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.take(1 << 20).read_to_string(&mut text).ok()?;
+    parse_workers(&text)
+}
+
+/// `duolu_worker_connections_open{worker="1"} 250`, one line for each worker in order.
+fn parse_workers(metrics: &str) -> Option<Vec<u64>> {
+    let lines = metrics.lines().filter(|line| line.starts_with("duolu_worker_connections_open{"));
+    let workers: Vec<u64> = lines.map(|line| line.rsplit(' ').next()?.parse().ok()).collect::<Option<_>>()?;
+    (workers.len() > 1).then_some(workers)
 }
 
 /// The CPU time of this thread.
@@ -175,18 +241,20 @@ fn nearest<T: Copy>(samples: &[Sample<T>], from: Instant, to: Instant) -> Vec<T>
     samples.iter().min_by_key(|(at, _)| distance(*at)).map(|&(_, value)| value).into_iter().collect()
 }
 
-/// CPU time over wall time, of the server and of the machine, between the first and the last sample inside. With
-/// fewer than two inside, between the nearest samples around: they hold some of the connecting or closing, too,
-/// which is better than no figure.
-fn cpu_use(samples: &[Sample<Used>], from: Instant, to: Instant) -> (Option<f64>, Option<f64>) {
-    let Some((first, last)) = ends(samples, from, to) else { return (None, None) };
+/// CPU time over wall time, of the server, of the machine, and stolen from it, between the first and the last sample
+/// inside. With fewer than two inside, between the nearest samples around: they hold some of the connecting or
+/// closing, too, which is better than no figure.
+fn cpu_use(samples: &[Sample<Used>], from: Instant, to: Instant) -> (Option<f64>, Option<f64>, Option<f64>) {
+    let Some((first, last)) = ends(samples, from, to) else { return (None, None, None) };
     let wall = last.0.saturating_duration_since(first.0).as_secs_f64();
     if wall <= 0.0 {
-        return (None, None);
+        return (None, None, None);
     }
     let share = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / wall;
-    let machine = first.1.machine.zip(last.1.machine).map(|(before, after)| share(before, after));
-    (Some(share(first.1.server, last.1.server)), machine)
+    let of = |read: fn(&Used) -> Option<Duration>| {
+        read(&first.1).zip(read(&last.1)).map(|(before, after)| share(before, after))
+    };
+    (of(|used| Some(used.server)), of(|used| used.machine), of(|used| used.stolen))
 }
 
 fn ends<T: Copy>(samples: &[Sample<T>], from: Instant, to: Instant) -> Option<(Sample<T>, Sample<T>)> {
@@ -212,15 +280,29 @@ mod tests {
             .map(|i| i * 100)
             .map(|ms| {
                 let server = Duration::from_millis(if ms <= 500 { ms } else { 500 + (ms - 500) / 2 });
-                (at(ms), Used { server, machine: Some(server * 2) })
+                (at(ms), Used { server, machine: Some(server * 2), stolen: None })
             })
             .collect();
         let near = |value: Option<f64>, wanted: f64| value.is_some_and(|value| (value - wanted).abs() < 1e-9);
-        let (server, machine) = cpu_use(&samples, at(500), at(1500));
+        let (server, machine, stolen) = cpu_use(&samples, at(500), at(1500));
         assert!(near(server, 0.5) && near(machine, 1.0), "{server:?} {machine:?}");
+        assert_eq!(stolen, None);
         assert!(near(cpu_use(&samples, at(1010), at(1090)).0, 0.5));
-        assert_eq!(cpu_use(&samples[..1], at(0), at(10)), (None, None));
-        assert_eq!(cpu_use(&[], at(0), at(10)), (None, None));
+        assert_eq!(cpu_use(&samples[..1], at(0), at(10)), (None, None, None));
+        assert_eq!(cpu_use(&[], at(0), at(10)), (None, None, None));
+    }
+
+    #[test]
+    fn the_workers_of_a_server_are_read_from_its_counters() {
+        let text = "duolu_connections_open 7\nduolu_worker_connections_open{worker=\"0\"} 3\n\
+                    duolu_worker_connections_open{worker=\"1\"} 4\n";
+        assert_eq!(parse_workers(text), Some(vec![3, 4]));
+        assert_eq!(
+            parse_workers("duolu_worker_connections_open{worker=\"0\"} 3\n"),
+            None,
+            "nothing to balance"
+        );
+        assert_eq!(parse_workers("HTTP/1.1 503\n"), None);
     }
 
     #[test]

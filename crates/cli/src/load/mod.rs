@@ -19,7 +19,7 @@ mod proof;
 mod report;
 mod schedule;
 mod tally;
-mod target;
+pub mod target;
 mod verdict;
 mod worker;
 

@@ -113,6 +113,15 @@ impl Admin {
         for (count, name, help) in Count::ALL {
             metric(name, "counter", help, "", self.board.sum(count) as f64);
         }
+        let _ = writeln!(
+            text,
+            "# HELP duolu_worker_connections_open Connections open now, of each worker.\n\
+             # TYPE duolu_worker_connections_open gauge"
+        );
+        for worker in 0..self.board.workers() {
+            let open = self.board.open_of(worker);
+            let _ = writeln!(text, "duolu_worker_connections_open{{worker=\"{worker}\"}} {open}");
+        }
         text
     }
 }

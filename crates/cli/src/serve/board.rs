@@ -82,6 +82,18 @@ impl Board {
         self.sum(Count::Accepted).saturating_sub(closed)
     }
 
+    /// How many tallies it has.
+    pub fn workers(&self) -> usize {
+        (self.words.len() - HEADER) / WORDS
+    }
+
+    /// Connections that worker `index` has open now.
+    pub fn open_of(&self, index: usize) -> u64 {
+        let tally = self.tally(index, true);
+        let closed = tally.get(Count::Closed);
+        tally.get(Count::Accepted).saturating_sub(closed)
+    }
+
     /// Whether the server has begun to end: no new connections, and services say goodbye.
     pub fn draining(&self) -> bool {
         self.words[DRAINING].load(Ordering::Relaxed) != 0
@@ -139,6 +151,7 @@ mod tests {
         board.tally(2, false).add(Count::Accepted, 2);
         board.tally(1, false).add(Count::Closed, 3);
         assert_eq!((board.sum(Count::Accepted), board.open()), (7, 4));
+        assert_eq!((board.workers(), board.open_of(0), board.open_of(2)), (3, 5, 2));
         assert!(!board.draining());
         board.start_draining();
         assert!(board.draining());

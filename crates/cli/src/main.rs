@@ -10,6 +10,7 @@ mod walls;
 
 mod compare;
 mod load;
+mod report;
 mod serve;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -37,6 +38,7 @@ enum Verb {
     Compare(compare::Args),
     Serve(serve::Args),
     Load(load::Args),
+    Report(report::Args),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
 }
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Compare(args) => compare::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Load(args) => load::run(args),
+        Verb::Report(args) => report::run(args),
         Verb::Completions(args) => manual::completions(&args, Cli::command()),
         Verb::Man(args) => manual::man(&args, Cli::command()),
     };

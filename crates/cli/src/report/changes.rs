@@ -1,0 +1,146 @@
+//! What changed between two results, as a table with a verdict in each field.
+
+use super::against::{Change, FIGURES, Pair, Verdict, conditions, pairs};
+use super::figures::{change, whole};
+use super::lang::Lang;
+use super::look::Look;
+use super::markup::escape;
+use super::run::{Run, Wall, Work};
+use super::sections::named;
+use super::words;
+use std::fmt::Write;
+
+/// The whole part of the page.
+pub fn section(lang: Lang, old: &Run, new: &Run, work: &Work, looks: &[(String, Look)]) -> String {
+    let pairs = pairs(old, new, work);
+    if pairs.is_empty() {
+        let text = lang.pick(
+            "The old result has nothing of this work: no cell can be compared.",
+            "旧结果中没有这种工作：没有可以比较的数据。",
+        );
+        return format!("<p>{text}</p>\n");
+    }
+    let mut html = format!("<p>{}</p>\n", escape(&summary(lang, &pairs)));
+    html.push_str(&other_conditions(lang, old, new));
+    html.push_str(&table(lang, &pairs, looks));
+    let _ = write!(
+        html,
+        "<p class=\"how\">{}</p>\n",
+        lang.pick(
+            "▲ better, ▼ worse: the change is larger than the spread ((highest − lowest) ÷ median) of either result. \
+             ≈ not larger: chance explains it. ? one of the two was measured once: one repeat cannot tell. \
+             ≥ the loader was the limit: the rates are lower bounds.",
+            "▲ 变好，▼ 变差：变化大于两个结果各自的离散程度（（最高 − 最低）÷ 中位数）。≈ 不大于离散程度：偶然即可解释。\
+             ? 其中一个只测了一次：一次说明不了问题。≥ 受限于压测端：速率只是下限。",
+        )
+    );
+    html
+}
+
+fn summary(lang: Lang, pairs: &[Pair<'_>]) -> String {
+    let all = || pairs.iter().flat_map(|pair| pair.changes.iter().flatten());
+    let count = |verdict: Verdict| all().filter(|change| change.verdict == verdict).count();
+    let (better, worse, within) = (count(Verdict::Better), count(Verdict::Worse), count(Verdict::Within));
+    let unknown = count(Verdict::Unknown);
+    let moved = pairs.iter().filter(|pair| pair.walls().is_some()).count();
+    let mut text = match lang {
+        Lang::En => format!(
+            "{} figures compared: {better} better, {worse} worse, {within} within the spread.",
+            all().count()
+        ),
+        Lang::Zh => format!(
+            "比较了 {} 个数据：{better} 个变好，{worse} 个变差，{within} 个在离散范围内。",
+            all().count()
+        ),
+    };
+    if unknown > 0 {
+        text.push_str(&match lang {
+            Lang::En => format!(
+                " {unknown} cannot be judged: one repeat cannot tell a change from chance; measure both with --repeats 5."
+            ),
+            Lang::Zh => format!("{unknown} 个无法判断：只测一次分不清变化与偶然；请两次都用 --repeats 5 测量。"),
+        });
+    }
+    if moved > 0 {
+        text.push_str(&match lang {
+            Lang::En => format!(" {moved} walls moved."),
+            Lang::Zh => format!("{moved} 处墙有变化。"),
+        });
+    }
+    text
+}
+
+fn other_conditions(lang: Lang, old: &Run, new: &Run) -> String {
+    let different = conditions(old, new);
+    if different.is_empty() {
+        return String::new();
+    }
+    let list: Vec<String> = different
+        .iter()
+        .map(|(path, old, new)| format!("{} {old} → {new}", path.trim_start_matches('/').replace('/', " ")))
+        .collect();
+    format!(
+        "<p class=\"notice warning\">{} {}</p>\n",
+        lang.pick(
+            "Not the same conditions, which may be all of the change:",
+            "测量条件不同，变化可能全由此而来："
+        ),
+        escape(&lang.list(&list))
+    )
+}
+
+fn table(lang: Lang, pairs: &[Pair<'_>], looks: &[(String, Look)]) -> String {
+    let mut html = format!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table class=\"changes\"><caption>{0}</caption><thead><tr><th scope=\"col\">{1}</th><th scope=\"col\">{2}</th>",
+        lang.pick("What changed", "有何变化"),
+        lang.pick("model", "模型"),
+        lang.pick("connections", "连接数")
+    );
+    for figure in FIGURES {
+        let _ = write!(html, "<th scope=\"col\">{}</th>", words::figure(lang, figure));
+    }
+    let _ = write!(html, "<th scope=\"col\">{}</th></tr></thead><tbody>", lang.pick("wall", "墙"));
+    for pair in pairs {
+        let _ = write!(
+            html,
+            "<tr><th scope=\"row\">{}</th><td>{}</td>",
+            named(&pair.new.model, looks),
+            whole(pair.new.connections)
+        );
+        for (figure, change) in FIGURES.iter().zip(&pair.changes) {
+            html.push_str(&field(lang, change.as_ref(), figure.form()));
+        }
+        let name = |wall: Option<&Wall>| match wall {
+            Some(wall) => format!("✕ {}", words::wall(lang, &wall.name)),
+            None => lang.pick("held", "承载").to_owned(),
+        };
+        let wall = match pair.walls() {
+            Some((old, new)) => format!("{} → {}", name(old), name(new)),
+            None => pair.new.wall.as_ref().map_or(String::new(), |wall| name(Some(wall))),
+        };
+        let _ = write!(html, "<td class=\"end\">{}</td></tr>\n", escape(&wall));
+    }
+    html + "</tbody></table></div>\n"
+}
+
+fn field(lang: Lang, found: Option<&Change>, form: fn(f64) -> String) -> String {
+    let Some(found) = found else { return "<td>–</td>".to_owned() };
+    let (class, sign, word) = match found.verdict {
+        Verdict::Better => ("better", "▲", lang.pick("better", "变好")),
+        Verdict::Worse => ("worse", "▼", lang.pick("worse", "变差")),
+        Verdict::Within => ("within", "≈", lang.pick("within the spread", "在离散范围内")),
+        Verdict::Unknown => ("unknown", "?", lang.pick("one repeat cannot tell", "只测一次，无法判断")),
+        Verdict::Bounded => ("unknown", "≥", lang.pick("the loader was the limit", "受限于压测端")),
+    };
+    let spread = found
+        .spread
+        .map_or(String::new(), |spread| format!("; {} {:.1} %", lang.pick("spread", "离散"), spread * 100.0));
+    format!(
+        "<td class=\"{class}\" title=\"{} → {}{spread}\"><span class=\"sign\" role=\"img\" aria-label=\"{word}\">{sign}</span> {}<small>{} → {}</small></td>",
+        form(found.old),
+        form(found.new),
+        change(found.ratio()),
+        form(found.old),
+        form(found.new)
+    )
+}

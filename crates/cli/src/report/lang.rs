@@ -1,0 +1,58 @@
+//! The two languages of the page. A sentence and its translation stand side by side where they are used, so that
+//! neither is forgotten when the other changes.
+
+use std::fmt;
+
+/// A language of the page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Lang {
+    /// English
+    En,
+    /// 中文
+    Zh,
+}
+
+impl Lang {
+    /// Both, in the order of the file.
+    pub const BOTH: [Lang; 2] = [Lang::En, Lang::Zh];
+
+    /// The text of this language.
+    pub const fn pick<'a>(self, en: &'a str, zh: &'a str) -> &'a str {
+        match self {
+            Lang::En => en,
+            Lang::Zh => zh,
+        }
+    }
+
+    /// The value of the attribute `lang` (BCP 47).
+    pub const fn tag(self) -> &'static str {
+        self.pick("en", "zh-CN")
+    }
+
+    /// The language in the names of elements, which are unique in the whole file.
+    pub const fn key(self) -> &'static str {
+        self.pick("en", "zh")
+    }
+
+    /// Names one after the other.
+    pub fn list<T: AsRef<str>>(self, names: &[T]) -> String {
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        names.join(self.pick(", ", "、"))
+    }
+
+    /// `5 connections`, `5 个连接`.
+    pub fn connections(self, count: u64) -> String {
+        let number = super::figures::whole(count);
+        match self {
+            Lang::En if count == 1 => format!("{number} connection"),
+            Lang::En => format!("{number} connections"),
+            Lang::Zh => format!("{number} 个连接"),
+        }
+    }
+}
+
+impl fmt::Display for Lang {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.tag())
+    }
+}

@@ -1,0 +1,134 @@
+//! `duolu report`: the page that people send to each other, made from a result.
+//!
+//! Reading order: `input` reads a file, whole or cut; `run` is a result as the page sees it; `page` puts together
+//! what `views` draws (with `chart`, `scale`, `labels`, `look`) and what `sections`, `findings`, `changes` (with
+//! `against`) say; `words` and `lang` hold the two languages, `figures` and `markup` the last step to text.
+
+mod against;
+mod changes;
+mod chart;
+mod figures;
+mod findings;
+mod input;
+mod labels;
+mod lang;
+mod look;
+mod markup;
+mod page;
+mod run;
+mod scale;
+mod sections;
+mod views;
+mod words;
+
+use crate::failure::Failure;
+pub use lang::Lang;
+use page::Page;
+use run::Run;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Make report.html from a result: one file, both languages, no network
+#[derive(clap::Args)]
+#[command(
+    before_help = "Examples:\n  duolu report result.json                        report.html beside it\n  duolu report new.json --against old.json -o changes.html"
+)]
+pub struct Args {
+    /// What duolu compare wrote: result.json, its folder, or the lines of --json-stream
+    #[arg(value_name = "RESULT")]
+    result: PathBuf,
+    /// Where to write [default: report.html beside the result]; - is stdout
+    #[arg(short = 'o', long = "out", value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// An older result: what changed, and whether it is more than the spread
+    #[arg(long, value_name = "OLD")]
+    against: Option<PathBuf>,
+    /// The language in which the page opens [default: the reader's]; both are in it
+    #[arg(long, value_enum)]
+    lang: Option<Lang>,
+    /// Nothing on stderr but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// The file is no result (2); it cannot be read, or the page not be written (3). Of a result that is cut short what
+/// is whole is written, and it ends with 3 all the same.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let new = input::read(&args.result)?;
+    let old = args.against.as_deref().map(input::read).transpose()?;
+    let read = |input: &input::Input| Run::read(&input.value, input.cut.is_some());
+    let (run, before) = (read(&new), old.as_ref().map(read));
+    let html = Page { run: &run, old: before.as_ref(), lang: args.lang }.render();
+    let out = place(&args);
+    put(&html, &out)?;
+    let to_stdout = out.as_os_str() == "-";
+    if !args.quiet && !to_stdout {
+        eprintln!("duolu: wrote {}", out.display());
+    }
+    let cuts = [(&args.result, Some(&new)), (args.against.as_ref().unwrap_or(&args.result), old.as_ref())];
+    for (path, input) in cuts {
+        if let Some(cut) = input.and_then(|input| input.cut.as_ref()) {
+            let where_to = if to_stdout { "stdout".to_owned() } else { out.display().to_string() };
+            return Err(Failure::cannot(format!(
+                "{}: {cut}; the part is in {where_to}, marked as such",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the page of a result, as compare's `-o DIR` does. With an older result it shows what changed.
+///
+/// # Errors
+/// The value is no result of schema 1 (2), or the file cannot be written (3).
+#[allow(dead_code)] // compare calls it where it writes result.json
+pub fn write(
+    result: &serde_json::Value,
+    against: Option<&serde_json::Value>,
+    path: &Path,
+) -> Result<(), Failure> {
+    let read = |value: &serde_json::Value| {
+        let checked = input::check(value.clone()).map_err(|problem| Failure::usage(problem.to_string()))?;
+        Ok(Run::read(&checked, false))
+    };
+    let (run, old) = (read(result)?, against.map(read).transpose()?);
+    put(&Page { run: &run, old: old.as_ref(), lang: None }.render(), path)
+}
+
+fn place(args: &Args) -> PathBuf {
+    match &args.out {
+        Some(out) if out.is_dir() => out.join("report.html"),
+        Some(out) => out.clone(),
+        None if args.result.is_dir() => args.result.join("report.html"),
+        None => args.result.with_file_name("report.html"),
+    }
+}
+
+/// Writes the page beside its place and moves it there: who has the old page open never sees half a new one.
+fn put(html: &str, path: &Path) -> Result<(), Failure> {
+    let refused = |error| Failure::cannot(format!("cannot write {}: {error}", path.display()));
+    if path.as_os_str() == "-" {
+        return match std::io::stdout().lock().write_all(html.as_bytes()) {
+            // A reader that went away (`| head`) is no fault of ours.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(refused(error)),
+            _ => Ok(()),
+        };
+    }
+    // A device or a pipe (/dev/stdout) cannot be replaced, only written to.
+    if path.exists() && !path.is_file() {
+        return fs::write(path, html).map_err(refused);
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(name);
+    let written = fs::write(&part, html).and_then(|()| fs::rename(&part, path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&part);
+        refused(error)
+    })
+}

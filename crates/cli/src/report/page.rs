@@ -1,0 +1,276 @@
+//! The page: everything in one file, in both languages, without a network.
+//!
+//! Both languages are written out whole, one `<main>` each, and one is shown: so each chart places its labels for
+//! the words that it has, each language's text alternatives are its own, and the switch works without a script
+//! (two radio buttons and a rule of CSS). The policy in the head forbids every address, so that a browser would
+//! refuse to load anything even if something had been smuggled in.
+
+use super::changes;
+use super::figures::whole;
+use super::findings::{self, Weight};
+use super::lang::Lang;
+use super::look::{Look, looks};
+use super::markup::escape;
+use super::run::{Figure, Run, Work};
+use super::sections;
+use super::views::Lines;
+use super::words;
+use serde_json::Value;
+use std::fmt::Write;
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// What the page is made of.
+#[derive(Debug)]
+pub struct Page<'a> {
+    /// The result.
+    pub run: &'a Run,
+    /// An older one to compare it with.
+    pub old: Option<&'a Run>,
+    /// The language it opens in; `None`: the reader's.
+    pub lang: Option<Lang>,
+}
+
+impl Page<'_> {
+    /// The whole file.
+    pub fn render(&self) -> String {
+        let mut models = self.run.models();
+        for model in self.old.map(Run::models).unwrap_or_default() {
+            if !models.contains(&model) {
+                models.push(model);
+            }
+        }
+        let looks: Vec<(String, Look)> =
+            models.iter().map(|model| (*model).to_owned()).zip(looks(&models)).collect();
+        let open = self.lang.unwrap_or(Lang::En);
+        let mut html = format!(
+            "<!DOCTYPE html>\n<html lang=\"{open}\" data-ask=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
+             <title>duolu: {}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
+            if self.lang.is_none() { "reader" } else { "file" },
+            escape(&self.heading(open))
+        );
+        for lang in Lang::BOTH {
+            let _ = write!(
+                html,
+                "<input type=\"radio\" name=\"lang\" id=\"lang-{}\" class=\"lang\"{} aria-label=\"{}\">",
+                lang.key(),
+                if lang == open { " checked" } else { "" },
+                lang.pick("English", "中文")
+            );
+        }
+        html.push_str(
+            "\n<p class=\"switch\" aria-hidden=\"true\"><label for=\"lang-en\">English</label><label for=\"lang-zh\">中文</label></p>\n",
+        );
+        for lang in Lang::BOTH {
+            self.main(&mut html, lang, &looks);
+        }
+        let _ = write!(
+            html,
+            "<div id=\"tip\" role=\"status\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+        );
+        html
+    }
+
+    fn heading(&self, lang: Lang) -> String {
+        let models = self.run.models().len();
+        let rungs: Vec<u64> = self.run.works().iter().flat_map(|work| self.run.rungs(work)).collect();
+        let (low, high) = (rungs.iter().min().copied(), rungs.iter().max().copied());
+        let (Some(low), Some(high)) = (low, high) else {
+            return lang.pick("no figures", "没有数据").to_owned();
+        };
+        match lang {
+            Lang::En if low == high => {
+                format!("{models} server{} at {}", if models == 1 { "" } else { "s" }, lang.connections(high))
+            }
+            Lang::En => format!(
+                "{models} server{}, {} to {}",
+                if models == 1 { "" } else { "s" },
+                whole(low),
+                lang.connections(high)
+            ),
+            Lang::Zh if low == high => format!("{models} 个服务器，{}", lang.connections(high)),
+            Lang::Zh => format!("{models} 个服务器，{} 到 {}", whole(low), lang.connections(high)),
+        }
+    }
+
+    fn main(&self, html: &mut String, lang: Lang, looks: &[(String, Look)]) {
+        let works = self.run.works();
+        let _ = write!(
+            html,
+            "<main lang=\"{lang}\" class=\"{}\">\n<header><p class=\"brand\">duolu <span lang=\"zh\">多路</span> · {}</p><h1>{}</h1><p class=\"sub\">{}</p></header>\n",
+            lang.key(),
+            lang.pick("compare", "对比"),
+            escape(&self.heading(lang)),
+            escape(&self.subtitle(lang, &works))
+        );
+        let notices = findings::notices(lang, self.run);
+        if !notices.is_empty() {
+            html.push_str("<ul class=\"notices\">");
+            for (weight, text) in notices {
+                let (class, sign) = match weight {
+                    Weight::Warning => ("warning", "!"),
+                    Weight::Note => ("note", "i"),
+                };
+                let _ = write!(
+                    html,
+                    "<li class=\"notice {class}\"><span class=\"sign\" aria-hidden=\"true\">{sign}</span>{}</li>",
+                    escape(&text)
+                );
+            }
+            html.push_str("</ul>\n");
+        }
+        for (at, work) in works.iter().enumerate() {
+            self.work(html, lang, work, looks, at, works.len() > 1);
+        }
+        let walls = sections::walls(lang, self.run, looks);
+        if !walls.is_empty() {
+            let _ = write!(
+                html,
+                "<section><h2>{}</h2><div class=\"walls\">{walls}</div></section>\n",
+                lang.pick("The walls: what stopped each line", "墙：每条线止于何处")
+            );
+        }
+        let _ = write!(
+            html,
+            "<section><h2>{}</h2>{}</section>\n<footer><p>{}</p></footer>\n</main>\n",
+            lang.pick("Where the figures come from", "数据的来历"),
+            sections::provenance(lang, self.run),
+            lang.pick(
+                "Made by duolu report from result.json, without a network; duolu report result.json makes it again.",
+                "由 duolu report 从 result.json 生成，不用网络；duolu report result.json 可以重新生成。",
+            )
+        );
+    }
+
+    fn subtitle(&self, lang: Lang, works: &[&Work]) -> String {
+        let machine = |path: &str| self.run.machine.pointer(path);
+        let text = |path: &str| machine(path).and_then(Value::as_str).map(str::to_owned);
+        let work = match works {
+            [work] => Some(words::work(lang, work)),
+            _ => None,
+        };
+        let kernel = text("/kernel").map(|kernel| format!("Linux {kernel}"));
+        let cpus = machine("/cpus").and_then(Value::as_u64).map(|cpus| match lang {
+            Lang::En => format!("{cpus} processor{}", if cpus == 1 { "" } else { "s" }),
+            Lang::Zh => format!("{cpus} 个处理器"),
+        });
+        let parts: Vec<String> =
+            [work, kernel, cpus, text("/cpu_model"), text("/began_at")].into_iter().flatten().collect();
+        parts.join(" · ")
+    }
+
+    fn work(
+        &self,
+        html: &mut String,
+        lang: Lang,
+        work: &Work,
+        looks: &[(String, Look)],
+        at: usize,
+        many: bool,
+    ) {
+        let old = self.old.filter(|old| old.works().contains(&work));
+        let lines = Lines { run: self.run, work, looks, lang, old };
+        let id = format!("{}-{at}", lang.key());
+        html.push_str("<section class=\"work\">");
+        if many {
+            let _ = write!(html, "<h2 class=\"of-work\">{}</h2>", escape(&words::work(lang, work)));
+        }
+        html.push_str(&sections::tiles(lang, self.run, work, looks));
+        let _ = write!(
+            html,
+            "<figure class=\"headline\"><figcaption><h2>{}</h2><p>{}{}</p></figcaption>{}</figure>\n",
+            lang.pick("How far each one goes, and what stops it", "各自能走多远，被什么挡住"),
+            lang.pick(
+                "Each line climbs from few connections to many; lower is faster. It ends in a cross where a wall stopped it.",
+                "每条线从少量连接爬到大量连接，越低越快；被墙挡住的地方画一个叉。",
+            ),
+            match old {
+                Some(_) => lang.pick(" Pale: the older result.", "浅色：旧结果。"),
+                None => "",
+            },
+            lines.ladder(&id)
+        );
+        let sentences = findings::tell(lang, self.run, work);
+        html.push_str("<ul class=\"findings\">");
+        for sentence in sentences {
+            let _ = write!(html, "<li>{}</li>", escape(&sentence));
+        }
+        html.push_str("</ul>\n");
+        if let Some(old) = self.old {
+            let _ = write!(
+                html,
+                "<h2>{}</h2>{}",
+                lang.pick("What changed", "有何变化"),
+                changes::section(lang, old, self.run, work, looks)
+            );
+        }
+        self.multiples(html, &lines, &id);
+        let _ = write!(
+            html,
+            "<h2>{}</h2>{}</section>\n",
+            lang.pick("All figures", "全部数据"),
+            sections::table(lang, self.run, work, looks)
+        );
+    }
+
+    fn multiples(&self, html: &mut String, lines: &Lines<'_>, id: &str) {
+        let (lang, run, work) = (lines.lang, lines.run, lines.work);
+        let models: Vec<&str> =
+            run.models().into_iter().filter(|model| !run.line(work, model).is_empty()).collect();
+        let charts: Vec<String> = [Figure::Rate, Figure::Cpu, Figure::Memory]
+            .into_iter()
+            .filter_map(|figure| {
+                let chart = lines.small(id, figure)?;
+                Some(format!(
+                    "<figure><figcaption>{}</figcaption>{chart}</figure>",
+                    words::figure(lang, figure)
+                ))
+            })
+            .collect();
+        if !charts.is_empty() {
+            let _ = write!(
+                html,
+                "<h2>{}</h2>{}<div class=\"multiples\">{}</div>\n",
+                lang.pick("What it costs", "代价"),
+                sections::legend(lang, &models, lines.looks),
+                charts.concat()
+            );
+        }
+        let curves: Vec<String> = run
+            .rungs(work)
+            .into_iter()
+            .filter_map(|rung| {
+                let chart = lines.distribution(id, rung)?;
+                Some(format!("<figure><figcaption>{}</figcaption>{chart}</figure>", lang.connections(rung)))
+            })
+            .collect();
+        if !curves.is_empty() {
+            let _ = write!(
+                html,
+                "<h2>{}</h2><p class=\"how\">{}</p><div class=\"multiples\">{}</div>\n",
+                lang.pick("Who waits how long", "谁等多久"),
+                lang.pick(
+                    "Each step to the right leaves a tenth of the answers: 90 %, 99 %, 99.9 %. A line that rises at the right hides stalls behind a good median.",
+                    "每向右一步，剩下十分之一的回答：90 %、99 %、99.9 %。右端上扬的线，好看的中位数背后藏着停顿。",
+                ),
+                curves.concat()
+            );
+        }
+        let balance = sections::balance(lang, run, work, lines.looks);
+        if !balance.is_empty() {
+            let _ = write!(
+                html,
+                "<h2>{}</h2><p class=\"how\">{}</p><div class=\"multiples\">{balance}</div>\n",
+                lang.pick("How connections fell to the workers", "连接如何分给工作线程"),
+                lang.pick(
+                    "One bar for each worker; the line is an even share.",
+                    "每个工作线程一条；竖线为平均份额。"
+                )
+            );
+        }
+    }
+}

@@ -34,7 +34,7 @@ impl Failure {
     /// Prints the sentence to stderr and gives the exit code.
     pub fn report(self) -> ExitCode {
         if !self.message.is_empty() {
-            eprintln!("duolu: {}", self.message);
+            crate::terminal::tell(&format!("duolu: {}", self.message));
         }
         ExitCode::from(self.code)
     }

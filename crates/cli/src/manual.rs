@@ -48,8 +48,7 @@ pub fn man(args: &ManArgs, command: Command) -> Result<(), Failure> {
     };
     std::fs::create_dir_all(&args.dir).map_err(|error| failed(&args.dir, error))?;
     let command = with_examples(command).disable_help_subcommand(true).mut_subcommands(with_examples);
-    clap_mangen::generate_to(command, &args.dir)
-        .map_err(|error| failed(&args.dir, error))
+    clap_mangen::generate_to(command, &args.dir).map_err(|error| failed(&args.dir, error))
 }
 
 /// The help leads with its examples; clap_mangen knows only what comes after it.

@@ -1,6 +1,7 @@
-//! Colour and width: decided once, asked everywhere.
+//! Colour, decided once and asked everywhere; and the two streams: stdout is data, stderr is for people.
 
-use std::io::IsTerminal;
+use crate::failure::Failure;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// The value of `--color`.
@@ -41,6 +42,26 @@ pub fn stdout_color() -> bool {
 /// Whether stderr is to be coloured.
 pub fn stderr_color() -> bool {
     decide(std::io::stderr().is_terminal())
+}
+
+/// Data on stdout. A reader that has gone away (`| head`) has seen what it wanted, and that is no failure.
+///
+/// # Errors
+/// Whatever else keeps the data from its reader, such as a full disk: exit code 3.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::cannot(format!("cannot write the result to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A line on stderr. `eprintln!` panics when nobody reads stderr any more or its disk is full; a server serves on. One
+/// write, so that the lines of several processes do not mix.
+pub fn tell(sentence: &str) {
+    let _ = std::io::stderr().lock().write_all(format!("{sentence}\n").as_bytes());
 }
 
 /// `text` in an SGR style such as `"1;31"`, or plain.

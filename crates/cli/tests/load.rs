@@ -23,6 +23,33 @@ fn histogram(json: &Value) -> Histogram<u64> {
 }
 
 #[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let (address, _) = echo();
+    let code = |script: &str| {
+        let words = format!("load {address} -c 2 -d 50ms -q");
+        let script = format!("exec \"$0\" {words} {script}");
+        Command::new("sh").args(["-c", &script, duolu()]).output().expect("sh runs")
+    };
+    for output in ["", "--json", "--json-stream"] {
+        let full = code(&format!("{output} >/dev/full"));
+        assert_eq!(full.status.code(), Some(3), "'{output}'");
+        assert!(String::from_utf8_lossy(&full.stderr).contains("cannot write the result"), "{full:?}");
+    }
+    let script = format!("{{ \"$0\" load {address} -c 2 -d 50ms -q; echo $? >&2; }} | true");
+    let gone = Command::new("sh").args(["-c", &script, duolu()]).output().expect("sh runs");
+    assert_eq!(String::from_utf8_lossy(&gone.stderr), "0\n", "a reader that has gone away is no failure");
+}
+
+#[test]
+fn churn_that_gets_no_reply_is_nothing_measured() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port"); // and nobody accepts
+    let address = listener.local_addr().expect("its address");
+    let run = load(&format!("{address} --churn -c 3 -d 300ms --timeout 150ms"));
+    assert_eq!(run.code, Some(3), "{}{}", run.stdout, run.stderr);
+    assert!(run.stderr.contains("nothing could be measured"), "{}", run.stderr);
+}
+
+#[test]
 fn a_right_echo_gives_no_error_and_counts_that_add_up() {
     let (address, failures) = echo();
     let json = load_json(&format!("{address} -c 40 -d 1s -t 2 --payload 100"));

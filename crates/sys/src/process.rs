@@ -228,8 +228,8 @@ const LISTEN_FDS_START: RawFd = 3;
 /// would close the same number. A second call gives nothing.
 ///
 /// # Errors
-/// InvalidData with the variable's name: LISTEN_PID or LISTEN_FDS is no number. EBADF: one of the
-/// promised descriptors is not open.
+/// InvalidData with the variable's name: LISTEN_PID or LISTEN_FDS is no number, or one of the promised
+/// descriptors is not open.
 pub fn take_listen_fds() -> io::Result<Vec<OwnedFd>> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::Relaxed) {
@@ -238,8 +238,12 @@ pub fn take_listen_fds() -> io::Result<Vec<OwnedFd>> {
     let count = listen_fds_count(|name| std::env::var(name).ok(), std::process::id())?;
     let numbers = LISTEN_FDS_START..LISTEN_FDS_START.saturating_add(count);
     for number in numbers.clone() {
-        // SAFETY: integers only. EBADF ends it before anything is owned.
-        syscall!(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }).map_err(io_error)?;
+        // SAFETY: integers only. A failure ends it before anything is owned.
+        syscall!(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }).map_err(|errno| {
+            let text =
+                format!("LISTEN_FDS is {count}, but descriptor {number} is not open ({})", io_error(errno));
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        })?;
     }
     Ok(numbers.map(own).collect())
 }

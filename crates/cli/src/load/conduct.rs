@@ -195,7 +195,7 @@ impl Conductor {
         match self.events.recv_timeout(Duration::from_millis(20)) {
             Ok(Event::Up(handle)) => self.handles.push(handle),
             Ok(Event::Opened) => self.opened += 1,
-            Ok(Event::Second(tally)) => self.take_second(&tally),
+            Ok(Event::Second(tally)) => self.take_second(&tally)?,
             Ok(Event::Finished(end)) => {
                 self.tally.add(&end.tally);
                 self.ends.push(*end);
@@ -222,18 +222,19 @@ impl Conductor {
         Err(Failure::cannot("a thread of the loader ended unexpectedly"))
     }
 
-    fn take_second(&mut self, tally: &Tally) {
+    fn take_second(&mut self, tally: &Tally) -> Result<(), Failure> {
         self.tally.add(tally);
         if self.plan.output != Output::JsonStream {
-            return;
+            return Ok(());
         }
         self.line.0.add(tally);
         self.line.1 += 1;
         if self.line.1 == self.plan.threads {
             let second = self.line.2 + 1;
-            report::print_second(second, &self.line.0, self.held.load(Ordering::Relaxed));
+            report::print_second(second, &self.line.0, self.held.load(Ordering::Relaxed))?;
             self.line = (Tally::default(), 0, second);
         }
+        Ok(())
     }
 
     fn outcome(

@@ -34,9 +34,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let outcome = conduct::run(&plan)?;
     let loader = verdict::Loader::of(&plan, &outcome);
     let wall = verdict::wall(&plan, &outcome, loader);
-    let nothing = outcome.held == 0 && outcome.tally.messages == 0 && !outcome.interrupted;
+    // Churn holds no connection: there those that were on their way at the end are not worth a report.
+    let nothing_held = outcome.held == 0 || plan.is_churn();
+    let nothing = nothing_held && outcome.tally.messages == 0 && !outcome.interrupted;
     if !nothing || plan.output != args::Output::Text {
-        report::print(&plan, &outcome, loader, wall.as_ref());
+        report::print(&plan, &outcome, loader, wall.as_ref())?;
     }
     if outcome.interrupted {
         return Err(Failure::interrupted());

@@ -6,14 +6,14 @@ use super::dialogue::Speak;
 use super::errors::Kind;
 use super::tally::{Tally, max_us, quantile_us};
 use super::verdict::Loader;
-use crate::terminal::{paint, stdout_color};
+use crate::failure::Failure;
+use crate::terminal::{self, paint, stdout_color};
 use crate::walls::{Wall, grouped};
 use base64::Engine;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::Write;
 
 /// `load --json`. Times are microseconds unless the name says otherwise; `null` where nothing was recorded.
 #[derive(Serialize)]
@@ -128,13 +128,13 @@ fn connects_per_second(plan: &Plan, outcome: &Outcome) -> f64 {
     }
 }
 
-/// Prints the result on stdout, as the plan says. A reader that has gone away is no failure.
-pub fn print(plan: &Plan, outcome: &Outcome, loader: Loader, wall: Option<&Wall>) {
+/// Prints the result on stdout, as the plan says.
+pub fn print(plan: &Plan, outcome: &Outcome, loader: Loader, wall: Option<&Wall>) -> Result<(), Failure> {
     let text = match plan.output {
         Output::Text => text(plan, outcome, loader, wall),
         Output::Json | Output::JsonStream => json(plan, outcome, loader, wall) + "\n",
     };
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    terminal::print(&text)
 }
 
 fn json(plan: &Plan, outcome: &Outcome, loader: Loader, wall: Option<&Wall>) -> String {
@@ -191,7 +191,7 @@ fn target_rate(plan: &Plan) -> Option<f64> {
 }
 
 /// Prints a line of `--json-stream`.
-pub fn print_second(second: u64, tally: &Tally, held: u64) {
+pub fn print_second(second: u64, tally: &Tally, held: u64) -> Result<(), Failure> {
     let line = Second {
         schema: 1,
         second,
@@ -205,7 +205,7 @@ pub fn print_second(second: u64, tally: &Tally, held: u64) {
         max_us: max_us(&tally.latency),
     };
     let line = serde_json::to_string(&line).expect("numbers and maps with string keys");
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    terminal::print(&(line + "\n"))
 }
 
 fn text(plan: &Plan, outcome: &Outcome, loader: Loader, wall: Option<&Wall>) -> String {

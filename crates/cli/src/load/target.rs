@@ -25,7 +25,9 @@ impl Target {
         let (authority, path) = split(text)?;
         let default_port = path.is_some().then_some(80);
         let (host, port) = host_and_port(&authority, default_port).ok_or_else(|| {
-            Failure::usage(format!("'{text}' has no port; write HOST:PORT, :PORT or http://HOST[:PORT]/PATH"))
+            Failure::usage(format!(
+                "'{text}' has no port (1 to 65535); write HOST:PORT, :PORT or http://HOST[:PORT]/PATH"
+            ))
         })?;
         let address = resolve(&host, port)?;
         let is_here = is_here(address.ip());
@@ -101,7 +103,7 @@ fn resolve(host: &str, port: u16) -> Result<SocketAddr, Failure> {
         [first, ..] => {
             let answers =
                 |address: &&SocketAddr| TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok();
-            Ok(found.iter().find(answers).copied().unwrap_or(first))
+            Ok(found.iter().filter(|address| is_here(address.ip())).find(answers).copied().unwrap_or(first))
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::notify;
 use super::service::Service;
 use crate::model::Model;
+use crate::terminal::tell;
 use serde::Serialize;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -36,9 +37,9 @@ impl Announce {
             let admin = self.admin.map_or_else(String::new, |admin| format!(", admin on {admin}"));
             let most =
                 descriptors.map_or_else(|| "any number of".to_owned(), |most| format!("at most {most}"));
-            eprintln!(
+            tell(&format!(
                 "duolu serve: {service} on {address}{admin}, model {model}{workers}, pid {pid}, {most} descriptors"
-            );
+            ));
         }
         if self.json {
             let line = serde_json::to_string(&Line {
@@ -66,9 +67,9 @@ impl Announce {
     /// The end has begun while `open` connections were open.
     pub fn draining(&self, open: u64, drain: Duration) {
         if !self.quiet && open > 0 {
-            eprintln!(
+            tell(&format!(
                 "duolu serve: no new connections; {open} open may finish within {drain:?}, Ctrl-C again ends them now"
-            );
+            ));
         }
     }
 
@@ -76,7 +77,7 @@ impl Announce {
     pub fn ended(&self, open: u64, drain: Duration) {
         if !self.quiet && open > 0 {
             let who = if open == 1 { "1 connection was" } else { &format!("{open} connections were") };
-            eprintln!("duolu serve: {who} not done after {drain:?}, cut now (--drain gives more time)");
+            tell(&format!("duolu serve: {who} not done after {drain:?}, cut now (--drain gives more time)"));
         }
     }
 

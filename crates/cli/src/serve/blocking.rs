@@ -4,6 +4,7 @@ use super::board::{Count, Tally};
 use super::grumble::Grumble;
 use super::service::{HEAD_LIMIT_MS, LINGER_LIMIT_BYTES, LINGER_LIMIT_MS, Reply, Session, Then};
 use super::setup::Setup;
+use crate::failure::Failure;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags};
@@ -60,7 +61,7 @@ impl<L: AsFd> Acceptor<L> {
         match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
             Ok(fd) => self.admit(TcpStream::from(fd)),
             Err(Errno::AGAIN | Errno::INTR) => Accepted::Nobody,
-            Err(Errno::INVAL) => Accepted::Shut,
+            Err(Errno::INVAL | Errno::BADF | Errno::NOTSOCK | Errno::OPNOTSUPP) => Accepted::Shut,
             Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
                 self.tally.add(Count::AcceptErrors, 1);
                 self.tally.add(Count::BackOffs, 1);
@@ -91,6 +92,14 @@ impl<L: AsFd> AsFd for Acceptor<L> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
     }
+}
+
+/// How a server ends whose socket no longer listens, though nobody has asked it to end. To wait for connections would be
+/// to keep a core busy, or to look alive in vain.
+pub fn not_listening() -> Failure {
+    Failure::cannot(
+        "the socket does not listen any more: whoever handed it over (LISTEN_FDS) has shut it down",
+    )
 }
 
 /// The line for a server that cannot accept for want of descriptors.

@@ -1,6 +1,7 @@
 //! The models on the library's loop: select, poll, epoll level, edge and one-shot, io_uring for readiness. One
 //! worker's loop: accepting, the end, and what its connections share. A connection itself: `connection.rs`.
 
+use super::blocking::not_listening;
 use super::board::{Count, Tally};
 use super::connection::Connection;
 use super::grumble::Grumble;
@@ -9,7 +10,7 @@ use super::setup::Setup;
 use super::worker::{Ready, Worker};
 use crate::failure::Failure;
 use crate::model::Model;
-use duolu::{AcceptOptions, BackendKind, Config, Context, EventId, Interest, Next, Options, Trigger};
+use duolu::{AcceptOptions, BackendKind, Config, Context, EventId, Handle, Interest, Next, Options, Trigger};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub struct Hall {
     seats: Seats,
     /// While connections are accepted.
     door: Option<Door>,
+    /// The door fell shut by itself.
+    lost: bool,
     trouble: Grumble,
 }
 
@@ -50,6 +53,7 @@ pub fn serve<S: Session>(model: Model, worker: Worker) -> Result<(), Failure> {
         max_connections: worker.max_connections,
         seats: Seats::default(),
         door: None,
+        lost: false,
         trouble: Grumble::default(),
     };
     let mut event_loop = Config::new()
@@ -62,8 +66,12 @@ pub fn serve<S: Session>(model: Model, worker: Worker) -> Result<(), Failure> {
     }
     let options = AcceptOptions { exclusive: worker.exclusive, max_a_turn: ACCEPTS_A_TURN };
     let listener = worker.listener.clone();
+    let sentry = Sentry(event_loop.handle());
     let accepting = event_loop
-        .accept_with(worker.listener.clone(), options, |ctx, stream, _| admit::<S>(ctx, stream))
+        .accept_with(worker.listener.clone(), options, move |ctx, stream, _| {
+            let _stays_with_the_listener = &sentry;
+            admit::<S>(ctx, stream);
+        })
         .map_err(|error| Failure::cannot(format!("cannot watch the listening socket: {error}")))?;
     event_loop.data().door = Some(Door { listener, accepting });
     if worker.publish {
@@ -80,7 +88,22 @@ pub fn serve<S: Session>(model: Model, worker: Worker) -> Result<(), Failure> {
         })
         .map_err(|error| Failure::cannot(format!("cannot watch for the end: {error}")))?;
     // Ends when nothing is pending any more: the door is closed and the last connection gone.
-    event_loop.run().map(drop).map_err(|error| Failure::cannot(format!("the loop failed: {error}")))
+    event_loop.run().map_err(|error| Failure::cannot(format!("the loop failed: {error}")))?;
+    if event_loop.data().lost { Err(not_listening()) } else { Ok(()) }
+}
+
+/// Goes with the listener: when the loop lets that go although nobody has closed the door, it cannot listen any more.
+struct Sentry(Handle<Hall>);
+
+impl Drop for Sentry {
+    fn drop(&mut self) {
+        let _ = self.0.post(|ctx| {
+            if ctx.data().door.is_some() {
+                ctx.data().lost = true;
+                ctx.stop();
+            }
+        }); // a loop that has ended does not mind
+    }
 }
 
 /// Which backend and trigger a model stands for.

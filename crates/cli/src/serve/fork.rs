@@ -1,7 +1,7 @@
 //! The model `fork`: the parent accepts, each connection gets a child process with blocking calls.
 
 use super::admin;
-use super::blocking::{Accepted, Acceptor, BACK_OFF, converse};
+use super::blocking::{Accepted, Acceptor, BACK_OFF, converse, not_listening};
 use super::board::{Count, Tally};
 use super::grumble::Grumble;
 use super::service::Session;
@@ -31,8 +31,9 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
             let stream = match acceptor.accept() {
                 Accepted::Stream(stream) => stream,
                 Accepted::Next => continue,
-                Accepted::Nobody | Accepted::Shut => break false,
+                Accepted::Nobody => break false,
                 Accepted::Exhausted => break true,
+                Accepted::Shut => return Err(not_listening()),
             };
             match fork_worker() {
                 Ok(Fork::Parent(child)) => {

@@ -1,5 +1,6 @@
 //! Warnings of a server in trouble: a line a second at most, however often the trouble comes.
 
+use crate::terminal::tell;
 use std::time::{Duration, Instant};
 
 /// One kind of trouble.
@@ -15,7 +16,7 @@ impl Grumble {
     /// Says `message` on stderr, or counts it when a line was said less than a second ago.
     pub fn say(&mut self, message: impl FnOnce() -> String) {
         if let Some(line) = self.line(Instant::now(), message) {
-            eprintln!("duolu serve: {line}");
+            tell(&format!("duolu serve: {line}"));
         }
     }
 

@@ -27,7 +27,7 @@ mod worker;
 
 use crate::failure::Failure;
 use crate::model::Model;
-use crate::units;
+use crate::{terminal, units};
 use announce::Announce;
 use board::Board;
 use control::Control;
@@ -197,10 +197,10 @@ fn listeners(args: &Args, workers: usize, accept: Accept) -> Result<(Vec<TcpList
         None => SocketAddr::new(args.bind, args.port),
     };
     if let (Some(most), false) = (listen::cut_backlog(args.backlog), args.quiet) {
-        eprintln!(
+        terminal::tell(&format!(
             "duolu serve: the kernel cuts the backlog of {} to {most} (net.core.somaxconn)",
             args.backlog
-        );
+        ));
     }
     let mut listeners = Vec::with_capacity(wanted);
     for _ in 0..wanted {

@@ -1,5 +1,6 @@
 //! Telling the service manager (sd_notify(3)): a datagram to the socket in NOTIFY_SOCKET, nothing without one.
 
+use crate::terminal::tell;
 use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -20,7 +21,7 @@ fn send(state: &str) {
     let sent =
         address(&path).and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
     if let Err(error) = sent {
-        eprintln!("duolu serve: cannot tell the service manager ({}): {error}", path.display());
+        tell(&format!("duolu serve: cannot tell the service manager ({}): {error}", path.display()));
     }
 }
 

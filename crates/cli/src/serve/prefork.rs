@@ -1,7 +1,7 @@
 //! The model `prefork`: N processes, each accepting and serving one connection at a time with blocking calls.
 
 use super::admin;
-use super::blocking::{Accepted, Acceptor, BACK_OFF, converse};
+use super::blocking::{Accepted, Acceptor, BACK_OFF, converse, not_listening};
 use super::board::{Count, Tally};
 use super::fork::{end, in_child, no_process, nudge};
 use super::grumble::Grumble;
@@ -30,6 +30,8 @@ struct Pool {
     max_connections: u64,
     places: Vec<Place>,
     trouble: Grumble,
+    /// A child has found that the socket does not listen any more.
+    shut: bool,
 }
 
 /// Serves until a signal ends it.
@@ -42,8 +44,8 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     let started = Instant::now();
     let place = |index| Place { tally: setup.board.tally(index, true), child: None, started };
     let places = (0..setup.workers).map(place).collect();
-    let mut pool =
-        Pool { listener, max_connections: setup.max_connections, places, trouble: Grumble::default() };
+    let (max_connections, trouble) = (setup.max_connections, Grumble::default());
+    let mut pool = Pool { listener, max_connections, places, trouble, shut: false };
     for index in 0..setup.workers {
         if let Err(error) = pool.fill::<S>(index) {
             let why = no_process(&error);
@@ -61,6 +63,9 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
             break;
         }
         pool.reap();
+        if pool.shut {
+            return Err(not_listening());
+        }
         pool.replace::<S>();
     }
     setup.start_draining();
@@ -104,6 +109,8 @@ impl Pool {
             place.child = None;
             // It may have died in the middle of a connection. Nobody else writes to its tally now.
             place.tally.set(Count::Closed, place.tally.get(Count::Accepted));
+            // Before the end begins nothing else makes a child end by itself.
+            self.shut |= ended == Ended::Code(0);
             if ended != Ended::Code(0) {
                 self.trouble.say(|| format!("process {child} ended ({ended:?}), another takes its place"));
             }

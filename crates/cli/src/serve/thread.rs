@@ -1,7 +1,7 @@
 //! The model `thread`: the main thread accepts, each connection gets a thread with blocking calls.
 
 use super::admin;
-use super::blocking::{Accepted, Acceptor, BACK_OFF, converse};
+use super::blocking::{Accepted, Acceptor, BACK_OFF, converse, not_listening};
 use super::board::{Count, Tally};
 use super::grumble::Grumble;
 use super::service::Session;
@@ -62,8 +62,9 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
                     start::<S>(&registry, number, stream, tally, &mut trouble);
                 }
                 Accepted::Next => {}
-                Accepted::Nobody | Accepted::Shut => break false,
+                Accepted::Nobody => break false,
                 Accepted::Exhausted => break true,
+                Accepted::Shut => return Err(not_listening()),
             }
         };
         if woken.stop {

@@ -1,6 +1,7 @@
 //! The library's warnings (a listener out of descriptors, an event that could not be re-armed) on stderr, in the words
 //! of a server. The library itself says at most a line a second of each.
 
+use crate::terminal::tell;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 struct Stderr;
@@ -11,7 +12,7 @@ impl Log for Stderr {
     }
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            eprintln!("duolu serve: {}", record.args());
+            tell(&format!("duolu serve: {}", record.args()));
         }
     }
     fn flush(&self) {}

@@ -1,6 +1,7 @@
 //! What a person sees who asks for something that cannot be, and the words of a server that runs.
 
 use crate::server::{Server, duolu};
+use std::io::{Read, Write};
 
 /// Exit code and stderr of `duolu serve ...`, which must end by itself.
 fn refused(arguments: &[&str]) -> (Option<i32>, String) {
@@ -46,6 +47,27 @@ fn an_address_of_another_machine_is_told_apart() {
     let (code, text) = refused(&["echo", "192.0.2.1:0"]);
     assert_eq!(code, Some(3));
     assert!(text.contains("no address of this machine"), "{text}");
+}
+
+/// `duolu serve echo 2>&1 | head -1`: nobody hears the warnings any more, and that is no reason to end.
+#[test]
+fn a_server_outlives_whoever_reads_its_stderr() {
+    let deaf = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "exec \"$0\" \"$@\" 2>/dev/full"]).arg(duolu().get_program()).args(arguments);
+        command
+    };
+    for model in ["thread", "epoll-et"] {
+        let mut server = Server::spawn(&mut deaf(&["serve", "echo", "0", "--model", model]));
+        let mut stream = server.connect();
+        stream.write_all(b"x").unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+        server.signal(rustix::process::Signal::TERM); // the open connection is worth a line, too
+        drop(stream);
+        assert_eq!(server.exit_code(), Some(0), "{model}");
+    }
+    let status = deaf(&["serve", "echo", "192.0.2.1:0"]).status().unwrap();
+    assert_eq!(status.code(), Some(3), "the reason is lost, the exit code is not");
 }
 
 #[test]

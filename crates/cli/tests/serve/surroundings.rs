@@ -107,6 +107,22 @@ fn sockets_of_a_service_manager_are_used_and_left_to_it() {
     }
 }
 
+/// It would be ready with an error for ever: a server that only skips that keeps a core busy, and serves nobody.
+#[test]
+fn a_handed_over_socket_that_is_shut_ends_the_server() {
+    let models = ["fork", "prefork", "thread", "select", "epoll-et", "io_uring-poll", "io_uring"];
+    for model in models.into_iter().filter(|it| can_run(it)) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let arguments = ["serve", "echo", "--model", model];
+        let mut server = Server::spawn(&mut with_socket(listener.try_clone().unwrap().into(), &arguments));
+        rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
+        assert_eq!(server.exit_code(), Some(3), "{model}: {}", server.stderr());
+        if model != "io_uring" {
+            assert!(server.stderr().contains("shut it down"), "{model}: {}", server.stderr());
+        }
+    }
+}
+
 #[test]
 fn a_handed_over_descriptor_that_is_no_listener_is_named() {
     let file = std::fs::File::open("/dev/null").unwrap();

@@ -82,7 +82,7 @@ impl Pair<'_> {
 /// Everything that both results have of a work.
 pub fn pairs<'a>(old: &'a Run, new: &'a Run, work: &Work) -> Vec<Pair<'a>> {
     let mut pairs = Vec::new();
-    for cell in new.cells.iter().filter(|cell| cell.work == *work) {
+    for cell in new.models().into_iter().flat_map(|model| new.line(work, model)) {
         let same = |other: &&Cell| {
             other.work == *work && other.model == cell.model && other.connections == cell.connections
         };

@@ -22,10 +22,11 @@ pub fn section(lang: Lang, old: &Run, new: &Run, work: &Work, looks: &[(String, 
     }
     let mut html = format!("<p>{}</p>\n", escape(&summary(lang, &pairs)));
     html.push_str(&other_conditions(lang, old, new));
+    html.push_str(&alone(lang, old, new, work));
     html.push_str(&table(lang, &pairs, looks));
-    let _ = write!(
+    let _ = writeln!(
         html,
-        "<p class=\"how\">{}</p>\n",
+        "<p class=\"how\">{}</p>",
         lang.pick(
             "▲ better, ▼ worse: the change is larger than the spread ((highest − lowest) ÷ median) of either result. \
              ≈ not larger: chance explains it. ? one of the two was measured once: one repeat cannot tell. \
@@ -89,6 +90,32 @@ fn other_conditions(lang: Lang, old: &Run, new: &Run) -> String {
     )
 }
 
+/// What only one of the two results has.
+fn alone(lang: Lang, old: &Run, new: &Run, work: &Work) -> String {
+    let only = |one: &Run, other: &Run| {
+        let mut cells: Vec<String> = Vec::new();
+        for cell in one.cells.iter().filter(|cell| cell.work == *work) {
+            let there = other.cells.iter().any(|known| {
+                known.work == *work && known.model == cell.model && known.connections == cell.connections
+            });
+            if !there {
+                cells.push(format!("{} {}", cell.model, whole(cell.connections)));
+            }
+        }
+        lang.list(&cells)
+    };
+    let mut html = String::new();
+    for (text, cells) in [
+        (lang.pick("Only in the new result:", "只在新结果中："), only(new, old)),
+        (lang.pick("Only in the old result:", "只在旧结果中："), only(old, new)),
+    ] {
+        if !cells.is_empty() {
+            let _ = writeln!(html, "<p class=\"how\">{text} {}</p>", escape(&cells));
+        }
+    }
+    html
+}
+
 fn table(lang: Lang, pairs: &[Pair<'_>], looks: &[(String, Look)]) -> String {
     let mut html = format!(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table class=\"changes\"><caption>{0}</caption><thead><tr><th scope=\"col\">{1}</th><th scope=\"col\">{2}</th>",
@@ -101,12 +128,18 @@ fn table(lang: Lang, pairs: &[Pair<'_>], looks: &[(String, Look)]) -> String {
     }
     let _ = write!(html, "<th scope=\"col\">{}</th></tr></thead><tbody>", lang.pick("wall", "墙"));
     for pair in pairs {
-        let _ = write!(
-            html,
-            "<tr><th scope=\"row\">{}</th><td>{}</td>",
-            named(&pair.new.model, looks),
-            whole(pair.new.connections)
-        );
+        // Each model's name once: its rungs follow each other.
+        let first = pairs.iter().find(|other| other.new.model == pair.new.model);
+        html.push_str("<tr>");
+        if first.is_some_and(|first| std::ptr::eq(first, pair)) {
+            let rows = pairs.iter().filter(|other| other.new.model == pair.new.model).count();
+            let _ = write!(
+                html,
+                "<th scope=\"rowgroup\" rowspan=\"{rows}\">{}</th>",
+                named(&pair.new.model, looks)
+            );
+        }
+        let _ = write!(html, "<td>{}</td>", whole(pair.new.connections));
         for (figure, change) in FIGURES.iter().zip(&pair.changes) {
             html.push_str(&field(lang, change.as_ref(), figure.form()));
         }
@@ -116,9 +149,16 @@ fn table(lang: Lang, pairs: &[Pair<'_>], looks: &[(String, Look)]) -> String {
         };
         let wall = match pair.walls() {
             Some((old, new)) => format!("{} → {}", name(old), name(new)),
-            None => pair.new.wall.as_ref().map_or(String::new(), |wall| name(Some(wall))),
+            None => pair.new.wall.as_ref().map_or(String::new(), |wall| {
+                let (old, new) = (pair.old.established, pair.new.established);
+                let held = lang.pick("held", "承载");
+                match old == new {
+                    true => format!("{}, {held} {}", name(Some(wall)), whole(new)),
+                    false => format!("{}, {held} {} → {}", name(Some(wall)), whole(old), whole(new)),
+                }
+            }),
         };
-        let _ = write!(html, "<td class=\"end\">{}</td></tr>\n", escape(&wall));
+        let _ = writeln!(html, "<td class=\"end\">{}</td></tr>", escape(&wall));
     }
     html + "</tbody></table></div>\n"
 }

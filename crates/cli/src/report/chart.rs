@@ -5,7 +5,7 @@
 use super::labels::{Rect, column, place};
 use super::lang::Lang;
 use super::look::{Look, cross};
-use super::markup::{cut, ems, escape, px};
+use super::markup::{cut, ems, escape, px, wrap};
 use super::scale::Scale;
 use std::fmt::Write;
 
@@ -94,6 +94,8 @@ pub struct Chart<'a> {
     pub y_label: String,
 }
 
+/// Names are bold, and wider for it.
+const BOLD: f64 = 1.08;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 44.0;
 
@@ -232,7 +234,11 @@ impl Chart<'_> {
             .collect();
         let left = plot.x + plot.w + frame.font * 1.5;
         let room = (frame.w - left - 8.0) / frame.font;
-        let middles = column(&wanted, 14.0, frame.h - 18.0);
+        // Beside the lines; beyond them only where there are too many, since the ticks are there.
+        let needed: f64 = wanted.iter().map(|(_, height)| height).sum();
+        let fits = needed <= plot.h;
+        let (top, bottom) = if fits { (plot.y - 8.0, plot.y + plot.h + 4.0) } else { (14.0, frame.h - 18.0) };
+        let middles = column(&wanted, top, bottom);
         svg.push_str("<g class=\"names\">");
         for ((line, middle), (_, tall)) in lines.iter().zip(middles).zip(&wanted) {
             let Some(end) = line.last() else { continue };
@@ -283,7 +289,9 @@ impl Chart<'_> {
         for line in lines {
             let wall = |line: &Drawn<'_>| line.series.end.as_ref().map(|end| end.name.clone());
             let near = |other: &&Drawn<'_>| match (line.last(), other.last()) {
-                (Some(one), Some(two)) => (one.0 - two.0).hypot(one.1 - two.1) < frame.font * 3.0,
+                (Some(one), Some(two)) => {
+                    (one.0 - two.0).hypot(one.1 - two.1) < frame.font * if frame.walls { 6.0 } else { 3.0 }
+                }
                 _ => false,
             };
             let same = |cluster: &&mut Vec<&Drawn<'_>>| {
@@ -308,11 +316,16 @@ impl Chart<'_> {
         ink: &[(f64, f64)],
         taken: &mut Vec<Rect>,
     ) {
+        // A small chart has a legend above it: a heap of names would only hide the lines.
+        if !frame.walls && cluster.len() > 3 {
+            return;
+        }
         let Some(point) = cluster.iter().find_map(|line| line.last()) else { return };
-        let most = if frame.walls { (plot.w * 0.45 / frame.font).min(21.0) } else { 11.0 };
+        let most = if frame.walls { (plot.w * 0.55 / frame.font).min(21.0) } else { 11.0 };
         let wall = cluster[0].series.end.as_ref().filter(|_| frame.walls);
         let mut rows: Vec<(&str, String)> = Vec::new();
-        rows.extend(wall.map(|wall| ("wall", cut(&format!("✕ {}", wall.name), most))));
+        let title = wall.map(|wall| wrap(&format!("✕ {}", wall.name), most)).unwrap_or_default();
+        rows.extend(title.into_iter().map(|row| ("wall", row)));
         let mut row = String::new();
         for (at, line) in cluster.iter().enumerate() {
             let comma = if at + 1 < cluster.len() { self.lang.pick(", ", "、") } else { "" };
@@ -326,7 +339,7 @@ impl Chart<'_> {
         rows.push(("name", row));
         let height = frame.font * 1.25;
         let widest = rows.iter().map(|(_, text)| ems(text)).fold(0.0, f64::max) * frame.font;
-        let size = (widest + 4.0, height * rows.len() as f64);
+        let size = (widest * BOLD + 4.0, height * rows.len() as f64);
         let room = Rect { x: plot.x + 4.0, y: TOP - 6.0, w: plot.w - 4.0, h: plot.h };
         let rect = place(point, size, &room, taken, ink);
         taken.push(rect);

@@ -8,9 +8,13 @@ use super::words;
 use crate::walls::names;
 use serde_json::Value;
 
-/// The cells that held at the highest rung.
+/// The cells that held at the highest rung at which any did; at the highest of all if none did anywhere.
 pub fn top<'a>(run: &'a Run, work: &Work) -> (u64, Vec<&'a Cell>) {
-    let rung = run.rungs(work).last().copied().unwrap_or(0);
+    let rungs = run.rungs(work);
+    let served = |rung: &&u64| {
+        run.cells.iter().any(|cell| cell.work == *work && cell.connections == **rung && cell.wall.is_none())
+    };
+    let rung = rungs.iter().rev().find(served).or(rungs.last()).copied().unwrap_or(0);
     let held =
         run.cells.iter().filter(|cell| cell.work == *work && cell.connections == rung && cell.wall.is_none());
     (rung, held.collect())
@@ -32,7 +36,12 @@ pub fn extremes<'a>(cells: &[&'a Cell], figure: Figure) -> Option<[(f64, &'a Cel
 /// Sentences about one work.
 pub fn tell(lang: Lang, run: &Run, work: &Work) -> Vec<String> {
     let (rung, held) = top(run, work);
-    let mut all = vec![who_held(lang, run, work, rung, &held)];
+    let highest = run.rungs(work).last().copied().unwrap_or(0);
+    let mut all = Vec::new();
+    if highest > rung {
+        all.push(who_held(lang, run, work, highest, &[]));
+    }
+    all.push(who_held(lang, run, work, rung, &held));
     all.extend(walls(lang, run, work));
     all.extend(fastest(lang, rung, &held));
     all.extend(cost(lang, &held));
@@ -59,24 +68,34 @@ fn who_held(lang: Lang, run: &Run, work: &Work, rung: u64, held: &[&Cell]) -> St
 
 /// One sentence for each wall.
 fn walls(lang: Lang, run: &Run, work: &Work) -> Vec<String> {
-    let mut met: Vec<(&str, Vec<String>)> = Vec::new();
+    // Those that stopped at the same number are told together.
+    let mut met: Vec<((&str, u64, u64), Vec<&str>)> = Vec::new();
     for cell in run.cells.iter().filter(|cell| cell.work == *work) {
         let Some(wall) = &cell.wall else { continue };
-        let (held, asked) = (whole(cell.established), whole(cell.connections));
-        let who = match lang {
-            Lang::En => format!("{} at {held} of {asked}", cell.model),
-            Lang::Zh => format!("{} 止于 {asked} 中的 {held}", cell.model),
-        };
-        match met.iter_mut().find(|(name, _)| *name == wall.name) {
-            Some((_, models)) => models.push(who),
-            None => met.push((&wall.name, vec![who])),
+        let place = (wall.name.as_str(), cell.established, cell.connections);
+        match met.iter_mut().find(|(known, _)| *known == place) {
+            Some((_, models)) => models.push(&cell.model),
+            None => met.push((place, vec![&cell.model])),
         }
     }
-    let sentence = |(name, who): (&str, Vec<String>)| match lang {
-        Lang::En => format!("Stopped by “{}”: {}.", words::wall(lang, name), lang.list(&who)),
-        Lang::Zh => format!("被“{}”挡住：{}。", words::wall(lang, name), lang.list(&who)),
+    let mut names: Vec<&str> = met.iter().map(|((name, ..), _)| *name).collect();
+    names.sort_unstable();
+    names.dedup();
+    let place = |((_, held, asked), models): &((&str, u64, u64), Vec<&str>)| {
+        let (models, held, asked) = (lang.list(models), whole(*held), whole(*asked));
+        match lang {
+            Lang::En => format!("{models} at {held} of {asked}"),
+            Lang::Zh => format!("{models} 止于 {asked} 中的 {held}"),
+        }
     };
-    met.into_iter().map(sentence).collect()
+    let sentence = |name: &str| {
+        let places: Vec<String> = met.iter().filter(|((known, ..), _)| *known == name).map(place).collect();
+        match lang {
+            Lang::En => format!("Stopped by “{}”: {}.", words::wall(lang, name), places.join("; ")),
+            Lang::Zh => format!("被“{}”挡住：{}。", words::wall(lang, name), places.join("；")),
+        }
+    };
+    names.into_iter().map(sentence).collect()
 }
 
 fn fastest(lang: Lang, rung: u64, held: &[&Cell]) -> Option<String> {

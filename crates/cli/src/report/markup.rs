@@ -59,6 +59,22 @@ pub fn cut(text: &str, most: f64) -> String {
     short.trim_end().to_owned() + "…"
 }
 
+/// Breaks a text into rows of at most `most` ems, between words; a word that is wider is cut.
+pub fn wrap(text: &str, most: f64) -> Vec<String> {
+    let mut rows: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match rows.last_mut() {
+            // The mark in front of a name never stands alone.
+            Some(row) if row == "✕" || ems(row) + ems(word) + 0.4 <= most => {
+                row.push(' ');
+                row.push_str(word);
+            }
+            _ => rows.push(word.to_owned()),
+        }
+    }
+    rows.iter().map(|row| cut(row, most)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,12 @@
 //! `duolu report`: the page that people send to each other, made from a result.
 //!
 //! Reading order: `input` reads a file, whole or cut; `run` is a result as the page sees it; `page` puts together
-//! what `views` draws (with `chart`, `scale`, `labels`, `look`) and what `sections`, `findings`, `changes` (with
+//! what `views` draws (with `chart`, `scale`, `labels`, `look`) and what `sections`, `balance`,
+//! `provenance`, `findings`, `changes` (with
 //! `against`) say; `words` and `lang` hold the two languages, `figures` and `markup` the last step to text.
 
 mod against;
+mod balance;
 mod changes;
 mod chart;
 mod figures;
@@ -15,6 +17,7 @@ mod lang;
 mod look;
 mod markup;
 mod page;
+mod provenance;
 mod run;
 mod scale;
 mod sections;

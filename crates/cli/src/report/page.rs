@@ -5,7 +5,6 @@
 //! (two radio buttons and a rule of CSS). The policy in the head forbids every address, so that a browser would
 //! refuse to load anything even if something had been smuggled in.
 
-use super::changes;
 use super::figures::whole;
 use super::findings::{self, Weight};
 use super::lang::Lang;
@@ -15,6 +14,7 @@ use super::run::{Figure, Run, Work};
 use super::sections;
 use super::views::Lines;
 use super::words;
+use super::{balance, changes, provenance};
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -68,9 +68,9 @@ impl Page<'_> {
         for lang in Lang::BOTH {
             self.main(&mut html, lang, &looks);
         }
-        let _ = write!(
+        let _ = writeln!(
             html,
-            "<div id=\"tip\" role=\"status\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+            "<div id=\"tip\" role=\"status\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>"
         );
         html
     }
@@ -99,9 +99,9 @@ impl Page<'_> {
 
     fn main(&self, html: &mut String, lang: Lang, looks: &[(String, Look)]) {
         let works = self.run.works();
-        let _ = write!(
+        let _ = writeln!(
             html,
-            "<main lang=\"{lang}\" class=\"{}\">\n<header><p class=\"brand\">duolu <span lang=\"zh\">多路</span> · {}</p><h1>{}</h1><p class=\"sub\">{}</p></header>\n",
+            "<main lang=\"{lang}\" class=\"{}\">\n<header><p class=\"brand\">duolu <span lang=\"zh\">多路</span> · {}</p><h1>{}</h1><p class=\"sub\">{}</p></header>",
             lang.key(),
             lang.pick("compare", "对比"),
             escape(&self.heading(lang)),
@@ -128,17 +128,17 @@ impl Page<'_> {
         }
         let walls = sections::walls(lang, self.run, looks);
         if !walls.is_empty() {
-            let _ = write!(
+            let _ = writeln!(
                 html,
-                "<section><h2>{}</h2><div class=\"walls\">{walls}</div></section>\n",
+                "<section><h2>{}</h2><div class=\"walls\">{walls}</div></section>",
                 lang.pick("The walls: what stopped each line", "墙：每条线止于何处")
             );
         }
-        let _ = write!(
+        let _ = writeln!(
             html,
-            "<section><h2>{}</h2>{}</section>\n<footer><p>{}</p></footer>\n</main>\n",
+            "<section><h2>{}</h2>{}</section>\n<footer><p>{}</p></footer>\n</main>",
             lang.pick("Where the figures come from", "数据的来历"),
-            sections::provenance(lang, self.run),
+            provenance::section(lang, self.run),
             lang.pick(
                 "Made by duolu report from result.json, without a network; duolu report result.json makes it again.",
                 "由 duolu report 从 result.json 生成，不用网络；duolu report result.json 可以重新生成。",
@@ -180,9 +180,9 @@ impl Page<'_> {
             let _ = write!(html, "<h2 class=\"of-work\">{}</h2>", escape(&words::work(lang, work)));
         }
         html.push_str(&sections::tiles(lang, self.run, work, looks));
-        let _ = write!(
+        let _ = writeln!(
             html,
-            "<figure class=\"headline\"><figcaption><h2>{}</h2><p>{}{}</p></figcaption>{}</figure>\n",
+            "<figure class=\"headline\"><figcaption><h2>{}</h2><p>{}{}</p></figcaption>{}</figure>",
             lang.pick("How far each one goes, and what stops it", "各自能走多远，被什么挡住"),
             lang.pick(
                 "Each line climbs from few connections to many; lower is faster. It ends in a cross where a wall stopped it.",
@@ -209,9 +209,9 @@ impl Page<'_> {
             );
         }
         self.multiples(html, &lines, &id);
-        let _ = write!(
+        let _ = writeln!(
             html,
-            "<h2>{}</h2>{}</section>\n",
+            "<h2>{}</h2>{}</section>",
             lang.pick("All figures", "全部数据"),
             sections::table(lang, self.run, work, looks)
         );
@@ -232,26 +232,29 @@ impl Page<'_> {
             })
             .collect();
         if !charts.is_empty() {
-            let _ = write!(
+            let _ = writeln!(
                 html,
-                "<h2>{}</h2>{}<div class=\"multiples\">{}</div>\n",
+                "<h2>{}</h2>{}<div class=\"multiples\">{}</div>",
                 lang.pick("What it costs", "代价"),
                 sections::legend(lang, &models, lines.looks),
                 charts.concat()
             );
         }
-        let curves: Vec<String> = run
-            .rungs(work)
+        let rungs = run.rungs(work);
+        // Two or four stand better two by two than three and one.
+        let two = matches!(rungs.len(), 2 | 4);
+        let curves: Vec<String> = rungs
             .into_iter()
             .filter_map(|rung| {
-                let chart = lines.distribution(id, rung)?;
+                let chart = lines.distribution(id, rung, two)?;
                 Some(format!("<figure><figcaption>{}</figcaption>{chart}</figure>", lang.connections(rung)))
             })
             .collect();
         if !curves.is_empty() {
-            let _ = write!(
+            let two = if two { " two" } else { "" };
+            let _ = writeln!(
                 html,
-                "<h2>{}</h2><p class=\"how\">{}</p><div class=\"multiples\">{}</div>\n",
+                "<h2>{}</h2><p class=\"how\">{}</p><div class=\"multiples{two}\">{}</div>",
                 lang.pick("Who waits how long", "谁等多久"),
                 lang.pick(
                     "Each step to the right leaves a tenth of the answers: 90 %, 99 %, 99.9 %. A line that rises at the right hides stalls behind a good median.",
@@ -260,11 +263,11 @@ impl Page<'_> {
                 curves.concat()
             );
         }
-        let balance = sections::balance(lang, run, work, lines.looks);
+        let balance = balance::section(lang, run, work, lines.looks);
         if !balance.is_empty() {
-            let _ = write!(
+            let _ = writeln!(
                 html,
-                "<h2>{}</h2><p class=\"how\">{}</p><div class=\"multiples\">{balance}</div>\n",
+                "<h2>{}</h2><p class=\"how\">{}</p><div class=\"multiples\">{balance}</div>",
                 lang.pick("How connections fell to the workers", "连接如何分给工作线程"),
                 lang.pick(
                     "One bar for each worker; the line is an even share.",

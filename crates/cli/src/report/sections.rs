@@ -38,16 +38,20 @@ pub fn legend(lang: Lang, models: &[&str], looks: &[(String, Look)]) -> String {
 pub fn tiles(lang: Lang, run: &Run, work: &Work, looks: &[(String, Look)]) -> String {
     let (rung, held) = top(run, work);
     let all = run.models().into_iter().filter(|model| !run.line(work, model).is_empty()).count();
-    let mut html = "<div class=\"tiles\">".to_owned();
     let connections = lang.connections(rung);
+    let at = match lang {
+        Lang::En => format!("At {connections}:"),
+        Lang::Zh => format!("{connections}时："),
+    };
+    let mut html = format!("<p class=\"at-top\">{}</p><div class=\"tiles\">", escape(&at));
     let (label, of) = match lang {
-        Lang::En => (format!("held {connections}"), format!("of {all}")),
-        Lang::Zh => (format!("承载了 {connections}"), format!("共 {all} 个")),
+        Lang::En => ("held them all", format!("of {all}")),
+        Lang::Zh => ("全部承载", format!("共 {all} 个")),
     };
     let _ = write!(
         html,
         "<div class=\"tile\"><p class=\"what\">{}</p><p class=\"value\">{} <small>{}</small></p></div>",
-        escape(&label),
+        label,
         held.len(),
         escape(&of)
     );
@@ -100,11 +104,16 @@ pub fn walls(lang: Lang, run: &Run, looks: &[(String, Look)]) -> String {
 }
 
 fn wall(lang: Lang, name: &str, met: &[(&Cell, &Wall)], looks: &[(String, Look)], ends: bool) -> String {
-    let mut html = format!(
-        "<article class=\"wall\"><h3><span class=\"mark\" aria-hidden=\"true\">{}</span>{}</h3>",
-        if ends { "✕" } else { "▔" },
-        escape(words::wall(lang, name))
-    );
+    let title = escape(words::wall(lang, name));
+    let mut html = match ends {
+        true => format!(
+            "<article class=\"wall\"><h3><span class=\"mark\" aria-hidden=\"true\">✕</span>{title}</h3>"
+        ),
+        false => format!(
+            "<article class=\"wall bound\"><h3>{title}<small>{}</small></h3>",
+            lang.pick("bounded the rate, ended no line", "限制了速率，没有中断任何线")
+        ),
+    };
     if lang == Lang::Zh && words::wall(lang, name) != name {
         let _ = write!(html, "<p class=\"original\" lang=\"en\">{}</p>", escape(name));
     }
@@ -124,8 +133,8 @@ fn wall(lang: Lang, name: &str, met: &[(&Cell, &Wall)], looks: &[(String, Look)]
             })
             .collect();
         let at = if ends { "" } else { lang.pick("at ", "连接数 ") };
-        let _ =
-            write!(html, "<li>{} <span>{at}{}</span></li>", named(model, looks), escape(&lang.list(&list)));
+        let list = if ends { lang.list(&list) } else { list.join(" · ") };
+        let _ = write!(html, "<li>{} <span>{at}{}</span></li>", named(model, looks), escape(&list));
     }
     html.push_str("</ul>");
     let told = distinct(met);
@@ -298,190 +307,4 @@ fn value(cells: &[&Cell], cell: &Cell, figure: Figure) -> String {
     let bound = if figure == Figure::Rate && cell.loader_limited() { "≥ " } else { "" };
     let spread = cell.spread(figure).map_or(String::new(), |s| format!(" title=\"±{:.0} %\"", s * 50.0));
     format!("<td{}{spread}>{bound}{}</td>", if best { " class=\"best\"" } else { "" }, figure.form()(value))
-}
-
-/// Where the figures come from.
-pub fn provenance(lang: Lang, run: &Run) -> String {
-    let mut html = "<div class=\"provenance\">".to_owned();
-    let parts = [
-        (lang.pick("Machine", "机器"), &run.machine),
-        (lang.pick("What was asked for", "测量参数"), &run.asked),
-    ];
-    for (title, value) in parts {
-        let mut rows = Vec::new();
-        flatten(lang, "", value, &mut rows);
-        if rows.is_empty() {
-            continue;
-        }
-        let _ = write!(html, "<div><h3>{title}</h3><dl>");
-        for (key, value) in rows {
-            let _ =
-                write!(html, "<div><dt>{}</dt><dd><bdi>{}</bdi></dd></div>", escape(&key), escape(&value));
-        }
-        html.push_str("</dl></div>\n");
-    }
-    html.push_str("</div>\n");
-    for (title, entries) in [
-        (lang.pick("Could not run here", "在此无法运行"), &run.unavailable),
-        (lang.pick("How the figures were taken", "各项数据的测法"), &run.methods),
-    ] {
-        if entries.is_empty() {
-            continue;
-        }
-        let _ = write!(html, "<details open><summary>{title}</summary><dl class=\"methods\">");
-        for (key, value) in entries {
-            let _ = write!(html, "<dt>{}</dt><dd lang=\"en\">{}</dd>", escape(key), escape(value));
-        }
-        html.push_str("</dl></details>\n");
-    }
-    html
-}
-
-/// Every leaf of an object with its path; what is not known is left out.
-fn flatten(lang: Lang, path: &str, value: &Value, rows: &mut Vec<(String, String)>) {
-    match value {
-        Value::Null => {}
-        Value::Object(entries) => {
-            for (key, value) in entries {
-                let inner = match path {
-                    "" => key.clone(),
-                    // The kernel's own names need no path in front.
-                    "sysctls" => key.clone(),
-                    path => format!("{path} {key}"),
-                };
-                flatten(lang, &inner, value, rows);
-            }
-        }
-        Value::Array(entries) if entries.iter().any(Value::is_object) => {
-            for entry in entries {
-                flatten(lang, path, entry, rows);
-            }
-        }
-        Value::Array(entries) => {
-            let list: Vec<String> = entries.iter().map(|entry| leaf(lang, "", entry)).collect();
-            if !list.is_empty() {
-                rows.push((label(lang, path), lang.list(&list)));
-            }
-        }
-        value => rows.push((label(lang, path), leaf(lang, path, value))),
-    }
-}
-
-fn leaf(lang: Lang, path: &str, value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Bool(true) => lang.pick("yes", "是").to_owned(),
-        Value::Bool(false) => lang.pick("no", "否").to_owned(),
-        Value::Number(number) => match number.as_f64() {
-            Some(bytes) if path.ends_with("_bytes") && bytes >= 1024.0 => figures::bytes(bytes),
-            Some(seconds) if path.ends_with("window_s") => format!("{seconds:.3} s").replace(".000", ""),
-            _ => number.as_u64().map_or_else(|| number.to_string(), whole),
-        },
-        other => other.to_string(),
-    }
-}
-
-fn label(lang: Lang, path: &str) -> String {
-    const LABELS: [(&str, &str, &str); 36] = [
-        ("duolu", "duolu", "duolu 版本"),
-        ("began_at", "began", "开始时间"),
-        ("kernel", "Linux", "Linux"),
-        ("kernel_build", "kernel's build", "内核构建"),
-        ("virtual_machine", "virtual machine", "虚拟机"),
-        ("governor", "frequency governor", "频率策略"),
-        ("cpus", "processors", "处理器数"),
-        ("cpu_model", "processor", "处理器"),
-        ("memory_bytes", "memory", "内存"),
-        ("memory_available_bytes", "memory available", "可用内存"),
-        ("load_before", "load before (1 min)", "开始前负载（1 分钟）"),
-        ("busy_before", "cores busy before", "开始前忙碌核心"),
-        ("noisy", "noise", "干扰"),
-        ("limits nofile", "RLIMIT_NOFILE", "RLIMIT_NOFILE"),
-        ("limits nofile_hard", "RLIMIT_NOFILE, hard", "RLIMIT_NOFILE（硬）"),
-        ("limits nproc", "RLIMIT_NPROC", "RLIMIT_NPROC"),
-        ("limits cgroup_pids", "pids.max", "pids.max"),
-        ("limits cgroup_memory_bytes", "memory.max", "memory.max"),
-        ("placement pinned", "pinned", "绑定处理器"),
-        ("placement shared", "one processor shared", "共用处理器"),
-        ("placement server_cpus", "server's processors", "服务器的处理器"),
-        ("placement loader_cpus", "loader's processors", "压测端的处理器"),
-        ("placement refused", "pinning refused", "绑定被拒绝"),
-        ("models", "models", "模型"),
-        ("order", "order of the run", "运行顺序"),
-        ("connections", "connections", "连接数"),
-        ("window_s", "window for each rung", "每档测量时长"),
-        ("repeats", "repeats", "重复次数"),
-        ("service", "service", "服务"),
-        ("payload_bytes", "bytes of a message", "每条消息字节"),
-        ("payloads", "payloads", "消息大小"),
-        ("active", "active connections", "活跃连接"),
-        ("churn", "new connection each request", "每请求新连接"),
-        ("workers", "workers", "工作线程"),
-        ("server_nofile", "server's RLIMIT_NOFILE", "服务器 RLIMIT_NOFILE"),
-        ("seed", "seed of the order", "顺序种子"),
-    ];
-    let found = LABELS.iter().find(|(key, ..)| *key == path);
-    found.map_or_else(|| path.replace('_', " "), |(_, en, zh)| lang.pick(en, zh).to_owned())
-}
-
-/// The connections that each worker had, as bars; models without several workers have none.
-pub fn balance(lang: Lang, run: &Run, work: &Work, looks: &[(String, Look)]) -> String {
-    let mut html = String::new();
-    for model in run.models() {
-        let line = run.line(work, model);
-        let Some(cell) = line.iter().rev().find(|cell| cell.accepted().len() > 1) else { continue };
-        let workers = cell.accepted();
-        let total: u64 = workers.iter().sum();
-        if total == 0 {
-            continue;
-        }
-        let share = |count: u64| count as f64 * 100.0 / total as f64;
-        let even = 100.0 / workers.len() as f64;
-        let list: Vec<String> = workers.iter().map(|count| whole(*count)).collect();
-        let (most, least) =
-            (workers.iter().max().copied().unwrap_or(0), workers.iter().min().copied().unwrap_or(0));
-        let told = match lang {
-            Lang::En => format!(
-                "{model}: {} connections over {} workers: {}",
-                whole(total),
-                workers.len(),
-                list.join(", ")
-            ),
-            Lang::Zh => format!(
-                "{model}：{} 个连接分在 {} 个工作线程：{}",
-                whole(total),
-                workers.len(),
-                list.join("、")
-            ),
-        };
-        let scale = 100.0 / share(most).max(even * 1.15);
-        let look = looks.iter().find(|(name, _)| name == model).map_or("", |(_, look)| look.class.as_str());
-        let mut bars = String::new();
-        let rows = workers.len() as f64;
-        for (at, count) in workers.iter().enumerate() {
-            let _ = write!(
-                bars,
-                "<g class=\"p\" data-x=\"{0:.1}\" data-y=\"{1:.1}\"><title>{2} {3}\n{4}\t{5:.1} %</title><rect x=\"0\" y=\"{6:.1}\" width=\"{0:.1}\" height=\"8\" rx=\"1\"/></g>",
-                share(*count) * scale * 3.0,
-                at as f64 * 11.0 + 4.0,
-                lang.pick("worker", "工作线程"),
-                at + 1,
-                escape(&lang.connections(*count)),
-                share(*count),
-                at as f64 * 11.0
-            );
-        }
-        let x = even * scale * 3.0;
-        let _ = write!(
-            html,
-            "<figure><figcaption>{} <small>{} – {}</small></figcaption><svg class=\"bars {look}\" viewBox=\"0 0 300 {:.1}\" role=\"img\" aria-label=\"{}\">{bars}<path class=\"even\" d=\"M{x:.1} 0V{:.1}\"/></svg></figure>\n",
-            named(model, looks),
-            whole(least),
-            whole(most),
-            rows * 11.0,
-            escape(&told),
-            rows * 11.0
-        );
-    }
-    html
 }

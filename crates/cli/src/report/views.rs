@@ -14,10 +14,14 @@ pub const WIDE: Frame =
     Frame { w: 1000.0, h: 540.0, left: 62.0, right: 178.0, font: 13.0, walls: true, class: "wide" };
 /// The same picture on a phone.
 pub const NARROW: Frame =
-    Frame { w: 372.0, h: 470.0, left: 50.0, right: 104.0, font: 11.5, walls: true, class: "narrow" };
+    Frame { w: 372.0, h: 480.0, left: 50.0, right: 114.0, font: 11.5, walls: true, class: "narrow" };
 /// One of several beside each other.
 const SMALL: Frame =
     Frame { w: 372.0, h: 270.0, left: 52.0, right: 116.0, font: 11.5, walls: false, class: "small" };
+
+/// One of two beside each other.
+const MEDIUM: Frame =
+    Frame { w: 500.0, h: 310.0, left: 58.0, right: 126.0, font: 12.5, walls: false, class: "small" };
 
 /// The lines of one result with one work: what every chart of it needs.
 #[derive(Clone, Copy, Debug)]
@@ -78,11 +82,12 @@ impl Lines<'_> {
     fn chart<'b>(&self, series: &'b [Series], figure: Figure) -> Chart<'b> {
         let ends = series.iter().filter_map(|series| series.end.as_ref()).map(|end| end.at.0);
         let xs = series.iter().flat_map(|series| &series.points).map(|point| point.at.0);
-        let x = Scale::log(xs.chain(ends), 1.0);
         let mut rungs = self.run.rungs(self.work);
         rungs.extend(self.old.into_iter().flat_map(|old| old.rungs(self.work)));
         rungs.sort_unstable();
         rungs.dedup();
+        // Also the rungs that nobody reached: a line that ends early is seen to end early.
+        let x = Scale::log(xs.chain(ends).chain(rungs.iter().map(|rung| *rung as f64)), 1.0);
         let lowest = rungs.first().copied().unwrap_or(1);
         // Below the first rung there are only walls: decades are enough there.
         let decades = (0..12).map(|exponent| 10u64.pow(exponent)).filter(|decade| *decade < lowest);
@@ -140,7 +145,7 @@ impl Lines<'_> {
     }
 
     /// The distributions of latency at a rung, on the axis that gives each further nine the same room.
-    pub fn distribution(&self, id: &str, rung: u64) -> Option<String> {
+    pub fn distribution(&self, id: &str, rung: u64, two: bool) -> Option<String> {
         let lang = self.lang;
         let at_rung =
             |cell: &&Cell| cell.connections == rung && cell.wall.is_none() && cell.work == *self.work;
@@ -209,7 +214,8 @@ impl Lines<'_> {
             y_label: lang.pick("latency (log)", "延迟（对数）").to_owned(),
             series: &series,
         };
-        Some(chart.render(&higher(&SMALL, series.len())))
+        let frame = if two { &MEDIUM } else { &SMALL };
+        Some(chart.render(&higher(frame, series.len())))
     }
 
     fn describe_ladder(&self) -> String {

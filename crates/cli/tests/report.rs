@@ -1,0 +1,407 @@
+//! `duolu report` as a person runs it: results that are whole, cut, foreign or hostile, and the pages made of them.
+
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A folder of this test's own, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("duolu-report-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder");
+        Folder(path)
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, content).expect("a file");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn report(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_duolu"));
+    command.arg("report").stdin(Stdio::null());
+    command.args(arguments.iter().map(AsRef::as_ref)).output().expect("duolu runs")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+/// The page that stdout gets.
+fn page(path: &Path, more: &[&str]) -> String {
+    let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&path, &"-o", &"-"];
+    more.iter().for_each(|argument| arguments.push(argument));
+    let output = report(&arguments);
+    assert!(output.status.success(), "{}", said(&output));
+    String::from_utf8(output.stdout).expect("the page is UTF-8")
+}
+
+const MODELS: [&str; 11] = [
+    "fork",
+    "prefork",
+    "thread",
+    "select",
+    "poll",
+    "epoll-lt",
+    "epoll-et",
+    "epoll-oneshot",
+    "io_uring-poll",
+    "io_uring",
+    "my own server",
+];
+
+/// The walls by their stable names, and in Chinese.
+const WALLS: [(&str, &str); 14] = [
+    ("server descriptor limit", "服务器描述符用尽"),
+    ("loader descriptor limit", "压测端描述符用尽"),
+    ("FD_SETSIZE", "FD_SETSIZE（select 的 1024）"),
+    ("ephemeral ports", "本地端口用尽"),
+    ("accept queue", "接受队列已满"),
+    ("processes", "进程数用尽"),
+    ("threads", "线程数用尽"),
+    ("memory", "内存不足"),
+    ("one core full", "一个核心已满"),
+    ("loader limited", "压测端成为瓶颈"),
+    ("more connections than processes", "连接多于进程"),
+    ("the server ended", "服务器已退出"),
+    ("the loader ended", "压测端已退出"),
+    ("not explained", "原因不明"),
+];
+
+fn cell(model: &str, connections: u64, p99_us: f64) -> Value {
+    json!({
+        "model": model, "connections": connections, "established": connections, "rate": 1e9 / p99_us,
+        "p50_us": p99_us / 2.0, "p99_us": p99_us, "p999_us": p99_us * 1.5, "server_cpu_us_per_msg": 9.5,
+        "server_bytes_per_conn": 312.0, "errors": 0, "wall": null, "loader_cpu": 0.4, "repeats": 1, "spread": null,
+    })
+}
+
+fn stopped(model: &str, connections: u64, held: u64, wall: &str) -> Value {
+    let mut cell = cell(model, connections, 900.0);
+    cell["established"] = json!(held);
+    cell["errors"] = json!(connections - held);
+    cell["wall"] =
+        json!({"name": wall, "evidence": format!("read at {held}"), "fix": format!("fix of {wall}")});
+    cell
+}
+
+fn result(cells: Vec<Value>) -> Value {
+    json!({
+        "schema": 1, "complete": true, "interrupted": false,
+        "machine": {"duolu": "0.1.0", "kernel": "6.1.0-test", "cpus": 2, "cpu_model": "A Processor",
+            "memory_bytes": 25_276_063_744_u64, "placement": {"pinned": true, "shared": false}},
+        "asked": {"connections": [100, 1000], "service": "echo", "payload_bytes": 64, "active": null, "churn": false},
+        "results": cells, "unavailable": {"select": "no select here"}, "methods": {"rate": "how it was counted"},
+    })
+}
+
+/// Every model up two rungs; the last ones end at a wall each.
+fn whole() -> Value {
+    let mut cells = Vec::new();
+    for (at, model) in MODELS.iter().enumerate() {
+        cells.push(cell(model, 100, 1_000.0 + at as f64));
+        cells.push(cell(model, 1_000, 9_000.0 + at as f64));
+    }
+    cells.extend(WALLS.iter().map(|(wall, _)| stopped(&format!("ends at {wall}"), 100, 40, wall)));
+    result(cells)
+}
+
+/// The elements of a page as (name, attributes), after checking that they nest: what opens is closed, in order.
+fn elements(html: &str) -> Vec<(String, String)> {
+    let (mut open, mut all, mut rest) = (Vec::new(), Vec::new(), html);
+    while let Some(at) = rest.find('<') {
+        let end = rest[at..].find('>').expect("a tag ends") + at;
+        let tag = &rest[at + 1..end];
+        rest = &rest[end + 1..];
+        if tag.starts_with('!') {
+            continue;
+        }
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop().as_deref(), Some(name), "closes in order");
+            continue;
+        }
+        let (name, attributes) = tag.split_once([' ', '\n']).unwrap_or((tag.trim_end_matches('/'), ""));
+        assert!(name.chars().all(|c| c.is_ascii_alphanumeric()), "an element: {tag}");
+        assert_eq!(attributes.matches('"').count() % 2, 0, "quotes are whole: {tag}");
+        all.push((name.to_owned(), attributes.to_owned()));
+        if matches!(name, "script" | "style") {
+            let close = format!("</{name}>");
+            rest = &rest[rest.find(&close).expect("it ends") + close.len()..];
+        } else if !tag.ends_with('/') && !matches!(name, "meta" | "input" | "br") {
+            open.push(name.to_owned());
+        }
+    }
+    assert!(open.is_empty(), "all is closed: {open:?}");
+    all
+}
+
+fn attribute<'a>(attributes: &'a str, name: &str) -> Option<&'a str> {
+    let from = attributes.find(&format!("{name}=\""))? + name.len() + 2;
+    attributes[from..].split('"').next()
+}
+
+/// The part of one language.
+fn of(html: &str, lang: &str) -> String {
+    let from = html.find(&format!("<main lang=\"{lang}\"")).expect("this language");
+    let end = html[from..].find("</main>").expect("it ends") + from;
+    html[from..end].to_owned()
+}
+
+#[test]
+fn every_model_and_wall_is_named_in_both_languages() {
+    let folder = Folder::new("both");
+    let html = page(&folder.file("result.json", whole().to_string()), &[]);
+    let (en, zh) = (of(&html, "en"), of(&html, "zh-CN"));
+    for model in MODELS {
+        assert!(
+            en.contains(&format!("<bdi>{model}</bdi>")) && zh.contains(&format!("<bdi>{model}</bdi>")),
+            "{model}"
+        );
+    }
+    for (wall, chinese) in WALLS {
+        assert!(en.contains(&format!("</span>{wall}</h3>")), "{wall}");
+        assert!(zh.contains(&format!("</span>{chinese}</h3>")), "{chinese}");
+        assert!(en.contains(&format!("fix of {wall}")) && zh.contains(&format!("fix of {wall}")), "{wall}");
+    }
+    for part in
+        ["6.1.0-test", "A Processor", "23.5 GiB", "no select here", "how it was counted", "read at 40"]
+    {
+        assert!(en.contains(part) && zh.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn the_page_is_one_sound_file_without_a_network() {
+    let folder = Folder::new("sound");
+    let html = page(&folder.file("result.json", whole().to_string()), &[]);
+    for address in ["http://", "https://", "url(", "@import", "src=", "href=", "fetch(", "XMLHttp"] {
+        assert!(!html.contains(address), "{address}");
+    }
+    assert!(html.contains("Content-Security-Policy\" content=\"default-src 'none';"));
+    let elements = elements(&html);
+    let mut ids: Vec<&str> = elements.iter().filter_map(|(_, rest)| attribute(rest, "id")).collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "an id is there once");
+    let images: Vec<&str> =
+        elements.iter().filter(|(name, _)| name == "svg").map(|(_, rest)| rest.as_str()).collect();
+    let charts = images.iter().filter(|svg| svg.contains("class=\"chart")).count();
+    // For each language: the ladder wide and narrow, three multiples, a distribution for each rung.
+    assert_eq!(charts, 2 * (2 + 3 + 2));
+    for svg in images {
+        let named =
+            attribute(svg, "aria-labelledby").map(|names| names.split(' ').all(|name| ids.contains(&name)));
+        let text =
+            named.unwrap_or(false) || svg.contains("aria-label=\"") || svg.contains("aria-hidden=\"true\"");
+        assert!(text, "a picture has a text alternative: {svg}");
+    }
+    for bad in ["NaN", "inf", "null", "None"] {
+        let bare =
+            |part: &str| [" ", "\"", ">"].iter().any(|before| part.contains(&format!("{before}{bad} ")));
+        assert!(!bare(&of(&html, "en")) && !bare(&of(&html, "zh-CN")), "{bad}");
+    }
+}
+
+#[test]
+fn lines_end_in_a_cross_and_differ_by_more_than_colour() {
+    let folder = Folder::new("cross");
+    let cells = vec![
+        cell("poll", 100, 900.0),
+        stopped("poll", 1_000, 400, "accept queue"),
+        cell("epoll-et", 100, 800.0),
+        cell("epoll-et", 1_000, 7_000.0),
+    ];
+    let html = page(&folder.file("result.json", result(cells).to_string()), &[]);
+    let ladder = html.split("<svg class=\"chart wide\"").nth(1).and_then(|svg| svg.split("</svg>").next());
+    let ladder = ladder.expect("the ladder");
+    assert_eq!(ladder.matches("class=\"x\"").count(), 1, "one line ends at a wall");
+    assert!(ladder.contains("✕ accept queue"));
+    assert!(ladder.contains("held 400"), "the pointer is told how many it held");
+    let dashes: Vec<&str> =
+        ladder.split("stroke-dasharray=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(dashes.len(), 2);
+    assert_ne!(dashes[0], dashes[1]);
+    assert!(ladder.contains("ends at 400 of 1,000: accept queue"), "the text alternative tells it as well");
+}
+
+#[test]
+fn what_a_file_says_stays_text() {
+    let folder = Folder::new("escape");
+    let evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u{1b}]0;x\u{7}\u{202e}";
+    let mut bad = stopped(evil, 100, 3, evil);
+    bad["errors_by_kind"] = json!({ evil: 5 });
+    bad["limited_by"] = json!({"name": evil, "evidence": evil, "fix": evil});
+    bad["mix"] = json!(evil);
+    let mut value = result(vec![bad.clone(), bad]);
+    value["machine"]["cpu_model"] = json!(evil);
+    value["machine"]["noisy"] = json!(evil);
+    value["machine"][evil] = json!({ evil: [evil] });
+    value["asked"]["service"] = json!(evil);
+    value["unavailable"] = json!({ evil: evil });
+    value["methods"] = json!({ evil: evil });
+    let path = folder.file("result.json", value.to_string());
+    let html = page(&path, &["--against", path.to_str().expect("UTF-8")]);
+    let elements = elements(&html);
+    assert_eq!(elements.iter().filter(|(name, _)| name == "script").count(), 1, "only our own script");
+    assert!(elements.iter().all(|(name, _)| name != "img"));
+    assert!(elements.iter().all(|(_, rest)| !rest.to_ascii_lowercase().contains("onerror=alert") || rest.contains("&lt;img")));
+    assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "it is shown as it is");
+    assert!(!html.contains(['\u{1b}', '\u{7}', '\u{202e}']));
+}
+
+#[test]
+fn what_is_no_result_is_refused_in_a_sentence() {
+    let folder = Folder::new("refused");
+    let cases: [(&str, &[u8], i32, &str); 9] = [
+        ("empty.json", b"", 2, "the file is empty"),
+        ("text.json", b"hello", 2, "this is no JSON"),
+        ("list.json", b"[1, 2]", 2, "it is no object"),
+        ("other.json", b"{\"a\": 1}", 2, "no result of duolu compare"),
+        ("newer.json", b"{\"schema\": 9, \"results\": []}", 2, "schema 9"),
+        ("load.json", b"{\"schema\": 1, \"histogram\": \"\"}", 2, "a result of duolu load"),
+        ("bytes.json", b"{\"schema\": \xff\xfe}", 2, "no UTF-8"),
+        ("cut.json", b"{\"schema\": 1, \"machine\": {\"ker", 3, "cut short"),
+        ("none.json", b"{\"schema\": 1, \"results\": [{\"model\": \"fo", 3, "cut short"),
+    ];
+    for (name, content, code, sentence) in cases {
+        let path = folder.file(name, content);
+        let out = folder.0.join("out.html");
+        let output = report(&[&path, &"-o", &out]);
+        assert_eq!(output.status.code(), Some(code), "{name}: {}", said(&output));
+        assert!(
+            said(&output).contains(sentence) && said(&output).contains(name),
+            "{name}: {}",
+            said(&output)
+        );
+        assert!(!out.exists(), "{name}: nothing is written");
+    }
+    let output = report(&[&folder.0.join("not-there.json")]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(said(&output).contains("cannot read"), "{}", said(&output));
+    let whole = folder.file("result.json", whole().to_string());
+    let output = report(&[&whole, &"-o", &folder.0.join("no/such/folder/x.html")]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(said(&output).contains("cannot write"), "{}", said(&output));
+}
+
+#[test]
+fn of_a_cut_result_the_whole_cells_are_kept_and_marked() {
+    let folder = Folder::new("cut");
+    let text = serde_json::to_string_pretty(&result(vec![
+        cell("poll", 100, 900.0),
+        cell("epoll-et", 100, 800.0),
+        cell("io_uring", 100, 700.0),
+    ]))
+    .expect("JSON");
+    let cut = &text[..text.find("io_uring").expect("the last cell")];
+    let path = folder.file("result.json", cut);
+    let output = report(&[&path]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        said(&output).contains("cut short") && said(&output).contains("2 whole cells"),
+        "{}",
+        said(&output)
+    );
+    let html = fs::read_to_string(folder.0.join("report.html")).expect("the part is written");
+    assert!(
+        html.contains("<bdi>poll</bdi>")
+            && html.contains("<bdi>epoll-et</bdi>")
+            && !html.contains("io_uring</bdi>")
+    );
+    assert!(html.contains("The result file is cut short") && html.contains("结果文件不完整"));
+}
+
+#[test]
+fn interrupted_noisy_and_partial_results_say_so() {
+    let folder = Folder::new("marked");
+    let mut noisy = cell("poll", 100, 900.0);
+    noisy["others_cpu"] = json!(1.3);
+    noisy["loader_limited"] = json!(true);
+    let mut value = result(vec![noisy, json!({"model": "lost its connections"})]);
+    value["interrupted"] = json!(true);
+    value["complete"] = json!(false);
+    value["machine"]["placement"]["shared"] = json!(true);
+    let html = page(&folder.file("result.json", value.to_string()), &[]);
+    for (en, zh) in [
+        ("Interrupted: this is only a part", "测量被中断"),
+        ("Noisy machine: other programs used up to 1.3 cores", "机器不安静"),
+        ("Server and loader shared one processor", "共用一个处理器"),
+        ("In 1 of 1 cells the loader was the limit", "受限于压测端"),
+        ("1 cells have no model", "1 组数据缺少模型"),
+        ("Each cell was measured once", "每组只测了一次"),
+    ] {
+        assert!(of(&html, "en").contains(en), "{en}");
+        assert!(of(&html, "zh-CN").contains(zh), "{zh}");
+    }
+    let quiet = page(&folder.file("quiet.json", result(vec![cell("poll", 100, 900.0)]).to_string()), &[]);
+    assert!(!quiet.contains("Noisy") && !quiet.contains("Interrupted"));
+    let nothing = page(&folder.file("nothing.json", result(vec![]).to_string()), &[]);
+    assert!(nothing.contains("Nothing was measured") && nothing.contains("没有测到任何数据"));
+    elements(&nothing);
+}
+
+#[test]
+fn two_results_are_laid_over_each_other_and_judged_by_their_spread() {
+    let folder = Folder::new("against");
+    let repeated = |rate: f64, spread: f64| {
+        let mut cell = cell("poll", 100, 900.0);
+        cell["rate"] = json!(rate);
+        cell["repeats"] = json!(5);
+        cell["spread"] = json!(spread);
+        cell
+    };
+    let old =
+        folder.file("old.json", result(vec![repeated(100_000.0, 0.03), cell("fork", 100, 50.0)]).to_string());
+    let old = old.to_str().expect("UTF-8");
+    let judged = |cell: Value, name: &str| {
+        let html = page(&folder.file(name, result(vec![cell]).to_string()), &["--against", old]);
+        of(&html, "en")
+    };
+    let better = judged(repeated(120_000.0, 0.03), "better.json");
+    assert!(better.contains("<td class=\"better\"") && better.contains("+20 %"));
+    assert!(better.contains("1 better, 0 worse"));
+    assert!(better.contains("Only in the old result: fork 100"));
+    assert!(better.contains(" pale\" data-s=\"poll\""), "the old line lies behind");
+    assert!(judged(repeated(80_000.0, 0.03), "worse.json").contains("<td class=\"worse\""));
+    let within = judged(repeated(102_000.0, 0.03), "within.json");
+    assert!(within.contains("<td class=\"within\"") && within.contains("1 within the spread"));
+    let once = judged(cell("poll", 100, 900.0), "once.json");
+    assert!(once.contains("one repeat cannot tell") && !once.contains("<td class=\"better\""));
+    let moved = judged(stopped("poll", 100, 60, "accept queue"), "moved.json");
+    assert!(moved.contains("held → ✕ accept queue") && moved.contains("1 walls moved"));
+    let other = folder.file("bad.json", "{}");
+    let output = report(&[&folder.0.join("better.json"), &"--against", &other]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("bad.json"), "{}", said(&output));
+}
+
+#[test]
+fn the_page_opens_in_the_language_that_was_asked_for() {
+    let folder = Folder::new("lang");
+    let path = folder.file("result.json", whole().to_string());
+    let html = page(&path, &["--lang", "zh"]);
+    assert!(html.contains("<html lang=\"zh-CN\" data-ask=\"file\">"));
+    assert!(html.contains("id=\"lang-zh\" class=\"lang\" checked"));
+    let html = page(&path, &[]);
+    assert!(html.contains("data-ask=\"reader\"") && html.contains("id=\"lang-en\" class=\"lang\" checked"));
+    let output = report(&[&folder.0]);
+    assert!(
+        output.status.success() && folder.0.join("report.html").is_file(),
+        "a folder holds its result.json"
+    );
+    let left: Vec<_> =
+        fs::read_dir(&folder.0).expect("the folder").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left.len(), 2, "no part is left behind: {left:?}");
+}

@@ -1,85 +1,12 @@
 //! `duolu compare` as a person runs it: real servers, real connections, small rungs and short windows.
 
+mod compare_support;
+
+use compare_support::*;
 use duolu_sys::child::{Surroundings, signal};
 use serde_json::Value;
 use std::fs;
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
-
-const SIGINT: i32 = 2;
-const SIGKILL: i32 = 9;
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn compare(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_duolu"));
-    command.arg("compare").args(arguments).stdin(Stdio::null());
-    command
-}
-
-/// Runs it to its end, but not longer than [`PATIENCE`].
-fn run(command: &mut Command) -> Output {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("duolu starts");
-    wait(child)
-}
-
-fn wait(child: Child) -> Output {
-    let pid = child.id();
-    let waiting = thread::spawn(move || child.wait_with_output().expect("its output"));
-    let until = Instant::now() + PATIENCE;
-    while !waiting.is_finished() {
-        if Instant::now() > until {
-            let _ = signal(pid, SIGKILL); // not waited for yet, so still ours
-            panic!("compare did not end: {:?}", waiting.join());
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    waiting.join().expect("waiting")
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-}
-
-/// The figures of a model, by rung.
-fn cells<'a>(report: &'a Value, model: &str) -> Vec<&'a Value> {
-    let results = report["results"].as_array().expect("results");
-    results.iter().filter(|cell| cell["model"] == model).collect()
-}
-
-fn descendants(pid: u32) -> Vec<u32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let children: Vec<u32> = text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
-    children.iter().flat_map(|&child| std::iter::once(child).chain(descendants(child))).collect()
-}
-
-/// Waits until compare has so many descendants; the first is the server, which is started first.
-fn wait_for_descendants(mut child: Child, least: usize) -> (Child, Vec<u32>) {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let found = descendants(child.id());
-        if found.len() >= least {
-            return (child, found);
-        }
-        if child.try_wait().expect("its state").is_some() || Instant::now() > until {
-            let _ = child.kill();
-            panic!("only {found:?}: {:?}", child.wait_with_output());
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn wait_until_gone(pids: &[u32]) {
-    let until = Instant::now() + PATIENCE;
-    let alive = |pid: &u32| {
-        fs::read_to_string(format!("/proc/{pid}/stat"))
-            .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
-    };
-    while let Some(pid) = pids.iter().find(|pid| alive(pid)) {
-        assert!(Instant::now() < until, "process {pid} outlived compare");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
+use std::process::Stdio;
 
 #[test]
 fn the_json_contract_holds_and_prefork_ends_at_its_processes() {

@@ -108,13 +108,17 @@ fn checked(name: &str) -> Result<String, Failure> {
 fn name_of(words: &[String]) -> String {
     let base = |word: &str| word.rsplit('/').next().unwrap_or(word).to_owned();
     let program = words.first().map_or(String::new(), |word| base(word));
-    let shell = ["sh", "bash", "dash", "zsh", "env", "exec", "nohup", "taskset"];
+    let shell = ["sh", "bash", "dash", "zsh", "env", "exec", "nohup", "taskset", "setsid"];
     let runs_scripts = |name: &str| {
         ["python", "node", "perl", "ruby", "php", "lua", "java", "deno", "bun"]
             .iter()
             .any(|interpreter| name.starts_with(interpreter))
     };
-    let mut parts = words.iter().flat_map(|word| word.split_whitespace()).map(base).filter(|word| {
+    let mut all: Vec<&str> = words.iter().flat_map(|word| word.split_whitespace()).collect();
+    if let Some(exec) = all.iter().rposition(|word| *word == "exec") {
+        all.drain(..=exec); // what a script does before is not the server
+    }
+    let mut parts = all.into_iter().map(base).filter(|word| {
         !word.starts_with('-') && !word.contains(PORT) && !shell.contains(&word.as_str()) && !word.is_empty()
     });
     let mut name = parts.next().unwrap_or(program);
@@ -144,6 +148,7 @@ mod tests {
             ("python3 tools/echo.py {port}", "echo.py"),
             ("python3 -m http.server {port}", "http.server"),
             ("sh -c exec memcached -p {port}", "memcached"),
+            ("sh -c sed s/P/{port}/ conf > c && exec /usr/sbin/nginx -c c", "nginx"),
             ("node {port}", "node"),
             ("poll {port}", "own server"),
             ("/opt/an-extraordinarily-long-server-name {port}", "an-extraordinarily-l"),

@@ -246,7 +246,8 @@ fn prefork(facts: &Facts<'_>) -> Option<Wall> {
     })
 }
 
-/// A foreign server that says itself that it will take no more: nginx's "768 worker_connections are not enough".
+/// A foreign server with a limit of its own configuration: it says so (nginx: "256 worker_connections are not enough"),
+/// or it never had as many descriptors open as connections were asked for, though it was allowed more.
 fn own_limit(facts: &Facts<'_>, report: &LoadReport) -> Option<Wall> {
     if facts.model.is_some() {
         return None;
@@ -255,16 +256,29 @@ fn own_limit(facts: &Facts<'_>, report: &LoadReport) -> Option<Wall> {
         let line = line.to_ascii_lowercase();
         ["not enough", "too many", "limit", "maximum", "refus"].iter().any(|sign| line.contains(sign))
     };
-    let said = facts.server_said.iter().rfind(says_so)?;
-    Some(Wall::new(
-        OWN_LIMIT,
-        format!(
-            "{} of {} connections held; the server said: {said}",
-            grouped(report.established),
-            grouped(facts.asked)
-        ),
-        "raise what it names in the server's own configuration",
-    ))
+    let (established, asked) = (grouped(report.established), grouped(facts.asked));
+    if let Some(said) = facts.server_said.iter().rfind(says_so) {
+        return Some(Wall::new(
+            OWN_LIMIT,
+            format!("{established} of {asked} connections held; the server said: {said}"),
+            "raise what it names in the server's own configuration",
+        ));
+    }
+    let open = facts.marks.descriptors_in_all;
+    let limit = process::limits(facts.server_pid)?.open_files.soft.map_or("any number".to_owned(), grouped);
+    // With a process for each connection those that accept hold few descriptors, whatever they have accepted.
+    let by_process = facts.marks.descendants * 4 >= facts.asked;
+    (open > 0 && open < facts.asked && !by_process && report.wall.is_none()).then(|| {
+        Wall::new(
+            OWN_LIMIT,
+            format!(
+                "{established} of {asked} connections held; the processes that accept never had more than {} descriptors \
+                 open together, though each may have {limit}: they refuse or close the rest by themselves",
+                grouped(open)
+            ),
+            "raise the server's own number of connections (nginx: worker_connections; memcached: -c)",
+        )
+    })
 }
 
 fn last_words(words: Option<&str>) -> String {

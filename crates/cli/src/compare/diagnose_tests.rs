@@ -136,6 +136,13 @@ fn a_foreign_server_has_its_own_word_and_may_be_hidden() {
         told.evidence.contains("512 of 1,000") && told.evidence.contains("worker_connections"),
         "{told:?}"
     );
+    facts.server_said.clear();
+    assert_eq!(name(wall(&facts)), UNEXPLAINED, "no descriptors were seen");
+    facts.marks.descriptors_in_all = 530;
+    assert_eq!(name(wall(&facts)), OWN_LIMIT, "it never had a thousand open");
+    facts.marks.descendants = 500;
+    assert_eq!(name(wall(&facts)), UNEXPLAINED, "its children may have them");
+    facts.server_said = vec!["too many clients".to_owned()];
     facts.model = Some(Model::Poll);
     assert_ne!(name(wall(&facts)), OWN_LIMIT, "our own servers have no such setting");
     // Another user's: its CPU is not known, what the loader says of itself is.

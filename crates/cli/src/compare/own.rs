@@ -82,8 +82,8 @@ fn wait_until_it_listens(
                 return Err(somebody_else(&mut process, port, &owners));
             }
         }
-        if !running {
-            return Err(ended(&mut process, port));
+        if !running && (!left_orphans(process.pid()) || Instant::now() > until) {
+            return Err(ended(&mut process, port)); // with orphans, one of them may listen soon: trap (b)
         }
         if interrupt::requested() {
             return Err(Refusal { sentence: "interrupted".to_owned(), taken: false });
@@ -212,6 +212,12 @@ pub fn roots(target: SocketAddr) -> Vec<u32> {
 fn adopt_orphans() {
     let me = rustix::process::getpid();
     let _ = rustix::process::set_child_subreaper(Some(me)); // without it, a daemon stays: nothing worse
+}
+
+/// Whether what was started by `leader` has become ours: children that we did not start. The leader itself is not
+/// waited for yet, and still a child.
+fn left_orphans(leader: u32) -> bool {
+    tree::children(std::process::id()).iter().any(|&pid| pid != leader)
 }
 
 /// Ends whatever a command left behind. Called when no child of ours should be left.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 pub struct Progress {
     bar: Option<ProgressBar>,
     lines: bool,
+    quiet: bool,
     done: Duration,
     step: Option<(Instant, Duration)>,
 }
@@ -29,7 +30,7 @@ impl Progress {
             }
             bar
         });
-        Progress { bar, lines: !terminal && !quiet, done: Duration::ZERO, step: None }
+        Progress { bar, lines: !terminal && !quiet, quiet, done: Duration::ZERO, step: None }
     }
 
     /// A cell begins that takes about `estimate`.
@@ -79,6 +80,7 @@ impl Progress {
     /// A sentence on stderr that does not tear the bar.
     pub fn say(&self, sentence: &str) {
         match &self.bar {
+            _ if self.quiet => {}
             Some(bar) => bar.suspend(|| tell(sentence)),
             None => tell(sentence),
         }

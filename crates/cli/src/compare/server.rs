@@ -149,7 +149,8 @@ impl Server {
 
     /// The process with most descriptors among those that serve, and how many those are.
     pub fn descriptors(&self) -> Option<(u32, u64)> {
-        most_descriptors(&self.holders)
+        let open = self.holders.iter().filter_map(|&pid| Some((pid, process::open_descriptors(pid)?)));
+        open.max_by_key(|&(_, open)| open)
     }
 
     /// Whether it still runs; what cannot be looked at is taken to run.
@@ -173,9 +174,16 @@ impl Server {
         self.process.as_ref().map(Started::complaints).unwrap_or_default()
     }
 
-    /// Its last sentence about an error.
+    /// Its last sentence about an error; of a server that is not ours its last lines, whatever they are about.
     pub fn last_words(&self) -> Option<String> {
-        self.process.as_ref().and_then(Started::last_words)
+        let process = self.process.as_ref()?;
+        if self.contender.model().is_some() {
+            return process.last_words();
+        }
+        let lines = process.complaints();
+        let lines: Vec<&str> = lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect();
+        let last = &lines[lines.len().saturating_sub(3)..];
+        (!last.is_empty()).then(|| last.join(" | "))
     }
 
     /// Why it is not pinned to its processors, if that was refused.
@@ -226,12 +234,6 @@ impl Ended {
             Ended::Gone => "is gone".to_owned(),
         }
     }
-}
-
-/// The process with most descriptors, and how many those are.
-pub fn most_descriptors(pids: &[u32]) -> Option<(u32, u64)> {
-    let open = pids.iter().filter_map(|&pid| Some((pid, process::open_descriptors(pid)?)));
-    open.max_by_key(|&(_, open)| open)
 }
 
 fn lives(pid: u32) -> bool {

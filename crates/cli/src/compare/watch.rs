@@ -1,7 +1,7 @@
 //! Watches a server while the loader works on it: CPU time and memory of its whole tree at known moments, and
 //! the marks that tell later what it ran out of.
 
-use super::server::{self, Server};
+use super::server::Server;
 use super::tree::{Memory, Tree};
 use crate::machine;
 use crate::walls::{Wall, listen, process};
@@ -43,6 +43,8 @@ pub struct Marks {
     pub descriptors: u64,
     /// That process.
     pub descriptors_of: Option<u32>,
+    /// Most descriptors open in all processes that hold the listening socket, together.
+    pub descriptors_in_all: u64,
     /// The connections of each worker when there were most of them, where the server tells.
     pub balance: Option<Vec<u64>>,
     /// Most descendants.
@@ -142,11 +144,15 @@ impl Watch {
 
     fn mark(&mut self, tree: &Tree) {
         let marks = &mut self.marks;
-        if let Some((pid, open)) = server::most_descriptors(&self.holders)
-            && open > marks.descriptors
-        {
-            (marks.descriptors, marks.descriptors_of) = (open, Some(pid));
+        let mut all = 0;
+        for &pid in &self.holders {
+            let open = process::open_descriptors(pid).unwrap_or(0);
+            all += open;
+            if open > marks.descriptors {
+                (marks.descriptors, marks.descriptors_of) = (open, Some(pid));
+            }
         }
+        marks.descriptors_in_all = marks.descriptors_in_all.max(all);
         marks.descendants = marks.descendants.max(tree.descendants() as u64);
         let threads = self.roots.iter().filter_map(|&pid| process::threads(pid)).sum();
         marks.threads = marks.threads.max(threads);

@@ -346,6 +346,8 @@ fn what_was_measured_is_in_the_folder_however_the_run_ends() {
             assert_eq!(output.status.code(), Some(130), "{output:?}");
             assert_eq!(report["interrupted"], true);
             assert!(printed(&output).contains("Interrupted"), "{}", printed(&output));
+            let page = fs::read_to_string(folder.path(&format!("{name}/report.html"))).expect("the report");
+            assert!(page.contains("<svg") && page.contains("thread"));
         }
     }
 }

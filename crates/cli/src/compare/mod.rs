@@ -130,7 +130,7 @@ pub struct Args {
     /// One JSON object a line on stdout, each cell as soon as it is measured
     #[arg(long)]
     json_stream: bool,
-    /// Write result.json and result.csv into this folder, and keep them up to date while the run goes on
+    /// Write report.html, result.json and result.csv into this folder; the last two also while the run goes on
     #[arg(short = 'o', long = "out", value_name = "DIR")]
     out: Option<PathBuf>,
     /// Nothing on stderr but errors
@@ -154,7 +154,8 @@ struct Checked {
 /// # Errors
 /// Usage (2), something asked for cannot be measured here (3), an expectation that does not hold (1), interrupted (130).
 pub fn run(args: Args) -> Result<(), Failure> {
-    let Checked { plan, work, expectations, old } = check(&args)?;
+    let checked = check(&args)?;
+    let Checked { plan, work, old, .. } = &checked;
     if let Some(folder) = &args.out {
         output::make_folder(folder)?;
     }
@@ -164,7 +165,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         complete: true,
         interrupted: false,
         machine: Machine::read(work.placement.clone()),
-        asked: asked(&args, &plan, &work),
+        asked: asked(&args, plan, work),
         results: Vec::new(),
         unavailable: Default::default(),
         shows: Vec::new(),
@@ -182,14 +183,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
         progress.say(&format!("duolu: a noisy machine: {why}; figures will be worse than they could be"));
     }
     let sinks = ladder::Sinks { stream: args.json_stream, folder: args.out.as_deref() };
-    let climbed = ladder::climb_all(&plan, &work, progress, &mut report, sinks);
+    let climbed = ladder::climb_all(plan, work, progress, &mut report, sinks);
     report.complete &= climbed.is_ok();
     report.shows = story::tell(&report);
-    if let (Some(old), Some(file)) = (&old, &args.against) {
+    if let (Some(old), Some(file)) = (old, &args.against) {
         report.against = Some(against::compare(&file.display().to_string(), old, &report));
     }
     // What was measured before a failure is told all the same.
-    finish(&args, &plan, &report, expectations.as_deref(), climbed)
+    finish(&args, &checked, &report, climbed)
 }
 
 fn check(args: &Args) -> Result<Checked, Failure> {
@@ -325,9 +326,8 @@ fn asked(args: &Args, plan: &Plan, work: &Work) -> Asked {
 /// Prints, writes, judges.
 fn finish(
     args: &Args,
-    plan: &Plan,
+    checked: &Checked,
     report: &Report,
-    expectations: Option<&[expect::Expectation]>,
     climbed: Result<(), Failure>,
 ) -> Result<(), Failure> {
     if args.json {
@@ -343,9 +343,12 @@ fn finish(
         output::print(&table::render(report, terminal::stdout_color()));
     }
     if let Some(folder) = &args.out {
-        output::write_data(folder, report)?;
+        output::write_files(folder, report, checked.old.as_ref())?;
         if !args.quiet {
-            progress::tell(&format!("wrote result.json and result.csv into {}", folder.display()));
+            progress::tell(&format!(
+                "wrote report.html, result.json and result.csv into {}",
+                folder.display()
+            ));
         }
     }
     climbed?;
@@ -357,11 +360,12 @@ fn finish(
             report.unavailable.iter().map(|(model, why)| format!("{model}: {why}")).collect();
         return Err(Failure::cannot(format!("nothing could be measured. {}", why.join("; "))));
     }
-    let unserved = unserved(plan, report);
+    let unserved = unserved(&checked.plan, report);
     if !unserved.is_empty() {
         return Err(Failure::cannot(unserved.join("\n       ")));
     }
-    let broken = expectations.map(|what| expect::judge(report, &plan.blocks, what)).unwrap_or_default();
+    let judge = |what: &Vec<_>| expect::judge(report, &checked.plan.blocks, what);
+    let broken = checked.expectations.as_ref().map(judge).unwrap_or_default();
     if broken.is_empty() {
         Ok(())
     } else {

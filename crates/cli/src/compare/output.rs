@@ -68,6 +68,17 @@ pub fn make_folder(folder: &Path) -> Result<(), Failure> {
     fs::remove_file(&probe).map_err(refused)
 }
 
+/// Writes everything that belongs into the folder; the report shows what changed against an older result.
+pub fn write_files(folder: &Path, report: &Report, old: Option<&Report>) -> Result<(), Failure> {
+    write_data(folder, report)?;
+    let value = |report: &Report| {
+        serde_json::to_value(report)
+            .map_err(|error| Failure::cannot(format!("cannot write the result as JSON: {error}")))
+    };
+    let (new, old) = (value(report)?, old.map(value).transpose()?);
+    crate::report::write(&new, old.as_ref(), &folder.join("report.html"))
+}
+
 /// Writes result.json and result.csv, each as a whole or not at all: who reads while we write, or after we were
 /// killed, finds the last whole one.
 pub fn write_data(folder: &Path, report: &Report) -> Result<(), Failure> {

@@ -66,10 +66,13 @@ fn who_held(lang: Lang, run: &Run, work: &Work, rung: u64, held: &[&Cell]) -> St
     }
 }
 
+/// A wall with the connections held and asked for, and who stopped there.
+type Stop<'a> = ((&'a str, u64, u64), Vec<&'a str>);
+
 /// One sentence for each wall.
 fn walls(lang: Lang, run: &Run, work: &Work) -> Vec<String> {
     // Those that stopped at the same number are told together.
-    let mut met: Vec<((&str, u64, u64), Vec<&str>)> = Vec::new();
+    let mut met: Vec<Stop<'_>> = Vec::new();
     for cell in run.cells.iter().filter(|cell| cell.work == *work) {
         let Some(wall) = &cell.wall else { continue };
         let place = (wall.name.as_str(), cell.established, cell.connections);
@@ -81,7 +84,7 @@ fn walls(lang: Lang, run: &Run, work: &Work) -> Vec<String> {
     let mut names: Vec<&str> = met.iter().map(|((name, ..), _)| *name).collect();
     names.sort_unstable();
     names.dedup();
-    let place = |((_, held, asked), models): &((&str, u64, u64), Vec<&str>)| {
+    let place = |((_, held, asked), models): &Stop<'_>| {
         let (models, held, asked) = (lang.list(models), whole(*held), whole(*asked));
         match lang {
             Lang::En => format!("{models} at {held} of {asked}"),

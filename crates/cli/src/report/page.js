@@ -6,6 +6,7 @@
     const button = document.getElementById("lang-" + lang);
     if (button) button.checked = true;
     root.lang = lang === "zh" ? "zh-CN" : "en";
+    document.getElementById("tip").hidden = true;
   };
   for (const lang of ["en", "zh"]) {
     document.getElementById("lang-" + lang).addEventListener("change", () => choose(lang));

@@ -89,7 +89,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The value is no result of schema 1 (2), or the file cannot be written (3).
-#[allow(dead_code)] // compare calls it where it writes result.json
 pub fn write(
     result: &serde_json::Value,
     against: Option<&serde_json::Value>,

@@ -92,7 +92,10 @@ impl Lines<'_> {
         // Below the first rung there are only walls: decades are enough there.
         let decades = (0..12).map(|exponent| 10u64.pow(exponent)).filter(|decade| *decade < lowest);
         let inside = |tick: &u64| (*tick as f64) >= x.low() * 0.99;
-        let ticks = decades.chain(rungs.iter().copied()).filter(inside);
+        // Where the first line ended, if that is left of all rungs.
+        let first_end = series.iter().filter_map(|series| Some(series.end.as_ref()?.at.0 as u64)).min();
+        let first_end = first_end.filter(|end| *end < lowest);
+        let ticks = first_end.into_iter().chain(decades.chain(rungs.iter().copied()).filter(inside));
         Chart {
             lang: self.lang,
             id: String::new(),

@@ -152,6 +152,22 @@ impl Cell {
         own.filter(|spread| *spread >= 0.0 && self.repeats() > 1)
     }
 
+    /// The lowest and highest value of a figure over the repeats: from the runs themselves where they are there.
+    pub fn range(&self, figure: Figure) -> Option<(f64, f64)> {
+        let spread = self.spread(figure)?;
+        let runs = self.fields.get("runs").and_then(Value::as_array).into_iter().flatten();
+        let values: Vec<f64> =
+            runs.filter_map(|run| run.get(figure.field())?.as_f64()).filter(|v| *v > 0.0).collect();
+        if values.len() > 1 {
+            return Some((
+                values.iter().copied().fold(f64::MAX, f64::min),
+                values.into_iter().fold(0.0, f64::max),
+            ));
+        }
+        let value = self.figure(figure)?;
+        Some((value * (1.0 - spread / 2.0).max(0.05), value * (1.0 + spread / 2.0)))
+    }
+
     /// Whether the loader was the limit: the rate is a lower bound.
     pub fn loader_limited(&self) -> bool {
         self.fields.get("loader_limited").and_then(Value::as_bool).unwrap_or(false)

@@ -129,18 +129,24 @@ impl Lines<'_> {
         let points = cells.iter().filter(|cell| cell.wall.is_none());
         let points = points.filter_map(|cell| {
             let y = value(cell)?;
-            let spread = cell.spread(figure);
             Some(Point {
                 at: (cell.connections as f64, y),
                 tip: tip(self.lang, cell, pale),
                 hollow: figure == Figure::Rate && cell.loader_limited(),
-                range: spread.map(|spread| (y * (1.0 - spread / 2.0).max(0.05), y * (1.0 + spread / 2.0))),
+                range: cell.range(figure),
             })
         });
         let held = cells.iter().filter(|cell| cell.wall.is_none()).map(|cell| cell.connections).max();
         let end = cells.iter().find_map(|cell| Some((cell, cell.wall.as_ref()?))).map(|(cell, wall)| End {
-            // At the connections that stood; never left of a rung that was held.
-            at: (cell.established.max(held.unwrap_or(1)).min(cell.connections).max(1) as f64, value(cell)),
+            // At the connections that stood; never left of a rung that was held. If none stood nothing is known but
+            // the rung.
+            at: (
+                match cell.established {
+                    0 => cell.connections,
+                    stood => stood.max(held.unwrap_or(1)).min(cell.connections),
+                } as f64,
+                value(cell),
+            ),
             name: words::wall(self.lang, &wall.name).to_owned(),
             tip: tip(self.lang, cell, pale),
         });
@@ -266,7 +272,11 @@ fn higher(frame: &Frame, lines: usize) -> Frame {
 }
 
 fn values(series: &[Series]) -> impl Iterator<Item = f64> {
-    let points = series.iter().flat_map(|series| &series.points).map(|point| point.at.1);
+    let points = series.iter().flat_map(|series| &series.points);
+    let points = points.flat_map(|point| {
+        let (low, high) = point.range.unwrap_or((point.at.1, point.at.1));
+        [low, point.at.1, high]
+    });
     points.chain(series.iter().filter_map(|series| series.end.as_ref()?.at.1))
 }
 

@@ -4,14 +4,18 @@
 //! Traps, referred to below:
 //! (a) Between fork and exec the child of a program with threads may only make system calls that are
 //!     async-signal-safe: no allocation, no lock. Everything is prepared before the fork.
-//! (b) PR_SET_PDEATHSIG asks for a signal when the *thread* that forked ends, not its process, and the parent
-//!     may be gone before the child asks.
-//! (c) utime and stime of /proc/PID/stat count in ticks of 10 ms, each process rounded down: the sum over 5,000
+//! (b) utime and stime of /proc/PID/stat count in ticks of 10 ms, each process rounded down: the sum over 5,000
 //!     small processes is zero. The process's CPU clock counts nanoseconds.
-//! (d) With sched_autogroup (sched(7)) a session's share of each processor follows from where its tasks are: with
+//! (c) With sched_autogroup (sched(7)) a session's share of each processor follows from where its tasks are: with
 //!     5,000 forked workers on one processor, a loader of the same session on the other gets a 5,000th of it as
 //!     soon as any other session wants it, too.
 
+pub use crate::process::kill as signal;
+
+use crate::process::{cpu_set, pid_of, signal_when_parent_ends};
+use crate::syscall;
+use crate::syscall::io_error;
+use duolu_core::Errno;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -22,13 +26,13 @@ use std::time::Duration;
 pub struct Surroundings {
     /// The child leads a session, and so a process group, of its own (setsid(2)): the terminal's Ctrl-C does not
     /// reach it, [`signal_group`] reaches it with all its descendants, and the scheduler gives it a share of its
-    /// own (trap d).
+    /// own (trap b).
     pub own_session: bool,
     /// The processors it may run on; empty for all that the parent may.
     pub cpus: Vec<usize>,
     /// RLIMIT_NOFILE, soft and hard.
     pub nofile: Option<u64>,
-    /// The signal that it gets when the thread that started it ends (trap b).
+    /// The signal that it gets when the *thread* that started it ends, see [`signal_when_parent_ends`].
     pub death_signal: Option<i32>,
 }
 
@@ -38,50 +42,35 @@ impl Surroundings {
     /// that do not exist.
     pub fn apply(&self, command: &mut Command) {
         let own_session = self.own_session;
-        let cpus = cpu_set(&self.cpus);
+        let cpus = (!self.cpus.is_empty()).then(|| cpu_set(&self.cpus));
         let nofile = self.nofile.map(|limit| libc::rlimit { rlim_cur: limit, rlim_max: limit });
         let death_signal = self.death_signal;
         let parent = std::process::id();
         let set_up = move || {
             if own_session {
                 // SAFETY: no arguments.
-                check(unsafe { libc::setsid() })?;
+                syscall!(unsafe { libc::setsid() }).map_err(io_error)?;
             }
             if let Some(set) = &cpus {
+                let Ok(set) = set else { return Err(io::Error::from_raw_os_error(libc::EINVAL)) };
                 // SAFETY: the kernel reads one cpu_set_t, which lives in this closure.
-                check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set) })?;
+                syscall!(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set) })
+                    .map_err(io_error)?;
             }
             if let Some(limit) = &nofile {
                 // SAFETY: the kernel reads one rlimit, which lives in this closure.
-                check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) })?;
+                syscall!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) }).map_err(io_error)?;
             }
             if let Some(signal) = death_signal {
-                // SAFETY: integers only.
-                check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) })?;
-                // SAFETY: no arguments.
-                if unsafe { libc::getppid() }.cast_unsigned() != parent {
-                    return Err(io::Error::from_raw_os_error(libc::ESRCH)); // trap (b)
-                }
+                signal_when_parent_ends(signal, parent)?;
             }
             Ok(())
         };
-        // SAFETY: the closure makes system calls on values it owns; it neither allocates nor locks (trap a):
-        // an error is made from its number, which allocates nothing.
+        // SAFETY: the closure makes system calls on values it owns; it neither allocates, frees nor locks (trap a):
+        // an error is made from its number, which allocates nothing, and it is called by reference, so what it owns
+        // is not dropped in the child.
         unsafe { command.pre_exec(set_up) };
     }
-}
-
-fn cpu_set(cpus: &[usize]) -> Option<libc::cpu_set_t> {
-    if cpus.is_empty() {
-        return None;
-    }
-    // SAFETY: a cpu_set_t is an array of words; all zero is the empty set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    for &cpu in cpus.iter().filter(|&&cpu| cpu < libc::CPU_SETSIZE as usize) {
-        // SAFETY: `cpu` is below CPU_SETSIZE, so the bit is inside the set.
-        unsafe { libc::CPU_SET(cpu, &mut set) };
-    }
-    Some(set)
 }
 
 /// The CPU time that all threads of a process have used, the ended ones included, its reaped children not.
@@ -90,38 +79,28 @@ fn cpu_set(cpus: &[usize]) -> Option<libc::cpu_set_t> {
 /// # Errors
 /// ESRCH or EINVAL when there is no such process.
 pub fn cpu_time(pid: u32) -> io::Result<Duration> {
-    // clock_getcpuclockid(3): the clock of process `pid` that counts what the scheduler gave it (trap c).
+    // clock_getcpuclockid(3): the clock of process `pid` that counts what the scheduler gave it (trap b).
     const CPUCLOCK_SCHED: i32 = 2;
-    let clock = (!pid.cast_signed() << 3) | CPUCLOCK_SCHED;
+    // 0 would be ourselves; and the number of a process has to be left of these bits (pid_max is 2^22 at most).
+    let pid = pid_of(Some(pid)).ok().filter(|&pid| pid < 1 << 28);
+    let clock = (!pid.ok_or_else(|| io_error(Errno(libc::ESRCH)))? << 3) | CPUCLOCK_SCHED;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes one timespec to the local `time`.
-    check(unsafe { libc::clock_gettime(clock, &mut time) })?;
+    syscall!(unsafe { libc::clock_gettime(clock, &mut time) }).map_err(io_error)?;
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
-}
-
-/// Sends a signal to the child `pid`. The caller has not waited for it yet, so the id still is this child's.
-///
-/// # Errors
-/// EINVAL: no such signal. A child that has ended but was not waited for is no error.
-pub fn signal(pid: u32, signo: i32) -> io::Result<()> {
-    // SAFETY: integers only.
-    check(unsafe { libc::kill(pid.cast_signed(), signo) })
 }
 
 /// Sends a signal to every process of the group that the child `leader` leads.
 ///
 /// # Errors
-/// ESRCH: nobody is left in it. EINVAL: `leader` is 0 or 1, which would be our own group or everybody.
+/// ESRCH: nobody is left in it, or `leader` is the number of no process. EINVAL: `leader` is 1, and -1 would be everybody.
 pub fn signal_group(leader: u32, signo: i32) -> io::Result<()> {
-    if leader <= 1 {
+    let leader = pid_of(Some(leader))?;
+    if leader == 1 {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
     // SAFETY: integers only.
-    check(unsafe { libc::kill(-leader.cast_signed(), signo) })
-}
-
-fn check(outcome: libc::c_int) -> io::Result<()> {
-    if outcome == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    syscall!(unsafe { libc::kill(-leader, signo) }).map(drop).map_err(io_error)
 }
 
 #[cfg(test)]
@@ -163,6 +142,13 @@ mod tests {
         let mut command = Command::new("true");
         Surroundings { cpus: vec![1023], ..Surroundings::default() }.apply(&mut command);
         assert_eq!(command.spawn().unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        let mut command = Command::new("true");
+        Surroundings { cpus: vec![0, 1024], ..Surroundings::default() }.apply(&mut command);
+        assert_eq!(
+            command.spawn().unwrap_err().raw_os_error(),
+            Some(libc::EINVAL),
+            "not silently without it"
+        );
     }
 
     #[test]
@@ -174,12 +160,18 @@ mod tests {
         }
         let used = cpu_time(std::process::id()).unwrap() - before;
         assert!(used < Duration::from_millis(10), "{used:?}");
-        assert!(cpu_time(0x40_0001).is_err(), "above the largest pid_max there is nobody");
+        for nobody in [0, 0x40_0001, 0x2000_0000 | std::process::id(), u32::MAX] {
+            assert!(cpu_time(nobody).is_err(), "{nobody:#x}");
+        }
     }
 
     #[test]
     fn nobody_signals_everybody() {
-        assert!(signal_group(0, 0).is_err());
-        assert!(signal_group(1, 0).is_err());
+        for nobody in [0, 1, 1 << 31, u32::MAX] {
+            assert!(signal_group(nobody, 0).is_err(), "{nobody}");
+        }
+        for nobody in [0, 1 << 31, u32::MAX] {
+            assert!(signal(nobody, 0).is_err(), "{nobody}: not a group, not everybody");
+        }
     }
 }

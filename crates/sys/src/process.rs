@@ -72,6 +72,14 @@ pub fn affinity(pid: Option<u32>) -> io::Result<Vec<usize>> {
 /// Pins `pid`, or the calling thread, to `cpus`. EINVAL: none of them exists or is allowed. InvalidInput: a
 /// number past 1,023.
 pub fn set_affinity(pid: Option<u32>, cpus: &[usize]) -> io::Result<()> {
+    let set = cpu_set(cpus)?;
+    let (pid, bytes) = (pid_of(pid)?, size_of::<libc::cpu_set_t>());
+    // SAFETY: the kernel reads `bytes`.
+    syscall!(unsafe { libc::sched_setaffinity(pid, bytes, &set) }).map(drop).map_err(io_error)
+}
+
+/// The processors as the kernel wants them. InvalidInput: a number past 1,023.
+pub(crate) fn cpu_set(cpus: &[usize]) -> io::Result<libc::cpu_set_t> {
     // SAFETY: all zeroes are the empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     for &cpu in cpus {
@@ -83,13 +91,11 @@ pub fn set_affinity(pid: Option<u32>, cpus: &[usize]) -> io::Result<()> {
         // SAFETY: inside the set.
         unsafe { libc::CPU_SET(cpu, &mut set) };
     }
-    let (pid, bytes) = (pid_of(pid)?, size_of::<libc::cpu_set_t>());
-    // SAFETY: the kernel reads `bytes`.
-    syscall!(unsafe { libc::sched_setaffinity(pid, bytes, &set) }).map(drop).map_err(io_error)
+    Ok(set)
 }
 
 /// A process's number for the kernel, where 0 would mean "myself" and a negative one a group.
-fn pid_of(pid: Option<u32>) -> io::Result<libc::pid_t> {
+pub(crate) fn pid_of(pid: Option<u32>) -> io::Result<libc::pid_t> {
     match pid {
         None => Ok(0),
         Some(pid) => match libc::pid_t::try_from(pid) {
@@ -205,10 +211,10 @@ pub fn kill(pid: u32, signo: i32) -> io::Result<()> {
 }
 
 /// In a child just forked: asks for `signo` when the parent's thread ends (trap (b)). `parent` is the parent's
-/// number, taken before the fork. ESRCH: the parent is gone already.
+/// number, taken before the fork. ESRCH: the parent is gone already. Async-signal-safe.
 pub fn signal_when_parent_ends(signo: i32, parent: u32) -> io::Result<()> {
-    // SAFETY: integers only.
-    syscall!(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signo) }).map_err(io_error)?;
+    // SAFETY: integers only, and as wide as the C library reads them from its variable arguments.
+    syscall!(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signo as libc::c_ulong) }).map_err(io_error)?;
     // SAFETY: no arguments.
     if unsafe { libc::getppid() }.cast_unsigned() != parent {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));

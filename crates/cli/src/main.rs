@@ -1,5 +1,6 @@
 //! The command `duolu`: every I/O model on real connections. One folder per verb; this file only dispatches.
 
+mod expect;
 mod failure;
 mod machine;
 mod manual;

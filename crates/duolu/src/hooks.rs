@@ -93,10 +93,25 @@ impl<D: 'static> Context<D> {
             let id = entry.id;
             from = id.0 + 1;
             let Some(mut hook) = entry.hook.take() else { continue };
-            hook(self);
+            let running = RunningHook { context: self, id };
+            hook(running.context);
+            std::mem::forget(running); // it did not panic
             if let Some(position) = self.hooks.position(id) {
                 self.hooks.entries[position].hook = Some(hook);
             }
         }
+    }
+}
+
+/// A hook that panics is removed. Its empty entry would be a hook that can never run: an idle one would keep the loop
+/// turning for ever without a sleep.
+struct RunningHook<'a, D: 'static> {
+    context: &'a mut Context<D>,
+    id: HookId,
+}
+
+impl<D: 'static> Drop for RunningHook<'_, D> {
+    fn drop(&mut self) {
+        self.context.remove_hook(self.id);
     }
 }

@@ -155,6 +155,19 @@ fn a_callback_may_remove_itself_and_register_another_in_its_place() {
 }
 
 #[test]
+fn a_hook_that_panics_is_gone_and_does_not_keep_the_loop_turning() {
+    let mut event_loop = loop_on(BackendKind::Epoll, ());
+    event_loop.on_idle(|_| std::panic::resume_unwind(Box::new("planted")));
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| event_loop.run_once()));
+    assert!(caught.is_err());
+    event_loop.exit_after(20 * MS);
+    let before = event_loop.stats().turns;
+    assert_eq!(event_loop.run().expect("a run"), Exit::Stopped);
+    let turns = event_loop.stats().turns - before;
+    assert!(turns < 20, "{turns} turns for one timer: the idle hook still counts");
+}
+
+#[test]
 fn a_panic_in_a_callback_leaves_a_loop_that_works() {
     on_every_backend(|kind| {
         let mut event_loop = loop_on(kind, Vec::new());

@@ -230,7 +230,7 @@ fn a_command_on_another_port_or_in_the_background_is_told_what_to_do() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     let port = listener.local_addr().expect("address").port();
     drop(listener);
-    let quick = "--models none -c 5 -d 150ms --start-timeout 3s";
+    let quick = "--models none -c 5 -d 150ms --start-timeout 6s";
     let output = shell(quick, &format!(": {{port}}; port={port}; exec {echo}"));
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert!(said(&output).contains(&format!("but on port {port}: put {{port}}")), "{}", said(&output));
@@ -331,7 +331,7 @@ fn what_was_measured_is_in_the_folder_however_the_run_ends() {
     let folder = Folder::new("ends");
     for (signo, name) in [(SIGINT, "interrupted"), (SIGKILL, "killed")] {
         let out = folder.path(name);
-        let words = ["--models", "poll,epoll-et,thread", "-c", "5", "-d", "700ms", "-o", &out];
+        let words = ["--models", "poll,epoll-et,thread", "-c", "5", "-d", "1500ms", "-o", &out];
         let child =
             compare(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("duolu starts");
         let result = folder.path(&format!("{name}/result.json"));

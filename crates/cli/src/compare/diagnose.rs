@@ -23,6 +23,8 @@ pub const LOADER_ENDED: &str = "the loader ended";
 pub const OWN_LIMIT: &str = "the server's own limit";
 /// Every connection stands, but no answer came within the window.
 pub const NO_ANSWER: &str = "no answer in time";
+/// Other programs took so much of the processors that nothing can be said about the server.
+pub const BUSY_MACHINE: &str = "machine too busy";
 /// Nothing that was read explains it.
 pub const UNEXPLAINED: &str = "not explained";
 
@@ -52,6 +54,10 @@ pub struct Facts<'a> {
     pub descriptors_before: u64,
     /// Its CPU use in the window.
     pub server_cpu: Option<f64>,
+    /// CPU use of everybody but server and loader, in cores, at least.
+    pub others_cpu: Option<f64>,
+    /// The cores that server and loader could have had.
+    pub all_cpus: usize,
     /// The cores that it could fill.
     pub server_cpus: usize,
     /// Whether it shared its core with the loader.
@@ -74,6 +80,7 @@ pub fn wall(facts: &Facts<'_>) -> Option<Wall> {
     let Some(report) = facts.report else {
         // Not one connection was served, so the loader had nothing to tell.
         let seen = facts.marks.seen.clone().or_else(|| descriptors(facts)).or_else(|| tasks(facts));
+        let seen = seen.or_else(|| busy_machine(facts, 0, 0));
         return Some(seen.unwrap_or_else(|| no_report(facts)));
     };
     let errors: u64 = report.errors.values().sum();
@@ -97,6 +104,7 @@ pub fn wall(facts: &Facts<'_>) -> Option<Wall> {
         .or_else(|| own_limit(facts, report))
         .or_else(|| report.wall.clone())
         .or_else(|| limit(facts))
+        .or_else(|| busy_machine(facts, report.established, errors))
         .or_else(|| Some(unexplained(facts, report, errors)))
 }
 
@@ -295,6 +303,22 @@ fn no_report(facts: &Facts<'_>) -> Wall {
     let how = facts.loader_status.map_or("did not end".to_owned(), children::describe);
     let said = last_words(facts.loader_said.as_deref());
     Wall::new(LOADER_ENDED, format!("the loader {how} without a result{said}"), "see its last words")
+}
+
+/// No wall of the server's: others had so much of the processors that connections timed out.
+fn busy_machine(facts: &Facts<'_>, established: u64, errors: u64) -> Option<Wall> {
+    let others = facts.others_cpu.filter(|&cores| cores >= facts.all_cpus as f64 / 2.0)?;
+    Some(Wall::new(
+        BUSY_MACHINE,
+        format!(
+            "other programs used {others:.1} of {} meanwhile; {} of {} connections held, {} errors, and no limit was reached",
+            cores_text(facts.all_cpus),
+            grouped(established),
+            grouped(facts.asked),
+            grouped(errors)
+        ),
+        "run it again when the machine is quiet: this says nothing about the server",
+    ))
 }
 
 fn unexplained(facts: &Facts<'_>, report: &LoadReport, errors: u64) -> Wall {

@@ -17,6 +17,8 @@ fn facts(model: Model, report: Option<&LoadReport>) -> Facts<'_> {
         marks: Marks::default(),
         descriptors_before: 10,
         server_cpu: Some(0.5),
+        others_cpu: None,
+        all_cpus: 2,
         server_cpus: 1,
         shared: false,
         workers: None,
@@ -105,6 +107,23 @@ fn what_nothing_explains_is_told_with_everything_that_was_read() {
     let wall = wall(&facts(Model::EpollEt, Some(&short))).unwrap();
     assert_eq!(wall.name, UNEXPLAINED);
     assert!(wall.evidence.contains("90 of 100") && wall.evidence.contains("timeout 10"), "{}", wall.evidence);
+}
+
+#[test]
+fn a_machine_that_others_use_up_is_named_only_when_nothing_else_explains() {
+    let short = report(90, &[("timeout", 10)]);
+    let mut facts = facts(Model::EpollEt, Some(&short));
+    facts.others_cpu = Some(0.9);
+    assert_eq!(name(wall(&facts)), UNEXPLAINED, "less than half of two cores");
+    facts.others_cpu = Some(1.7);
+    let told = wall(&facts).unwrap();
+    assert_eq!(told.name, BUSY_MACHINE);
+    assert!(told.evidence.contains("1.7 of 2 cores") && told.evidence.contains("90 of 100"), "{told:?}");
+    facts.marks.seen = Some(Wall::new(names::MEMORY, "MemAvailable is 1 MiB", "more"));
+    assert_eq!(name(wall(&facts)), names::MEMORY);
+    facts.marks.seen = None;
+    facts.report = None;
+    assert_eq!(name(wall(&facts)), BUSY_MACHINE, "the loader gave no result for the same reason");
 }
 
 #[test]

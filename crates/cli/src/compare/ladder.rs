@@ -2,7 +2,7 @@
 
 use super::blocks::Block;
 use super::contender::Contender;
-use super::diagnose::{LOADER_ENDED, UNEXPLAINED};
+use super::diagnose::{BUSY_MACHINE, LOADER_ENDED, UNEXPLAINED};
 use super::merge::merge;
 use super::output::{self, Event};
 use super::plan::{Plan, Step};
@@ -150,9 +150,9 @@ impl Walk<'_> {
 
     /// The rungs that are still worth climbing: a wall whose cause was proven in the first round stands.
     fn open_rungs(&self, block: usize, round: u32, who: usize) -> Vec<u64> {
-        let proven = |cell: &Cell| {
-            cell.wall.as_ref().is_some_and(|wall| ![UNEXPLAINED, LOADER_ENDED].contains(&wall.name.as_str()))
-        };
+        let passing = [UNEXPLAINED, LOADER_ENDED, BUSY_MACHINE];
+        let proven =
+            |cell: &Cell| cell.wall.as_ref().is_some_and(|wall| !passing.contains(&wall.name.as_str()));
         let mine = self.runs.iter().filter(|runs| runs.block == block && runs.who == who);
         let end = mine
             .filter(|runs| round > 0 && runs.cells.first().is_some_and(proven))

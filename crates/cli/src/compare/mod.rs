@@ -60,7 +60,7 @@ enum Accept {
 #[derive(clap::Args)]
 #[command(
     before_help = "Examples:\n  duolu compare --quick                                  all models, in 90 seconds\n  duolu compare --models epoll-et,io_uring -- ./my-server --port {port}\n                                                         your own echo server on the same ladder",
-    after_help = "Your own server: the command after -- is started once for each time up the ladder, with a free port put in for {port};\nit has to listen on 127.0.0.1, ::1 or every address, and stay in the foreground. It speaks what --speak says: echo (what is\nsent comes back), http (GET of / or of the target's path), memcached.\nExit codes: 0 measured, 1 an expectation does not hold, 2 usage, 3 something asked for could not be measured,\n130 interrupted (what was measured is printed and written all the same)."
+    after_help = "Your own server: the command after -- is started anew for each time up the ladder, with a free port put in for {port}. It has to listen on 127.0.0.1, ::1 or every address, stay in the foreground, and speak what --speak says: echo (what is sent comes back), http (GET / or the target's path), memcached.\n\nExit codes: 0 measured, 1 an expectation does not hold, 2 usage, 3 something asked for could not be measured, 130 interrupted (what was measured is printed and written all the same)."
 )]
 pub struct Args {
     /// The models, separated by commas; all for every one, none for only your own server

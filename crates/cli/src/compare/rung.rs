@@ -73,6 +73,7 @@ pub fn climb(
     server.refresh();
     let listen = ListenCounters::read();
     let before = (machine::memory_available(), machine::kernel_memory());
+    let began = Instant::now();
     let mut watch = Watch::new(server, window, work.placement.all());
     let ends_at = work.ends_at.map(|at| at + OVERTIME);
     let order = loader::Order { target: server.address, block, connections, window, ends_at };
@@ -82,7 +83,11 @@ pub fn climb(
         server.is_running()
     };
     let Some(load) = loader::run(&order, work, look)? else { return Ok(Climb::Stopped) };
-    let seen = watch.between(load.from, load.to);
+    let seen = match load.report {
+        Some(_) => watch.between(load.from, load.to),
+        None => watch.between(began, Instant::now()), // the loader had no window
+    };
+    let cores = work.placement.all().len().max(1);
     let pid = watch.marks().descriptors_of.or(server.roots.first().copied());
     let facts = Facts {
         model: server.contender.model(),
@@ -97,6 +102,8 @@ pub fn climb(
         marks: watch.marks().clone(),
         descriptors_before: server.descriptors_before,
         server_cpu: seen.cpu,
+        others_cpu: others_cpu(load.report.as_ref(), &seen),
+        all_cpus: cores,
         server_cpus: server_cores(&server.contender, work),
         shared: work.placement.shared,
         workers: server.workers,
@@ -143,10 +150,14 @@ fn server_cores(contender: &Contender, work: &Work) -> usize {
     }
 }
 
-/// What neither the server nor the loader used: other programs, and we ourselves looking around.
-fn others_cpu(report: &LoadReport, seen: &Window) -> Option<f64> {
-    let loader = report.loader_cpu? * report.threads.unwrap_or(1) as f64;
-    Some((seen.machine_cpu? - seen.cpu? - loader).max(0.0))
+/// What neither the server nor the loader used: other programs, and we ourselves looking around. A loader that told
+/// nothing is taken to have used a whole core.
+fn others_cpu(report: Option<&LoadReport>, seen: &Window) -> Option<f64> {
+    let loader = match report {
+        Some(report) => report.loader_cpu? * report.threads.unwrap_or(1) as f64,
+        None => 1.0,
+    };
+    Some((seen.machine_cpu? - seen.cpu.unwrap_or(0.0) - loader).max(0.0))
 }
 
 /// The figures of one run, from what the loader told and what was seen of the server.
@@ -169,7 +180,7 @@ fn cell(facts: &Facts<'_>, name: &str, seen: &Window) -> Cell {
         loader_cpu: report.loader_cpu,
         repeats: 1,
         limited_by: diagnose::limit(facts),
-        others_cpu: others_cpu(&report, seen),
+        others_cpu: facts.others_cpu.filter(|_| seen.cpu.is_some()),
         stolen_cpu: seen.stolen_cpu,
         messages: report.messages,
         connect_p99_us: report.connect_p99_us,

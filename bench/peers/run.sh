@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# run.sh [figures|peers|compare|all]: builds the echo servers on other libraries and measures them beside duolu.
+#   figures  duolu against raw epoll by hand in paired windows: 50, 500, 5,000 connections, idle ones, churn (8 minutes)
+#   peers    everybody in paired windows, 500 connections (2 minutes)
+#   compare  each peer as one more line of `duolu compare`, up its ladder
+#   all      (default) these three, in this order
+# Prints Markdown. Wants a quiet machine with two processors or more. STARTS=n and ROUNDS=n change how often.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+what=${1:-all}
+case $what in figures | peers | compare | all) ;; *) sed -n '2,7s/^# //p' "$0" >&2; exit 2 ;; esac
+
+scripts/need.sh cc=gcc /usr/include/event2/event.h=libevent-dev /usr/include/uv.h=libuv1-dev \
+  /usr/include/ev.h=libev-dev /usr/include/liburing.h=liburing-dev
+out=$PWD/target/peers
+mkdir -p "$out"
+compile() { cc -O2 -Wall -Wextra -o "$out/$1" "bench/peers/c/$1.c" "${@:2}"; }
+compile raw_epoll
+compile io_uring -luring
+compile libevent_raw -levent_core
+compile libevent_bufferevent -levent_core
+compile libuv -luv
+compile libev -lev
+cargo build --release --quiet -p duolu-cli
+cargo build --release --quiet --locked --manifest-path bench/peers/rust/Cargo.toml --target-dir "$out"
+
+duolu=$PWD/target/release/duolu
+rust=$out/release
+pairs() { "$rust/pairs" --starts "${STARTS:-5}" --rounds "${ROUNDS:-4}" "$@"; }
+serve() { echo "$1=$duolu serve echo --model $2 --port {port} --quiet"; }
+raw="raw epoll=$out/raw_epoll {port}"
+null="raw epoll again=$out/raw_epoll {port}"
+by_hand="io_uring by hand=$out/io_uring {port}"
+own=("$(serve 'duolu epoll-lt' epoll-lt)" "$(serve 'duolu epoll-et' epoll-et)" "$(serve 'duolu io_uring' io_uring)")
+peers=(
+  "libevent, raw events=$out/libevent_raw {port}" "libevent, bufferevent=$out/libevent_bufferevent {port}"
+  "libuv=$out/libuv {port}" "libev=$out/libev {port}"
+  "mio=$rust/echo-mio {port}" "tokio, current thread=$rust/echo-tokio {port}"
+  "calloop=$rust/echo-calloop {port}" "monoio=$rust/echo-monoio {port}"
+)
+
+figures() {
+  for bytes in 64 16384; do
+    for connections in 50 500 5000; do
+      pairs -c $connections --bytes $bytes "$raw" "$null" "${own[@]}" "$by_hand"
+    done
+  done
+  pairs -c 15000 --active 100 "$raw" "$null" "${own[@]}" "$by_hand"
+  pairs -c 50 --churn "$raw" "$null" "${own[@]}" "$by_hand"
+}
+
+everybody() {
+  for bytes in 64 16384; do
+    pairs -c 500 --bytes $bytes "$raw" "$null" "${own[@]}" "$by_hand" "${peers[@]}"
+  done
+}
+
+ladders() {
+  for peer in "$raw" "$by_hand" "${peers[@]}"; do
+    echo "### ${peer%%=*}"
+    # shellcheck disable=SC2086 # the command is words
+    "$duolu" compare --quick --models epoll-et -- ${peer#*=}
+  done
+}
+
+echo "$(uname -sr), $(nproc) processors, load average $(cut -d' ' -f1-3 /proc/loadavg), $(date -u +%F)"
+echo
+case $what in figures) figures ;; peers) everybody ;; compare) ladders ;; all) figures; everybody; ladders ;; esac

@@ -2,7 +2,7 @@
 # run.sh [figures|peers|compare|all]: builds the echo servers on other libraries and measures them beside duolu.
 #   figures  duolu against raw epoll by hand in paired windows: 50, 500, 5,000 connections, idle ones, churn (8 minutes)
 #   peers    everybody in paired windows, 500 connections (2 minutes)
-#   compare  each peer as one more line of `duolu compare`, up its ladder
+#   compare  each peer as one more line of `duolu compare`, up its ladder; a report in target/peers/report
 #   all      (default) these three, in this order
 # Prints Markdown. Wants a quiet machine with two processors or more. STARTS=n and ROUNDS=n change how often.
 set -euo pipefail
@@ -12,7 +12,7 @@ what=${1:-all}
 case $what in figures | peers | compare | all) ;; *) sed -n '2,7s/^# //p' "$0" >&2; exit 2 ;; esac
 
 scripts/need.sh cc=gcc /usr/include/event2/event.h=libevent-dev /usr/include/uv.h=libuv1-dev \
-  /usr/include/ev.h=libev-dev /usr/include/liburing.h=liburing-dev
+  /usr/include/ev.h=libev-dev /usr/include/liburing.h=liburing-dev setpriv=util-linux
 out=$PWD/target/peers
 mkdir -p "$out"
 compile() { cc -O2 -Wall -Wextra -o "$out/$1" "bench/peers/c/$1.c" "${@:2}"; }
@@ -47,7 +47,9 @@ figures() {
     done
   done
   pairs -c 15000 --active 100 "$raw" "$null" "${own[@]}" "$by_hand"
-  pairs -c 50 --churn "$raw" "$null" "${own[@]}" "$by_hand"
+  for connections in 50 500; do
+    pairs -c $connections --churn "$raw" "$null" "${own[@]}" "$by_hand"
+  done
 }
 
 everybody() {
@@ -56,14 +58,13 @@ everybody() {
   done
 }
 
-ladders() {
-  for peer in "$raw" "$by_hand" "${peers[@]}"; do
-    echo "### ${peer%%=*}"
-    # shellcheck disable=SC2086 # the command is words
-    "$duolu" compare --quick --models epoll-et -- ${peer#*=}
-  done
+ladder() {
+  local also=()
+  for peer in "$raw" "$by_hand" "${peers[@]}"; do also+=(--also "$peer"); done
+  "$duolu" compare --quick --models epoll-lt,epoll-et,io_uring "${also[@]}" -o "$out/report"
+  echo "$out/report/report.html" >&2
 }
 
 echo "$(uname -sr), $(nproc) processors, load average $(cut -d' ' -f1-3 /proc/loadavg), $(date -u +%F)"
 echo
-case $what in figures) figures ;; peers) everybody ;; compare) ladders ;; all) figures; everybody; ladders ;; esac
+case $what in figures) figures ;; peers) everybody ;; compare) ladder ;; all) figures; everybody; ladder ;; esac

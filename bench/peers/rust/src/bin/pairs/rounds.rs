@@ -109,7 +109,7 @@ fn round(plan: &Plan, stands: &mut [Stand], number: usize) -> Outcome<Vec<Window
     let mut windows = vec![None; count];
     for turn in 0..count {
         // Nobody always begins, ends, or runs after the same neighbour.
-        let turn = if number % 2 == 0 { turn } else { count - 1 - turn };
+        let turn = if number.is_multiple_of(2) { turn } else { count - 1 - turn };
         let at = (turn + number / 2) % count;
         windows[at] = Some(stands[at].window(plan.window)?);
     }

@@ -56,13 +56,17 @@ impl Server {
         // Free a moment ago; whoever takes it meanwhile is noticed below.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let command = command.replace("{port}", &port.to_string());
-        let mut words = command.split_whitespace();
-        let child = Command::new(words.next().ok_or("an empty command")?)
+        let words = command.split_whitespace();
+        // Whatever ends this program ends the server too.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
             .args(words)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
-            .map_err(|error| format!("{name}: '{command}' does not start: {error}"))?;
+            .map_err(|error| {
+                format!("{name}: '{command}' does not start (setpriv is in util-linux): {error}")
+            })?;
         let mut server = Server { name: name.to_owned(), port, child };
         let until = Instant::now() + START;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {

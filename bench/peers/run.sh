@@ -34,9 +34,9 @@ null="raw epoll again=$out/raw_epoll {port}"
 by_hand="io_uring by hand=$out/io_uring {port}"
 own=("$(serve 'duolu epoll-lt' epoll-lt)" "$(serve 'duolu epoll-et' epoll-et)" "$(serve 'duolu io_uring' io_uring)")
 peers=(
-  "libevent, raw events=$out/libevent_raw {port}" "libevent, bufferevent=$out/libevent_bufferevent {port}"
+  "libevent raw=$out/libevent_raw {port}" "libevent bufferevent=$out/libevent_bufferevent {port}"
   "libuv=$out/libuv {port}" "libev=$out/libev {port}"
-  "mio=$rust/echo-mio {port}" "tokio, current thread=$rust/echo-tokio {port}"
+  "mio=$rust/echo-mio {port}" "tokio=$rust/echo-tokio {port}"
   "calloop=$rust/echo-calloop {port}" "monoio=$rust/echo-monoio {port}"
 )
 

@@ -184,6 +184,18 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         self.reactor.next_active(|| *turn_now.get_or_insert_with(|| clock.now()))
     }
 
+    /// What `next_active` would give, where it is the only event of its descriptor and being told changes nothing
+    /// about it: its slot ([`EventId::index`]) and why. In a few instructions; `None`: ask `next_active`.
+    #[inline(always)]
+    pub fn next_plain(&mut self) -> Option<(usize, Ready)> {
+        self.reactor.next_plain().map(|(index, ready)| (index as usize, ready))
+    }
+
+    /// The id of the event in a slot, as long as it is not destroyed.
+    pub fn id_at(&self, index: usize) -> EventId {
+        self.reactor.id(index as u32)
+    }
+
     /// The time of this turn: read from the clock at the first question after a poll.
     #[inline]
     pub fn now(&mut self) -> Instant {
@@ -225,8 +237,9 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         self.reactor.timers()
     }
     /// What the loop has done so far.
-    pub fn counters(&self) -> &Counters {
-        &self.reactor.counters
+    pub fn counters(&self) -> Counters {
+        let counters = self.reactor.counters;
+        Counters { activations: counters.activations + self.reactor.uncounted(), ..counters }
     }
     /// Whether the event waits for something.
     pub fn is_pending(&self, id: EventId) -> bool {

@@ -52,10 +52,10 @@ flag_set! {
         /// Reading would not block: bytes, a connection to accept, end of file, or an error.
         READ = 1;
         /// Writing would not block.
-        WRITE = 2;
+        WRITE = 4;
         /// The peer has shut its sending side (FIN): EPOLLRDHUP, libevent's EV_CLOSED. Told even while
         /// unread bytes wait. Only on backends with `Features::PEER_CLOSED`.
-        PEER_CLOSED = 4;
+        PEER_CLOSED = 2;
     }
 }
 
@@ -65,13 +65,13 @@ flag_set! {
         /// Reading would not block.
         READ = 1;
         /// Writing would not block.
-        WRITE = 2;
+        WRITE = 4;
         /// The peer has shut its sending side.
-        PEER_CLOSED = 4;
+        PEER_CLOSED = 2;
         /// Both directions are shut (EPOLLHUP). Comes with READ and WRITE for whoever asked for those.
-        HANGUP = 8;
+        HANGUP = 16;
         /// The descriptor has an error pending (EPOLLERR). Comes with READ and WRITE likewise.
-        ERROR = 16;
+        ERROR = 8;
         /// The event's own timeout ran out.
         TIMEOUT = 32;
         /// A signal arrived.

@@ -174,6 +174,9 @@ impl Reactor {
         event.state &= !COMMON;
         event.set_period(0);
         let persist = event.is(PERSIST);
+        if event.is(ON_FD) {
+            self.watches.not_plain(event.number);
+        }
         match timeout {
             Timeout::After(ns) => {
                 event.set_period(if persist { ns } else { 0 });
@@ -454,6 +457,11 @@ impl Reactor {
     #[inline]
     pub fn exists(&self, id: EventId) -> bool {
         self.events.resolve(id).is_some()
+    }
+
+    /// The id of the present tenant of a slot, which an event was handed out from.
+    pub(crate) fn id(&self, index: u32) -> EventId {
+        self.events.id(index)
     }
 
     /// What the event waits on.

@@ -12,9 +12,9 @@
 //! (d) Edge and one-shot: adding must report what is ready already, so the kernel is always told again.
 //! (e) A descriptor found not to be open is dead until something is added to it again: never told, never retried.
 
-use crate::backend::{Change, RawFd, Token, Watch};
-use crate::event::{EDGE, EXCLUSIVE, Event, LISTED, NONE, ON_FD, ONE_SHOT, OWNED};
-use crate::interest::{Interest, Trigger};
+use crate::backend::{Change, RawFd, Report, Token, Watch};
+use crate::event::{EDGE, EXCLUSIVE, Event, LISTED, NONE, ON_FD, ONE_SHOT, OWNED, SIMPLE};
+use crate::interest::{Interest, Ready, Trigger};
 use crate::reactor::Refused;
 use crate::slots::Slots;
 use alloc::vec::Vec;
@@ -32,8 +32,25 @@ pub(crate) struct Descriptor {
     wanted: Interest,
     /// What the kernel watches for; empty after a one-shot report.
     known: Interest,
-    trigger: Trigger,
+    /// See [`Plain`]. In place of a trigger of its own: two of the flags are the trigger.
+    plain: Plain,
     flags: u8,
+}
+
+/// A promise about a descriptor, so that a report is resolved with one look at one row: registered, with one event
+/// only, about which being told exactly this changes nothing. Made when a report was found to be
+/// such a one; whatever changes the row, its list or its event takes it back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Plain(u8);
+
+impl Plain {
+    /// No promise: what no report says.
+    const NO: Plain = Plain(Ready::USER.bits() as u8);
+
+    #[inline(always)]
+    fn covers(self, ready: Ready) -> bool {
+        ready.bits() == u16::from(self.0)
+    }
 }
 
 /// The kernel has a registration with our present token.
@@ -48,15 +65,20 @@ const SUSPECT: u8 = 8;
 const DEAD: u8 = 16;
 /// Registered with EPOLLEXCLUSIVE.
 const ALONE: u8 = 32;
+/// The trigger; neither: level.
+const EDGES: u8 = 64;
+const ONCE: u8 = 128;
 
 const VACANT: Descriptor = Descriptor {
     head: NONE,
     generation: 0,
     wanted: Interest::NONE,
     known: Interest::NONE,
-    trigger: Trigger::Level,
+    plain: Plain::NO,
     flags: 0,
 };
+
+const _: () = assert!(size_of::<Descriptor>() == 12);
 
 #[derive(Debug)]
 pub(crate) struct Watches {
@@ -72,11 +94,28 @@ impl Descriptor {
 
     #[inline]
     pub(crate) fn is_one_shot(&self) -> bool {
-        self.trigger == Trigger::OneShot
+        self.has(ONCE)
+    }
+
+    fn trigger(&self) -> Trigger {
+        match self.flags & (EDGES | ONCE) {
+            0 => Trigger::Level,
+            EDGES => Trigger::Edge,
+            _ => Trigger::OneShot,
+        }
+    }
+
+    fn set_trigger(&mut self, trigger: Trigger) {
+        let flag = match trigger {
+            Trigger::Level => 0,
+            Trigger::Edge => EDGES,
+            Trigger::OneShot => ONCE,
+        };
+        self.flags = self.flags & !(EDGES | ONCE) | flag;
     }
 
     fn watch(&self) -> Watch {
-        Watch { interest: self.wanted, trigger: self.trigger, exclusive: self.has(ALONE) }
+        Watch { interest: self.wanted, trigger: self.trigger(), exclusive: self.has(ALONE) }
     }
 
     /// The kernel is being told all we want, under a new generation where the file may be another one.
@@ -85,12 +124,14 @@ impl Descriptor {
             self.generation = self.generation.wrapping_add(1);
         }
         self.known = self.wanted;
+        self.plain = Plain::NO;
         self.flags = (self.flags | IN_KERNEL) & !(REARM | SUSPECT | DEAD);
         Token::new(fd, self.generation)
     }
 
     fn let_go(&mut self) {
         self.known = Interest::NONE;
+        self.plain = Plain::NO;
         self.flags &= !(IN_KERNEL | REARM);
     }
 }
@@ -120,12 +161,12 @@ impl Watches {
         }
         let watched = &mut self.table[fd as usize];
         if watched.head == NONE {
-            if watched.trigger != trigger || watched.has(ALONE) != alone {
+            if watched.trigger() != trigger || watched.has(ALONE) != alone {
                 watched.flags |= REARM;
             }
-            watched.trigger = trigger;
+            watched.set_trigger(trigger);
             watched.flags = watched.flags & !ALONE | if alone { ALONE } else { 0 };
-        } else if watched.trigger != trigger {
+        } else if watched.trigger() != trigger {
             return Err(Refused::MixedTriggers);
         } else if alone || watched.has(ALONE) {
             return Err(Refused::NotAlone);
@@ -153,13 +194,12 @@ impl Watches {
     #[inline]
     pub(crate) fn reattach(&mut self, events: &mut Slots<Event>, index: u32) -> bool {
         const KINDS: u8 = ON_FD | OWNED | EDGE | ONE_SHOT | EXCLUSIVE;
-        const FLAGS: u8 = IN_KERNEL | REARM | SUSPECT | DEAD | ALONE;
+        const FLAGS: u8 = IN_KERNEL | REARM | SUSPECT | DEAD | ALONE | EDGES | ONCE;
         let event = &mut events[index];
         let Some(watched) = self.table.get_mut(event.number as usize) else { return false };
         let unchanged = event.kind & KINDS == ON_FD | OWNED
             && watched.head == NONE
             && watched.flags & FLAGS == IN_KERNEL
-            && watched.trigger == Trigger::Level
             && watched.known == event.interest;
         if unchanged {
             event.state |= LISTED;
@@ -175,9 +215,11 @@ impl Watches {
         let event = &mut events[index];
         event.state |= LISTED;
         event.next = NONE;
-        let mut at = self.table[fd as usize].head;
+        let watched = &mut self.table[fd as usize];
+        watched.plain = Plain::NO;
+        let mut at = watched.head;
         if at == NONE {
-            self.table[fd as usize].head = index;
+            watched.head = index;
             return;
         }
         while events[at].next != NONE {
@@ -193,6 +235,7 @@ impl Watches {
         event.state &= !LISTED;
         let (fd, next, owned) = (event.number, event.next, event.is(OWNED));
         let watched = &mut self.table[fd as usize];
+        watched.plain = Plain::NO;
         if watched.head == index && next == NONE {
             // As `recompute`, for the only event.
             (watched.head, watched.wanted) = (NONE, Interest::NONE);
@@ -226,9 +269,30 @@ impl Watches {
             at = events[at].next;
         }
         watched.wanted = wanted;
+        watched.plain = Plain::NO;
         if wanted != watched.known {
             self.mark(fd);
         }
+    }
+
+    /// Makes the promise [`Plain`] for reports like this one.
+    pub(crate) fn promise_plain(&mut self, report: &Report) {
+        self.table[report.token.fd() as usize].plain = Plain(report.ready.bits() as u8);
+    }
+
+    /// An event on `fd` is not what it was.
+    pub(crate) fn not_plain(&mut self, fd: RawFd) {
+        if let Some(watched) = self.table.get_mut(fd as usize) {
+            watched.plain = Plain::NO;
+        }
+    }
+
+    /// The only event of a descriptor for which [`Plain`] covers the report.
+    #[inline(always)]
+    pub(crate) fn plain_event(&self, report: &Report) -> Option<u32> {
+        let watched = self.table.get(report.token.fd() as usize)?;
+        let fits = watched.generation == report.token.generation() && watched.plain.covers(report.ready);
+        fits.then_some(watched.head)
     }
 
     #[inline]
@@ -286,6 +350,7 @@ impl Watches {
     /// The kernel has reported and thereby disarmed a one-shot registration.
     pub(crate) fn disarmed(&mut self, fd: RawFd) {
         self.table[fd as usize].known = Interest::NONE;
+        self.not_plain(fd);
         self.mark(fd);
     }
 
@@ -329,12 +394,16 @@ impl Watches {
             while at != NONE {
                 let event = &events[at];
                 assert!(event.has(LISTED) && event.number as usize == fd);
-                assert_eq!(event.trigger(), watched.trigger);
+                assert_eq!(event.trigger(), watched.trigger());
                 union |= event.interest;
                 (at, len) = (event.next, len + 1);
                 assert!(len <= events.len(), "a descriptor's list runs in a circle");
             }
             listed += len;
+            if watched.plain != Plain::NO {
+                assert!(watched.has(IN_KERNEL) && len == 1 && events[watched.head].has(SIMPLE), "fd {fd}");
+                assert_eq!(watched.plain.0 & !union.bits(), 0, "fd {fd} promises what nobody asks");
+            }
             assert_eq!(watched.wanted, union, "fd {fd}");
             let unsaid = watched.wanted != watched.known || watched.has(REARM) && watched.head != NONE;
             assert!(!unsaid || watched.has(DIRTY) || watched.has(DEAD), "fd {fd}: a change is forgotten");

@@ -24,6 +24,9 @@ impl Clock for AnyClock {
     }
 }
 
+/// No slot.
+pub(crate) const NOBODY: u32 = u32::MAX;
+
 /// How far the program wants the loop to go on.
 ///
 /// In an order in which the first two go on with this pass.
@@ -60,7 +63,13 @@ pub struct Context<D = ()> {
     /// Beside the engine's slots: `objects[id.index()]`. `None` while its callback runs.
     pub(crate) objects: Vec<Option<Box<dyn Object<D>>>>,
     pub(crate) course: Course,
-    pub(crate) current: Option<EventId>,
+    /// The slot of the event whose callback is running, as long as nothing has happened that its return must look
+    /// at: so that the usual return is one comparison. Else [`NOBODY`].
+    pub(crate) running: u32,
+    /// That event where `running` does not name it any more.
+    pub(crate) looked_at: Option<EventId>,
+    /// What the last callback that asked for anything but `Next::Keep` asked.
+    pub(crate) asked: Next,
     pub(crate) hooks: Hooks<D>,
     pub(crate) shared: Lifeline<D>,
     /// The queue that is not in `shared`: they change places, so that neither is allocated again.
@@ -84,7 +93,9 @@ impl<D> Context<D> {
             engine,
             objects: Vec::new(),
             course: Course::Run,
-            current: None,
+            running: NOBODY,
+            looked_at: None,
+            asked: Next::Keep,
             hooks: Hooks::new(),
             shared: Lifeline(shared),
             spare_posts: Vec::new(),
@@ -271,6 +282,9 @@ impl<D: 'static> Context<D> {
     /// Deregisters an event and drops its callback and source (closing the descriptor); works on the running
     /// event too, whose own are dropped when it returns. False where the id is stale.
     pub fn remove(&mut self, id: EventId) -> bool {
+        if self.running == id.index() as u32 {
+            self.look_closer();
+        }
         let source = self.engine.reactor().source(id);
         if !self.engine.destroy(id) {
             return false;
@@ -322,19 +336,27 @@ impl<D: 'static> Context<D> {
         if !self.engine.exists(id) {
             return; // removed by its own callback, which then asked to be re-armed: removal wins
         }
-        let outcome = match rearm.interest {
+        let (interest, timeout) = rearm.parts();
+        let outcome = match interest {
             Some(interest) => self.set_interest(id, interest),
             None => Ok(()),
         };
-        if let Err(error) = outcome.and_then(|()| self.add(id, rearm.timeout)) {
+        if let Err(error) = outcome.and_then(|()| self.add(id, timeout)) {
             log::warn!("an event could not be re-armed and is not pending: {error}");
         }
     }
 
     /// The event whose callback is running.
     pub fn current(&self) -> Option<EventId> {
-        self.current
+        if self.running == NOBODY { self.looked_at } else { Some(self.engine.id_at(self.running as usize)) }
     }
+
+    /// Has the running callback's return look at what has changed: its event is destroyed, or the pass ends.
+    fn look_closer(&mut self) {
+        self.looked_at = self.current();
+        self.running = NOBODY;
+    }
+
     /// Whether the event waits for something.
     pub fn is_pending(&self, id: EventId) -> bool {
         self.engine.is_pending(id)
@@ -362,11 +384,13 @@ impl<D: 'static> Context<D> {
     /// Ends the run after the present callback; what is due stays due (loopbreak).
     pub fn break_now(&mut self) {
         self.course = Course::Break;
+        self.look_closer();
     }
     /// Polls again after the present callback; what is due stays due (loopcontinue).
     pub fn continue_now(&mut self) {
         if self.course == Course::Run {
             self.course = Course::Continue;
+            self.look_closer();
         }
     }
     /// Stops after `delay`.
@@ -392,6 +416,7 @@ impl<D: 'static> Context<D> {
     }
     /// What the loop has done so far.
     pub fn stats(&self) -> Stats {
-        Stats { engine: *self.engine.counters(), ..self.stats }
+        let engine = self.engine.counters();
+        Stats { engine, callbacks: engine.activations, ..self.stats }
     }
 }

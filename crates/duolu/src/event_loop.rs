@@ -2,12 +2,12 @@
 //! posts, prepare hooks, poll (changes out, wait, reports in, timers), check hooks, dispatch, idle hooks.
 
 use crate::config::Config;
-use crate::context::{Context, Course};
+use crate::context::{Context, Course, NOBODY};
 use crate::hooks::When;
-use crate::object::{Cause, Object, OnActive};
+use crate::object::{Cause, Object, OnActive, Outcome};
 use crate::options::Next;
 use crate::stats::SlowCallback;
-use duolu_core::{Active, EventId, EventSpec, Interest, Timeout};
+use duolu_core::{Active, EventSpec, Interest, Timeout};
 use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -168,26 +168,17 @@ impl<D: 'static> EventLoop<D> {
         if !ctx.hooks.is_empty() {
             ctx.run_hooks(When::Check);
         }
-        let callbacks_before = ctx.stats.callbacks;
+        let before = ctx.engine.counters().activations;
         if ctx.slow.is_none() && self.max_interval_ns.is_none() {
-            self.dispatch();
+            self.context.dispatch();
         } else {
             self.dispatch_measured();
         }
         let ctx = &mut self.context;
-        if ctx.stats.callbacks == callbacks_before && ctx.hooks.has(When::Idle) {
+        if !ctx.hooks.is_empty() && ctx.engine.counters().activations == before {
             ctx.run_hooks(When::Idle);
         }
         Ok(())
-    }
-
-    #[inline]
-    fn dispatch(&mut self) {
-        while self.context.course <= Course::Stop {
-            let Some(active) = self.context.engine.next_active() else { break };
-            self.context.call(active);
-        }
-        self.continued();
     }
 
     /// As `dispatch`, with the clock read around every callback.
@@ -198,7 +189,7 @@ impl<D: 'static> EventLoop<D> {
         while self.context.course <= Course::Stop {
             let Some(active) = self.context.engine.next_active() else { break };
             let priority = self.context.engine.reactor().priority(active.id);
-            self.context.call(active);
+            self.context.call(active.id.index(), Cause { ready: active.ready, count: active.count });
             let after = self.context.clock_now();
             self.context.measured(&active, after - before);
             before = after;
@@ -211,13 +202,7 @@ impl<D: 'static> EventLoop<D> {
         }
         let stats = &mut self.context.stats;
         stats.longest_turn_ns = stats.longest_turn_ns.max(before - began);
-        self.continued();
-    }
-
-    fn continued(&mut self) {
-        if self.context.course == Course::Continue {
-            self.context.course = Course::Run;
-        }
+        self.context.pass_ended();
     }
 
     /// After a fork, in the child: gives the loop a kernel side of its own. Everything stays pending; signals
@@ -276,36 +261,59 @@ impl<D: 'static> Context<D> {
         self.spare_posts = posts;
     }
 
-    /// One callback. Its object is out of its slot meanwhile, so that whatever the callback does to the loop,
-    /// itself included, finds nothing borrowed.
-    #[inline(always)]
-    pub(crate) fn call(&mut self, active: Active) {
-        let id = active.id;
-        let Some(object) = self.objects.get_mut(id.index()).and_then(Option::take) else {
-            // An event without an object cannot be called: its callback is running further up the stack.
-            return;
-        };
-        self.stats.callbacks += 1;
-        self.current = Some(id);
-        let mut running = Running { context: self, id, object: Some(object) };
-        let Some(object) = &mut running.object else { return };
-        let next = object.call(running.context, Cause { ready: active.ready, count: active.count });
-        let object = running.object.take();
-        std::mem::forget(running); // empty by now; its drop would only find that out
-        self.current = None;
-        if matches!(next, Next::Keep)
-            && self.engine.exists(id)
-            && let Some(slot @ None) = self.objects.get_mut(id.index())
-        {
-            *slot = object;
-            return;
+    #[inline]
+    fn dispatch(&mut self) {
+        while self.course <= Course::Stop {
+            // Most callbacks come this way: few instructions for each.
+            while let Some((index, ready)) = self.engine.next_plain() {
+                if !self.call(index, Cause { ready, count: 0 }) {
+                    break;
+                }
+            }
+            if self.course > Course::Stop {
+                break;
+            }
+            let Some(active) = self.engine.next_active() else { break };
+            self.call(active.id.index(), Cause { ready: active.ready, count: active.count });
         }
-        self.settle(id, object, next);
+        self.pass_ended();
+    }
+
+    fn pass_ended(&mut self) {
+        (self.running, self.looked_at) = (NOBODY, None);
+        if self.course == Course::Continue {
+            self.course = Course::Run;
+        }
+    }
+
+    /// One callback. Its object is out of its slot meanwhile, so that whatever the callback does to the loop,
+    /// itself included, finds nothing borrowed. False where something happened that the caller must look at.
+    #[inline(always)]
+    fn call(&mut self, index: usize, cause: Cause) -> bool {
+        // An event without an object cannot be called: its callback is running further up the stack.
+        let Some(mut object) = self.objects.get_mut(index).and_then(Option::take) else { return true };
+        self.running = index as u32;
+        let unwinding = Unwinding(self);
+        let outcome = object.call(unwinding.0, cause);
+        std::mem::forget(unwinding);
+        if outcome == Outcome::Keep
+            && self.running == index as u32
+            && let Some(slot) = self.objects.get_mut(index)
+        {
+            // Its event is not destroyed, so nothing has come into the slot: no need to drop what is there.
+            std::mem::forget(slot.replace(object));
+            return true;
+        }
+        self.settle(object, outcome);
+        false
     }
 
     /// After a callback that did not simply keep its event.
     #[inline(never)]
-    fn settle(&mut self, id: EventId, object: Option<Box<dyn Object<D>>>, next: Next) {
+    fn settle(&mut self, object: Box<dyn Object<D>>, outcome: Outcome) {
+        let Some(id) = self.current() else { return };
+        (self.running, self.looked_at) = (NOBODY, None);
+        let next = if outcome == Outcome::Asked { self.asked } else { Next::Keep };
         match next {
             Next::Keep => {}
             Next::Rearm(rearm) => self.rearm(id, rearm),
@@ -314,7 +322,7 @@ impl<D: 'static> Context<D> {
             }
         }
         if self.engine.exists(id) {
-            self.objects[id.index()] = object;
+            self.objects[id.index()] = Some(object);
         } else {
             drop(object); // deregistered already: now the descriptor may close
         }
@@ -332,20 +340,16 @@ impl<D: 'static> Context<D> {
     }
 }
 
-/// An object whose callback runs. Should the callback panic, the event is deregistered before the descriptor
-/// is closed, so that a program that catches the panic has a loop that is as good as before.
-struct Running<'a, D: 'static> {
-    context: &'a mut Context<D>,
-    id: EventId,
-    object: Option<Box<dyn Object<D>>>,
-}
+/// While a callback runs. Should it panic, its event is deregistered before the object is dropped and the descriptor
+/// closed with it, so that a program that catches the panic has a loop that is as good as before.
+struct Unwinding<'a, D: 'static>(&'a mut Context<D>);
 
-impl<D: 'static> Drop for Running<'_, D> {
-    #[inline(always)]
+impl<D: 'static> Drop for Unwinding<'_, D> {
+    #[cold]
     fn drop(&mut self) {
-        if self.object.is_some() {
-            self.context.current = None;
-            self.context.remove(self.id);
+        if let Some(id) = self.0.current() {
+            (self.0.running, self.0.looked_at) = (NOBODY, None);
+            self.0.remove(id);
         }
     }
 }

@@ -30,9 +30,29 @@ pub(crate) struct Cause {
     pub(crate) count: u16,
 }
 
+/// What a call comes to: `Next` by way of the context, unless it is the usual one, so that a register tells.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Outcome {
+    /// `Next::Keep`.
+    Keep,
+    /// It is in `Context::asked`.
+    Asked,
+}
+
+impl Outcome {
+    #[inline(always)]
+    fn of<D>(next: Next, ctx: &mut Context<D>) -> Self {
+        if matches!(next, Next::Keep) {
+            return Outcome::Keep;
+        }
+        ctx.asked = next;
+        Outcome::Asked
+    }
+}
+
 /// One virtual call from the loop to whatever is registered.
 pub(crate) trait Object<D> {
-    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) -> Next;
+    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) -> Outcome;
 }
 
 /// On a descriptor. The handler is declared first, so that its state is dropped before the descriptor closes.
@@ -43,8 +63,9 @@ pub(crate) struct OnSource<F, H> {
 
 impl<D, F, H: Handler<D, F>> Object<D> for OnSource<F, H> {
     #[inline]
-    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) -> Next {
-        self.handler.ready(ctx, &self.source, cause.ready)
+    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) -> Outcome {
+        let next = self.handler.ready(ctx, &self.source, cause.ready);
+        Outcome::of(next, ctx)
     }
 }
 
@@ -52,8 +73,9 @@ impl<D, F, H: Handler<D, F>> Object<D> for OnSource<F, H> {
 pub(crate) struct OnActive<C>(pub(crate) C);
 
 impl<D, C: FnMut(&mut Context<D>, Cause) -> Next> Object<D> for OnActive<C> {
-    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) -> Next {
-        (self.0)(ctx, cause)
+    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) -> Outcome {
+        let next = (self.0)(ctx, cause);
+        Outcome::of(next, ctx)
     }
 }
 
@@ -61,10 +83,10 @@ impl<D, C: FnMut(&mut Context<D>, Cause) -> Next> Object<D> for OnActive<C> {
 pub(crate) struct OnceOnly<C>(pub(crate) Option<C>);
 
 impl<D, C: FnOnce(&mut Context<D>)> Object<D> for OnceOnly<C> {
-    fn call(&mut self, ctx: &mut Context<D>, _: Cause) -> Next {
+    fn call(&mut self, ctx: &mut Context<D>, _: Cause) -> Outcome {
         if let Some(callback) = self.0.take() {
             callback(ctx);
         }
-        Next::Remove
+        Outcome::of(Next::Remove, ctx)
     }
 }

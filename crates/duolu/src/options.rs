@@ -112,11 +112,11 @@ pub enum Next {
 impl Next {
     /// `Next::Rearm` for what it asked before.
     pub const fn again() -> Next {
-        Next::Rearm(Rearm { interest: None, timeout: Timeout::Keep })
+        Next::Rearm(Rearm::again())
     }
     /// `Next::Rearm` with another interest.
     pub const fn interest(interest: Interest) -> Next {
-        Next::Rearm(Rearm { interest: Some(interest), timeout: Timeout::Keep })
+        Next::Rearm(Rearm::again().interest(interest))
     }
     /// `Next::Rearm` with a timeout (for a timer: its next turn).
     pub fn after(timeout: impl Into<After>) -> Next {
@@ -126,24 +126,54 @@ impl Next {
 
 /// How an event becomes pending again.
 #[derive(Clone, Copy, Debug)]
-pub struct Rearm {
-    pub(crate) interest: Option<Interest>,
-    pub(crate) timeout: Timeout,
+pub struct Rearm(How);
+
+/// The interest, if it is to change, and the timeout. Not as a pair of two fields: so it takes 16 bytes, padding
+/// included, and what a callback returns travels in two registers.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Keep(Option<Interest>),
+    Never(Option<Interest>),
+    After(Option<Interest>, u64),
+    At(Option<Interest>, Instant),
+    Common(Option<Interest>, CommonTimeout),
 }
+
+const _: () = assert!(size_of::<Next>() == 16);
 
 impl Rearm {
     /// For what it asked before.
     pub const fn again() -> Self {
-        Rearm { interest: None, timeout: Timeout::Keep }
+        Rearm(How::Keep(None))
     }
     /// For something else.
-    pub const fn interest(mut self, interest: Interest) -> Self {
-        self.interest = Some(interest);
-        self
+    pub const fn interest(self, interest: Interest) -> Self {
+        let (_, timeout) = self.parts();
+        Rearm::from_parts(Some(interest), timeout)
     }
     /// With a timeout from now.
-    pub fn after(mut self, timeout: impl Into<After>) -> Self {
-        self.timeout = timeout.into().0;
-        self
+    pub fn after(self, timeout: impl Into<After>) -> Self {
+        let (interest, _) = self.parts();
+        Rearm::from_parts(interest, timeout.into().0)
+    }
+
+    const fn from_parts(interest: Option<Interest>, timeout: Timeout) -> Self {
+        Rearm(match timeout {
+            Timeout::Keep => How::Keep(interest),
+            Timeout::Never => How::Never(interest),
+            Timeout::After(ns) => How::After(interest, ns),
+            Timeout::At(deadline) => How::At(interest, deadline),
+            Timeout::Common(queue) => How::Common(interest, queue),
+        })
+    }
+
+    pub(crate) const fn parts(self) -> (Option<Interest>, Timeout) {
+        match self.0 {
+            How::Keep(interest) => (interest, Timeout::Keep),
+            How::Never(interest) => (interest, Timeout::Never),
+            How::After(interest, ns) => (interest, Timeout::After(ns)),
+            How::At(interest, deadline) => (interest, Timeout::At(deadline)),
+            How::Common(interest, queue) => (interest, Timeout::Common(queue)),
+        }
     }
 }

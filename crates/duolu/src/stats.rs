@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Stats {
     /// Turns taken.
     pub turns: u64,
-    /// Callbacks called.
+    /// Callbacks called; the engine's `activations`.
     pub callbacks: u64,
     /// Connections accepted by `Context::accept`.
     pub accepted: u64,

@@ -26,6 +26,8 @@ pub(super) struct Waiting {
     reports: Vec<Report>,
     /// Those before it have been handed out or settled.
     next: usize,
+    /// Those before it are in the pass and the counters: brought up to `next` once, not with each report.
+    counted: usize,
 }
 
 /// What a report tells an event that asks for `interest`; nothing where it is not concerned.
@@ -43,8 +45,8 @@ impl Reactor {
     /// Where the backend is to put its reports. Those before have been settled.
     #[inline]
     pub(crate) fn room_for_reports(&mut self) -> &mut Vec<Report> {
-        debug_assert!(self.waiting.next == self.waiting.reports.len());
-        self.waiting.next = 0;
+        debug_assert!(self.waiting.next == self.waiting.reports.len() && self.uncounted() == 0);
+        (self.waiting.next, self.waiting.counted) = (0, 0);
         self.waiting.reports.clear();
         &mut self.waiting.reports
     }
@@ -57,7 +59,9 @@ impl Reactor {
             && self.active.is_empty()
             && self.budget.max_callbacks == u32::MAX
             // So that something is due where `has_active` says so.
-            && self.waiting.reports.first().is_some_and(|report| self.usual(report).is_some());
+            && self.waiting.reports.first().is_some_and(|report| {
+                self.watches.plain_event(report).is_some() || self.usual(report).is_some()
+            });
         if !straight {
             self.settle();
         }
@@ -65,7 +69,6 @@ impl Reactor {
 
     /// The event and what it is told, where a report concerns one event and handing it out changes nothing about it.
     /// (Nor for edges: their reports may come twice in one wait, and are then told once.)
-    #[inline(always)]
     fn usual(&self, report: &Report) -> Option<(u32, Ready)> {
         let watched = self.watches.resolve(report.token)?;
         let event = self.events.get(watched.head)?;
@@ -89,10 +92,12 @@ impl Reactor {
 
     #[inline(never)]
     fn settle_now(&mut self) {
+        self.count_straight();
         while let Some(&report) = self.waiting.reports.get(self.waiting.next) {
             self.waiting.next += 1;
             self.take_in(report);
         }
+        self.waiting.counted = self.waiting.next;
         if matches!(self.pass.state, State::Running) {
             // The pass goes on with what is left of it, and with nothing that becomes due from now on.
             self.pass.left = self.active.queue_len(0);
@@ -100,19 +105,56 @@ impl Reactor {
     }
 
     /// The next waiting report as a due event. `None` when none is waiting, or they had to be settled.
-    #[inline(always)]
+    #[inline]
     pub(super) fn next_straight(&mut self) -> Option<Active> {
+        let (index, ready) = match self.next_plain() {
+            Some(plain) => plain,
+            None => self.next_usual()?,
+        };
+        let user = self.events[index].user.get();
+        Some(Active { id: self.events.id(index), user, ready, count: 0 })
+    }
+
+    /// The next waiting report, where its descriptor's row alone says whose it is. The event is known to exist.
+    #[inline(always)]
+    pub(crate) fn next_plain(&mut self) -> Option<(u32, Ready)> {
         let report = self.waiting.reports.get(self.waiting.next)?;
-        if let Some((index, ready)) = self.usual(report) {
-            self.waiting.next += 1;
-            self.told += 1;
-            self.counters.activations += 1;
-            self.pass = Pass { state: State::Running, priority: 0, left: 0 };
-            let user = self.events[index].user.get();
-            return Some(Active { id: self.events.id(index), user, ready, count: 0 });
+        let index = self.watches.plain_event(report)?;
+        self.waiting.next += 1;
+        Some((index, report.ready))
+    }
+
+    /// As `next_plain` where the row promises nothing yet; whatever is not usual has all that wait settled.
+    #[inline(never)]
+    fn next_usual(&mut self) -> Option<(u32, Ready)> {
+        let report = *self.waiting.reports.get(self.waiting.next)?;
+        let Some((index, ready)) = self.usual(&report) else {
+            self.settle_now();
+            return None;
+        };
+        if ready == report.ready {
+            self.watches.promise_plain(&report);
         }
-        self.settle_now();
-        None
+        self.waiting.next += 1;
+        Some((index, ready))
+    }
+
+    /// Reports handed out straight that are not in the counters yet.
+    #[inline]
+    pub(crate) fn uncounted(&self) -> u64 {
+        (self.waiting.next - self.waiting.counted) as u64
+    }
+
+    /// Notes what has been handed out straight, before anything looks at the pass.
+    #[inline]
+    pub(super) fn count_straight(&mut self) {
+        let handed_out = self.uncounted();
+        if handed_out > 0 {
+            self.waiting.counted = self.waiting.next;
+            self.told = self.told.saturating_add(handed_out as u32);
+            self.counters.activations += handed_out;
+            self.pass = Pass { state: State::Running, priority: 0, left: 0 };
+        }
     }
 
     /// The events that the waiting reports will make active, an event once for each of its reports.

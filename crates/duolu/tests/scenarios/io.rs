@@ -211,9 +211,9 @@ scenarios! {
         let (a, _b) = s.world.stream_pair();
         s.watch(a, READ);
         s.quiet();
-        let before = *s.engine.counters();
+        let before = s.engine.counters();
         s.turn_with(0, |_, _| {});
-        let after = *s.engine.counters();
+        let after = s.engine.counters();
         assert_eq!((after.waits - before.waits, after.changes - before.changes), (1, 0));
     }
 

@@ -153,7 +153,7 @@ impl Program {
             self.verify();
         }
         self.quiesce();
-        let counters = *self.engine.counters();
+        let counters = self.engine.counters();
         self.summary.timeouts = counters.timeouts;
         self.summary.rebuilds = counters.rebuilds;
         self.summary.stale_reports = counters.stale_reports;
@@ -249,7 +249,7 @@ impl Program {
     }
 
     fn any_interest(&mut self) -> Interest {
-        let bits = *self.rng.pick(&[1, 1, 2, 2, 3, 4, 5, 7]).unwrap_or(&1);
+        let bits = *self.rng.pick(&[1, 1, 4, 4, 5, 2, 3, 7]).unwrap_or(&1);
         Interest::from_bits(bits)
     }
 
@@ -570,7 +570,7 @@ impl Program {
         self.summary.polls += 1;
         let start_ns = self.sim.kernel().now_ns();
         let was_active = self.most_urgent().is_some();
-        let before = *self.engine.counters();
+        let before = self.engine.counters();
         let refused_before = self.engine.backend().stats().refused;
         let deadline_ns = self.model.next_deadline_ns();
         self.engine.poll(limit_ns).expect("no fault was scripted");

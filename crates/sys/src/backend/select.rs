@@ -122,7 +122,8 @@ impl Select {
                 either &= either - 1;
                 let number = word * WORD_BITS + bit;
                 let Some(owner) = self.owners[number] else { continue };
-                let ready = Ready::from_bits((read >> bit & 1 | (write >> bit & 1) << 1) as u16);
+                let bit_as = |set: u64, ready: Ready| if set >> bit & 1 == 1 { ready } else { Ready::NONE };
+                let ready = bit_as(read, Ready::READ) | bit_as(write, Ready::WRITE);
                 reports.push(Report { token: owner.token, ready });
                 if owner.one_shot {
                     self.wanted.set(number, Interest::NONE);

@@ -387,7 +387,11 @@ impl Reactor {
     /// After a wait that was reported in full: whether stale registrations keep waking us. Twice in a row
     /// cannot be a report that crossed a removal: a duplicate of a closed descriptor holds it alive.
     pub(crate) fn is_haunted(&mut self, stale: u64) -> bool {
-        self.stale_streak = if stale > 0 { self.stale_streak + 1 } else { 0 };
+        if stale == 0 {
+            self.stale_streak = 0;
+            return false;
+        }
+        self.stale_streak += 1;
         if self.stale_streak < 2 {
             return false;
         }
@@ -427,8 +431,9 @@ impl Reactor {
     }
 
     /// Whether something is due.
+    #[inline]
     pub fn has_active(&self) -> bool {
-        !self.active.is_empty() || self.is_waiting()
+        !self.active.is_empty() || self.is_waiting() && self.has_waiting_event()
     }
 
     /// Events of the program's own that are pending.

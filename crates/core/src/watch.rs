@@ -315,7 +315,13 @@ impl Watches {
     }
 
     /// The next thing to tell the kernel; a descriptor that is as the kernel knows it needs nothing.
+    #[inline]
     pub(crate) fn next_change(&mut self) -> Option<Change> {
+        if self.dirty.is_empty() { None } else { self.next_dirty() }
+    }
+
+    #[inline(never)]
+    fn next_dirty(&mut self) -> Option<Change> {
         while let Some(fd) = self.dirty.pop() {
             let watched = &mut self.table[fd as usize];
             watched.flags &= !DIRTY;

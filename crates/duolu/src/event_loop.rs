@@ -240,11 +240,14 @@ impl<D: 'static> EventLoop<D> {
 }
 
 impl<D: 'static> Context<D> {
+    #[inline]
     pub(crate) fn has_work(&self) -> bool {
-        self.engine.pending_count() > 0
-            || self.engine.reactor().active_count() > 0
-            || self.hooks.has(When::Idle)
-            || self.shared.has_posts()
+        self.engine.pending_count() > 0 || self.has_unusual_work()
+    }
+
+    #[inline(never)]
+    fn has_unusual_work(&self) -> bool {
+        self.engine.reactor().active_count() > 0 || self.hooks.has(When::Idle) || self.shared.has_posts()
     }
 
     fn clock_now(&self) -> u64 {

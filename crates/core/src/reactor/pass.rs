@@ -57,6 +57,9 @@ impl Reactor {
             return Some(active);
         }
         self.count_straight();
+        if self.active.is_empty() {
+            return None;
+        }
         let Pass { priority, left, .. } = self.pass;
         let goes_on =
             left > 0 && self.active.is_most_urgent(priority) && self.told < self.budget.max_callbacks;

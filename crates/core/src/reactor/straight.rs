@@ -55,13 +55,8 @@ impl Reactor {
     #[inline]
     pub(crate) fn collect(&mut self) {
         self.counters.reports += self.waiting.reports.len() as u64;
-        let straight = self.active.priorities() == 1
-            && self.active.is_empty()
-            && self.budget.max_callbacks == u32::MAX
-            // So that something is due where `has_active` says so.
-            && self.waiting.reports.first().is_some_and(|report| {
-                self.watches.plain_event(report).is_some() || self.usual(report).is_some()
-            });
+        let straight =
+            self.active.priorities() == 1 && self.active.is_empty() && self.budget.max_callbacks == u32::MAX;
         if !straight {
             self.settle();
         }
@@ -167,6 +162,12 @@ impl Reactor {
                     .filter(move |at| !told(report, self.events[*at].interest).is_empty())
             },
         )
+    }
+
+    /// Whether one of the waiting reports will make an event active.
+    #[inline(never)]
+    pub(super) fn has_waiting_event(&self) -> bool {
+        self.still_waiting().next().is_some()
     }
 
     /// How many events the waiting reports will make active.

@@ -27,6 +27,6 @@ pub use engine::Engine;
 pub use event::{Active, EventSpec, Source};
 pub use interest::{Interest, Ready, Trigger};
 pub use reactor::{Budget, Counters, Reactor, Refused, Timeout};
-pub use slots::EventId;
+pub use slots::{EventId, reserve_table};
 pub use time::Instant;
 pub use timers::{CommonTimeout, Timers};

@@ -33,6 +33,15 @@ impl fmt::Debug for EventId {
     }
 }
 
+/// Room for `len` rows in a table that lives as long as its loop. Beyond a page or so it grows by a quarter, not to
+/// double: what is not used would be half of it. Moving a large table is mostly remapping its pages.
+pub fn reserve_table<T>(table: &mut Vec<T>, len: usize) {
+    const SMALL: usize = 4096;
+    if len > table.capacity() && len > SMALL {
+        table.reserve_exact(len + len / 4 - table.len());
+    }
+}
+
 /// A table of `T` with generational ids. All operations are O(1).
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
@@ -60,6 +69,8 @@ impl<T> Slots<T> {
             return EventId { index, generation: entry.generation };
         }
         let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 events fit into memory");
+        let rows = self.entries.len() + 1;
+        reserve_table(&mut self.entries, rows);
         self.entries.push(Entry { value, generation: 1 });
         EventId { index, generation: 1 }
     }

@@ -16,7 +16,7 @@ use crate::backend::{Change, RawFd, Report, Token, Watch};
 use crate::event::{EDGE, EXCLUSIVE, Event, LISTED, NONE, ON_FD, ONE_SHOT, OWNED, SIMPLE};
 use crate::interest::{Interest, Ready, Trigger};
 use crate::reactor::Refused;
-use crate::slots::Slots;
+use crate::slots::{Slots, reserve_table};
 use alloc::vec::Vec;
 
 /// Highest number accepted: a guard against garbage, far above any limit the kernel gives out by default.
@@ -157,6 +157,7 @@ impl Watches {
             return Err(Refused::NoInterest);
         }
         if self.table.len() <= fd as usize {
+            reserve_table(&mut self.table, fd as usize + 1);
             self.table.resize(fd as usize + 1, VACANT);
         }
         let watched = &mut self.table[fd as usize];

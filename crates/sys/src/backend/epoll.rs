@@ -31,7 +31,7 @@ const FIRST_EVENTS: usize = 128;
 /// 4,096 x 12 bytes. What does not fit comes with the next wait; the kernel takes turns fairly.
 const MAX_EVENTS: usize = 4096;
 
-/// The backend `epoll`. Memory: 16 bytes per number up to the highest, beside the kernel's own.
+/// The backend `epoll`. Memory: 8 bytes per number up to the highest, beside the kernel's own.
 #[derive(Debug)]
 pub struct Epoll {
     epoll: OwnedFd,
@@ -39,7 +39,7 @@ pub struct Epoll {
     watched: Vec<Option<Watched>>,
     /// How many of `watched` are one-shots; their disarming has to be noted, trap (f).
     one_shots: usize,
-    /// Regular files, trap (c). Each is in `watched` too, with `in_kernel` false.
+    /// Regular files, trap (c). Each is in `watched` too, as `Outside`.
     files: Poll,
     events: Vec<libc::epoll_event>,
     /// A registration may have outlived its number, trap (a).
@@ -52,17 +52,36 @@ pub struct Epoll {
     complained: bool,
 }
 
+/// A row: the number is its place.
 #[derive(Clone, Copy, Debug)]
 struct Watched {
-    token: Token,
+    /// The token's.
+    generation: u32,
     watch: Watch,
-    /// A one-shot that has been reported.
-    disarmed: bool,
-    /// Whether the kernel's epoll has it.
-    in_kernel: bool,
+    state: State,
 }
 
-const _: () = assert!(size_of::<Option<Watched>>() == 16);
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// The kernel's epoll has it.
+    InKernel,
+    /// So it has, but it is a one-shot that has been reported.
+    Disarmed,
+    /// A regular file, or a disarmed one-shot that was left out when the epoll was built anew.
+    Outside,
+}
+
+impl Watched {
+    fn new(token: Token, watch: Watch, state: State) -> Self {
+        Watched { generation: token.generation(), watch, state }
+    }
+
+    fn in_kernel(&self) -> bool {
+        self.state != State::Outside
+    }
+}
+
+const _: () = assert!(size_of::<Option<Watched>>() == 8);
 
 /// What an outer loop watches: an epoll with ours inside, and an eventfd that is set while regular files are
 /// watched, which no epoll can have inside.
@@ -103,6 +122,7 @@ impl Epoll {
         let number = usize::try_from(fd).ok()?;
         if number >= self.watched.len() {
             new?;
+            duolu_core::reserve_table(&mut self.watched, number + 1);
             self.watched.resize(number + 1, None);
         }
         let old = std::mem::replace(&mut self.watched[number], new);
@@ -123,12 +143,12 @@ impl Epoll {
             other => other?,
         }
         self.files.unset(token.fd());
-        self.put(token.fd(), Some(Watched { token, watch, disarmed: false, in_kernel: true }));
+        self.put(token.fd(), Some(Watched::new(token, watch, State::InKernel)));
         Ok(())
     }
 
     fn modify(&mut self, token: Token, watch: Watch) -> Result<(), Errno> {
-        let Some(before) = self.slot(token.fd()).filter(|slot| slot.in_kernel) else {
+        let Some(before) = self.slot(token.fd()).filter(Watched::in_kernel) else {
             return self.add(token, watch);
         };
         if exclusive_bit(watch) | exclusive_bit(before.watch) != 0 {
@@ -138,7 +158,7 @@ impl Epoll {
         }
         match control(&self.epoll, libc::EPOLL_CTL_MOD, token, watch) {
             Ok(()) => {
-                self.put(token.fd(), Some(Watched { token, watch, disarmed: false, in_kernel: true }));
+                self.put(token.fd(), Some(Watched::new(token, watch, State::InKernel)));
                 return Ok(());
             }
             Err(Errno(libc::ENOENT | libc::EPERM)) => {}
@@ -152,7 +172,7 @@ impl Epoll {
         }
         self.suspect = true;
         self.add(token, watch)?;
-        if before.token == token {
+        if before.generation == token.generation() {
             // Trap (b).
             self.rebuild();
         }
@@ -160,7 +180,7 @@ impl Epoll {
     }
 
     fn remove(&mut self, token: Token) {
-        let Some(before) = self.forget(token.fd()).filter(|slot| slot.in_kernel) else { return };
+        let Some(before) = self.forget(token.fd()).filter(Watched::in_kernel) else { return };
         // Trap (a): ENOENT, EBADF, EPERM: the number means another file by now, or none.
         if control(&self.epoll, libc::EPOLL_CTL_DEL, token, before.watch).is_err() {
             self.suspect = true;
@@ -177,7 +197,7 @@ impl Epoll {
     fn set_file(&mut self, token: Token, watch: Watch) -> Result<(), Errno> {
         let trigger = if watch.trigger == Trigger::Level { Trigger::Level } else { Trigger::OneShot };
         self.files.set(token, Watch { trigger, ..watch })?;
-        self.put(token.fd(), Some(Watched { token, watch, disarmed: false, in_kernel: false }));
+        self.put(token.fd(), Some(Watched::new(token, watch, State::Outside)));
         Ok(())
     }
 
@@ -241,8 +261,10 @@ impl Epoll {
         for event in &self.events[..count] {
             let token = Token::from_bits(event.u64);
             let Some(Some(slot)) = self.watched.get_mut(token.fd() as usize) else { continue };
-            if slot.token == token {
-                slot.disarmed = slot.watch.trigger == Trigger::OneShot;
+            if slot.generation == token.generation() {
+                if slot.watch.trigger == Trigger::OneShot && slot.in_kernel() {
+                    slot.state = State::Disarmed;
+                }
                 reports.push(Report { token, ready: ready_of(event.events) });
             }
         }
@@ -272,9 +294,11 @@ impl Epoll {
     fn build(&mut self) -> Result<(), Errno> {
         let fresh = create()?;
         let mut refused = Vec::new();
-        for slot in self.watched.iter().flatten().filter(|slot| slot.in_kernel && !slot.disarmed) {
-            match control(&fresh, libc::EPOLL_CTL_ADD, slot.token, slot.watch) {
-                Err(Errno(libc::EBADF | libc::EPERM)) => refused.push((slot.token, slot.watch)),
+        let rows = (0..).zip(&self.watched).filter_map(|(fd, row)| Some((fd, (*row)?)));
+        for (fd, slot) in rows.filter(|(_, slot)| slot.state == State::InKernel) {
+            let token = Token::new(fd, slot.generation);
+            match control(&fresh, libc::EPOLL_CTL_ADD, token, slot.watch) {
+                Err(Errno(libc::EBADF | libc::EPERM)) => refused.push((token, slot.watch)),
                 other => other?,
             }
         }
@@ -286,8 +310,8 @@ impl Epoll {
             // Closed, or a regular file by now: the poll of files tells which at the next wait.
             self.set_file(token, watch)?;
         }
-        for slot in self.watched.iter_mut().flatten().filter(|slot| slot.disarmed) {
-            slot.in_kernel = false;
+        for slot in self.watched.iter_mut().flatten().filter(|slot| slot.state == State::Disarmed) {
+            slot.state = State::Outside;
         }
         Ok(())
     }

@@ -191,6 +191,12 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         self.reactor.next_plain().map(|(index, ready)| (index as usize, ready))
     }
 
+    /// Slots of events that are likely to come next, now and then, else none: to have the face's own rows near in time.
+    #[inline]
+    pub fn due_batch(&mut self) -> &[u32] {
+        self.reactor.due_batch()
+    }
+
     /// The id of the event in a slot, as long as it is not destroyed.
     pub fn id_at(&self, index: usize) -> EventId {
         self.reactor.id(index as u32)

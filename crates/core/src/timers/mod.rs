@@ -175,6 +175,11 @@ impl Timers {
         Some((Instant::from_nanos(rank.deadline), key))
     }
 
+    /// Keys of the timers that come next, as far as it is known without a search; at most `most`.
+    pub(crate) fn upcoming(&self, most: usize) -> impl Iterator<Item = u32> {
+        self.tick.upcoming(most).map(|index| self.slab.key(index))
+    }
+
     /// How many timers are armed.
     pub fn len(&self) -> usize {
         self.slab.len()

@@ -87,6 +87,11 @@ impl Tick {
         near.or_else(|| self.late.pop().map(|Reverse(record)| record)).map(|record| record.index)
     }
 
+    /// The last `most` of `near`, the dead among them; the next one first.
+    pub(super) fn upcoming(&self, most: usize) -> impl Iterator<Item = u32> {
+        self.near.iter().rev().take(most).map(|record| record.index)
+    }
+
     /// Called after a cancelled timer's entry was freed, with the place where it was.
     pub(super) fn forget(&mut self, slab: &Slab, place: Place) {
         match place {

@@ -1,5 +1,5 @@
 # Verbs only; what they do is in cargo and scripts/.
-.PHONY: run test lint unit sim bench tools help
+.PHONY: run test lint unit sim bench peers tools help
 
 help:
 	@echo "make run     every I/O model on this machine, side by side (a quick duolu compare)"
@@ -8,6 +8,7 @@ help:
 	@echo "make unit    the tests without lint and the long simulation"
 	@echo "make sim     10,000 simulated seeds; SEED=n replays one, SEEDS=n runs so many"
 	@echo "make bench   instruction counts and timings against raw epoll and C libevent"
+	@echo "make peers   the same echo on libevent, libuv, libev, mio, tokio, calloop, monoio, beside duolu (12 minutes)"
 
 run:
 	cargo build --release --quiet -p duolu-cli
@@ -37,3 +38,6 @@ sim:
 bench:
 	scripts/need.sh valgrind=valgrind cc=gcc taskset=util-linux /usr/include/event2/event.h=libevent-dev
 	bench/run.sh
+
+peers:
+	bench/peers/run.sh all

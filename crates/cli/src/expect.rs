@@ -19,7 +19,6 @@ pub enum Unit {
     /// `5ms`; microseconds.
     Time,
     /// `4KiB`; bytes.
-    #[allow(dead_code, reason = "of load's figures none is a size")]
     Size,
 }
 

@@ -96,10 +96,14 @@ impl Contender {
 fn checked(name: &str) -> Result<String, Failure> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
-        return Err(Failure::usage(format!("--name: 1 to {LONGEST_NAME} characters, not '{name}'")));
+        return Err(Failure::usage(format!(
+            "a server's name (--name, --also NAME=) has 1 to {LONGEST_NAME} characters, not '{name}'"
+        )));
     }
     if Model::ALL.iter().any(|model| model.name() == name) {
-        return Err(Failure::usage(format!("--name: '{name}' is a model of ours; take another")));
+        return Err(Failure::usage(format!(
+            "a server's name (--name, --also NAME=): '{name}' is a model of ours; take another"
+        )));
     }
     Ok(name.to_owned())
 }

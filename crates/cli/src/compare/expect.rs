@@ -2,20 +2,15 @@
 
 use super::blocks::Block;
 use super::result::{Cell, Report};
+use crate::expect::{self, Unit};
 use crate::failure::Failure;
-use crate::units;
 
-/// One expectation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Expectation {
-    text: String,
-    figure: Figure,
-    relation: Relation,
-    value: f64,
-}
+/// One expectation of a contender.
+pub type Expectation = expect::Expectation<Figure>;
 
+/// What can be expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Figure {
+pub enum Figure {
     Connections,
     P50,
     P90,
@@ -27,72 +22,31 @@ enum Figure {
     Memory,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Relation {
-    AtLeast,
-    AtMost,
-    More,
-    Less,
-    Equal,
+impl expect::Figure for Figure {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("conns", Figure::Connections),
+        ("p50", Figure::P50),
+        ("p90", Figure::P90),
+        ("p99", Figure::P99),
+        ("p999", Figure::P999),
+        ("rate", Figure::Rate),
+        ("errors", Figure::Errors),
+        ("cpu", Figure::Cpu),
+        ("mem", Figure::Memory),
+    ];
+
+    fn unit(self) -> Unit {
+        match self {
+            Figure::P50 | Figure::P90 | Figure::P99 | Figure::P999 | Figure::Cpu => Unit::Time,
+            Figure::Memory => Unit::Size,
+            Figure::Connections | Figure::Rate | Figure::Errors => Unit::Count,
+        }
+    }
 }
-
-const FIGURES: [(&str, Figure); 9] = [
-    ("conns", Figure::Connections),
-    ("p50", Figure::P50),
-    ("p90", Figure::P90),
-    ("p99", Figure::P99),
-    ("p999", Figure::P999),
-    ("rate", Figure::Rate),
-    ("errors", Figure::Errors),
-    ("cpu", Figure::Cpu),
-    ("mem", Figure::Memory),
-];
-
-/// The two-character ones first: `>` is the beginning of `>=`.
-const RELATIONS: [(&str, Relation); 6] = [
-    (">=", Relation::AtLeast),
-    ("<=", Relation::AtMost),
-    ("==", Relation::Equal),
-    (">", Relation::More),
-    ("<", Relation::Less),
-    ("=", Relation::Equal),
-];
 
 /// Parses expectations separated by spaces or commas.
 pub fn parse(text: &str) -> Result<Vec<Expectation>, Failure> {
-    let words: Vec<&str> = text.split([' ', ',']).filter(|word| !word.is_empty()).collect();
-    if words.is_empty() {
-        return Err(Failure::usage(
-            "--expect: nothing is expected; write --expect 'conns>=10k p99<5ms errors=0'",
-        ));
-    }
-    words.into_iter().map(|word| parse_one(word).map_err(Failure::usage)).collect()
-}
-
-fn parse_one(word: &str) -> Result<Expectation, String> {
-    let relation = RELATIONS
-        .iter()
-        .filter_map(|(sign, relation)| Some((word.find(sign)?, *sign, *relation)))
-        .min_by_key(|(at, sign, _)| (*at, 2 - sign.len()));
-    let Some((at, sign, relation)) = relation else {
-        return Err(format!("--expect: '{word}' compares nothing; write conns>=10k, p99<5ms or errors=0"));
-    };
-    let (name, value) = (&word[..at], &word[at + sign.len()..]);
-    let Some((_, figure)) = FIGURES.iter().find(|(known, _)| *known == name) else {
-        let known = FIGURES.map(|(name, _)| name).join(", ");
-        return Err(format!("--expect: '{name}' in '{word}' is no figure; the figures: {known}"));
-    };
-    let value = match figure {
-        Figure::P50 | Figure::P90 | Figure::P99 | Figure::P999 | Figure::Cpu => {
-            units::parse_duration(value).map(|time| time.as_secs_f64() * 1e6)
-        }
-        Figure::Memory => units::parse_size(value).map(|bytes| bytes as f64),
-        Figure::Connections | Figure::Rate | Figure::Errors => {
-            units::parse_count(value).map(|count| count as f64)
-        }
-    };
-    let value = value.map_err(|error| format!("--expect: in '{word}': {error}"))?;
-    Ok(Expectation { text: word.to_owned(), figure: *figure, relation, value })
+    expect::parse(text).map_err(|why| Failure::usage(format!("--expect: {why}")))
 }
 
 /// Judges every contender that ran, in every block at the highest rung it was measured at; errors over all its rungs.
@@ -112,7 +66,7 @@ pub fn judge(report: &Report, blocks: &[Block], expectations: &[Expectation]) ->
             }
             for expectation in expectations {
                 let found = expectation.figure.of(&cells);
-                if !found.is_some_and(|value| expectation.relation.holds(value, expectation.value)) {
+                if !found.is_some_and(|value| expectation.holds(value)) {
                     broken.push(format!(
                         "{} does not hold for {model}{place}: {}",
                         expectation.text,
@@ -138,7 +92,7 @@ fn short(block: &Block) -> String {
 fn told(expectation: &Expectation, found: Option<f64>, cells: &[&Cell]) -> String {
     let value = match (found, expectation.figure) {
         (None, _) => return "there is no such figure, because no message was answered".to_owned(),
-        (Some(us), Figure::P50 | Figure::P90 | Figure::P99 | Figure::P999 | Figure::Cpu) => {
+        (Some(us), figure) if expect::Figure::unit(figure) == Unit::Time => {
             format!("it is {}", super::figures::time_us(us))
         }
         (Some(count), _) => format!("it is {}", crate::walls::grouped(count.round() as u64)),
@@ -164,35 +118,16 @@ impl Figure {
     }
 }
 
-impl Relation {
-    fn holds(self, found: f64, expected: f64) -> bool {
-        match self {
-            Relation::AtLeast => found >= expected,
-            Relation::AtMost => found <= expected,
-            Relation::More => found > expected,
-            Relation::Less => found < expected,
-            Relation::Equal => found == expected,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::compare::samples;
 
     #[test]
-    fn expectations_read_as_people_write_them() {
-        let all = parse("conns>=10k p99<5ms,errors=0 mem<=4KiB").unwrap();
-        assert_eq!(all.len(), 4);
-        assert_eq!((all[0].relation, all[0].value), (Relation::AtLeast, 10_000.0));
-        assert_eq!((all[1].relation, all[1].value), (Relation::Less, 5_000.0));
-        for (bad, hint) in
-            [("", "nothing"), ("p99", "compares"), ("speed>1", "figures"), ("p99<fast", "duration")]
-        {
-            let sentence = parse(bad).unwrap_err().message().to_owned();
-            assert!(sentence.contains(hint), "{bad}: {sentence}");
-        }
+    fn a_word_that_is_no_expectation_is_told_with_the_flag() {
+        assert_eq!(parse("conns>=10k p99<5ms,errors=0 mem<=4KiB cpu<10us").unwrap().len(), 5);
+        let sentence = parse("speed>1").unwrap_err().message().to_owned();
+        assert!(sentence.starts_with("--expect: 'speed'") && sentence.contains("cpu, mem"), "{sentence}");
     }
 
     #[test]

@@ -330,8 +330,8 @@ fn finish(
     report: &Report,
     climbed: Result<(), Failure>,
 ) -> Result<(), Failure> {
-    if args.json {
-        output::print(&output::json(report)?);
+    let printed = if args.json {
+        terminal::print(&output::json(report)?)
     } else if args.json_stream {
         output::print_line(&Event::End {
             schema: 1,
@@ -339,9 +339,12 @@ fn finish(
             interrupted: report.interrupted,
             shows: &report.shows,
         });
+        Ok(())
     } else if !report.results.is_empty() || !report.unavailable.is_empty() {
-        output::print(&table::render(report, terminal::stdout_color()));
-    }
+        terminal::print(&table::render(report, terminal::stdout_color()))
+    } else {
+        Ok(())
+    };
     if let Some(folder) = &args.out {
         output::write_files(folder, report, checked.old.as_ref())?;
         if !args.quiet {
@@ -351,6 +354,7 @@ fn finish(
             ));
         }
     }
+    printed?; // only now: a full disk behind stdout costs no files
     climbed?;
     if report.interrupted {
         return Err(Failure::interrupted());

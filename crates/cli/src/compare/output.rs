@@ -2,9 +2,9 @@
 
 use super::result::{Cell, Report};
 use crate::failure::Failure;
+use crate::terminal;
 use serde::Serialize;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 /// One line of `--json-stream`.
@@ -39,16 +39,10 @@ pub enum Event<'a> {
     },
 }
 
-/// Prints text to stdout. A reader that went away (`| head`) is no fault of ours and ends nothing else.
-pub fn print(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-}
-
-/// Prints one object as one line.
+/// Prints one object as one line. What cannot be written ends the run no sooner: files and judgement are still owed.
 pub fn print_line(event: &Event<'_>) {
     if let Ok(line) = serde_json::to_string(event) {
-        print(&(line + "\n"));
+        let _ = terminal::print(&(line + "\n"));
     }
 }
 

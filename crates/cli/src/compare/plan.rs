@@ -83,7 +83,8 @@ impl Plan {
         if time < self.overhead(step) + SHORTEST_WINDOW {
             return None;
         }
-        let share = (free / count).clamp(SHORTEST_WINDOW, self.window);
+        // `max` last: a window of -d may be shorter than the shortest.
+        let share = (free / count).min(self.window).max(SHORTEST_WINDOW.min(self.window));
         // A longer window than its share: whatever leaves the others their shortest.
         let most = free.saturating_sub(SHORTEST_WINDOW * (count - 1));
         let long = if needed > self.window { needed.min(most) } else { share };
@@ -336,6 +337,10 @@ mod tests {
         assert!(window(&plan, &steps).unwrap() < first);
         plan.ends_at = Some(Instant::now());
         assert_eq!(window(&plan, &steps[..1]), None);
+        // -d may be shorter than the shortest window that quick would choose.
+        plan = quick(1);
+        plan.window = SHORTEST_WINDOW / 2;
+        assert_eq!(window(&plan, &steps), Some(SHORTEST_WINDOW / 2));
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod views;
 mod words;
 
 use crate::failure::Failure;
+use crate::terminal;
 pub use lang::Lang;
 use page::Page;
 use run::Run;
@@ -70,7 +71,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     put(&html, &out)?;
     let to_stdout = out.as_os_str() == "-";
     if !args.quiet && !to_stdout {
-        eprintln!("duolu: wrote {}", out.display());
+        terminal::tell(&format!("duolu: wrote {}", out.display()));
     }
     let cuts = [(&args.result, Some(&new)), (args.against.as_ref().unwrap_or(&args.result), old.as_ref())];
     for (path, input) in cuts {

@@ -95,6 +95,11 @@ pub enum Report {
         /// Its name from now on.
         conn: ConnId,
     },
+    /// A connection that the program has dialled is there. Nothing is received on it before [`Completion::receive`].
+    Connected {
+        /// Which.
+        conn: ConnId,
+    },
     /// Bytes have arrived.
     Received {
         /// From whom.

@@ -44,6 +44,8 @@ pub struct Outcome {
     pub busiest: Option<Busiest>,
     /// The kernel's counters before the run.
     pub counters_before: Option<ListenCounters>,
+    /// What a crowd beyond the descriptor limit cost.
+    pub crowd: Option<super::crowd::Account>,
 }
 
 /// Threads of a server whose CPU times are read; reading thousands of them would disturb what is measured.
@@ -259,6 +261,7 @@ impl Conductor {
             opening,
             busiest,
             counters_before,
+            crowd: None,
         }
     }
 }

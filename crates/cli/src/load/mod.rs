@@ -7,6 +7,7 @@
 mod args;
 mod conduct;
 mod conn;
+mod crowd;
 mod dialogue;
 mod drive;
 mod errors;
@@ -30,8 +31,13 @@ use std::sync::Arc;
 
 /// Runs the verb.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let plan = Arc::new(args.plan()?);
-    let outcome = conduct::run(&plan)?;
+    let mut plan = args.plan()?;
+    let crowd = crowd::is_wanted(&plan);
+    if crowd {
+        crowd::prepare(&mut plan);
+    }
+    let plan = Arc::new(plan);
+    let outcome = if crowd { crowd::run(&plan)? } else { conduct::run(&plan)? };
     let loader = verdict::Loader::of(&plan, &outcome);
     let wall = verdict::wall(&plan, &outcome, loader);
     // Churn holds no connection: there those that were on their way at the end are not worth a report.

@@ -2,12 +2,14 @@
 
 use super::args::{Mode, Output, Plan};
 use super::conduct::Outcome;
+use super::crowd::Account;
 use super::dialogue::Speak;
 use super::errors::Kind;
 use super::tally::{Tally, max_us, quantile_us};
 use super::verdict::Loader;
 use crate::failure::Failure;
 use crate::terminal::{self, paint, stdout_color};
+use crate::walls::memory::gigabytes;
 use crate::walls::{Wall, grouped};
 use base64::Engine;
 use hdrhistogram::Histogram;
@@ -58,6 +60,9 @@ struct Json<'a> {
     warmup_s: f64,
     interrupted: bool,
     wall: Option<&'a Wall>,
+    /// Beyond the descriptor limit: what that cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crowd: Option<&'a Account>,
     histogram: String,
     histogram_unit: &'a str,
 }
@@ -143,7 +148,7 @@ fn json(plan: &Plan, outcome: &Outcome, loader: Loader, wall: Option<&Wall>) -> 
         schema: 1,
         target: &plan.target.shown,
         speak: plan.speak.name(),
-        mode: mode_name(plan),
+        mode: if outcome.crowd.is_some() { "sampled" } else { mode_name(plan) },
         connections: plan.connections,
         active: plan.active,
         threads: plan.threads,
@@ -176,6 +181,7 @@ fn json(plan: &Plan, outcome: &Outcome, loader: Loader, wall: Option<&Wall>) -> 
         warmup_s: plan.warmup.as_secs_f64(),
         interrupted: outcome.interrupted,
         wall,
+        crowd: outcome.crowd.as_ref(),
         histogram: encode(&tally.latency),
         histogram_unit: "ns",
     };
@@ -232,6 +238,9 @@ fn text(plan: &Plan, outcome: &Outcome, loader: Loader, wall: Option<&Wall>) -> 
         );
     }
     row("loader", loader_line(plan, loader));
+    if let Some(account) = &outcome.crowd {
+        crowd_rows(account, &mut row);
+    }
     if tally.unsent > 0 {
         row("unsent", format!("{} requests were due and could not be sent in time", grouped(tally.unsent)));
     }
@@ -333,6 +342,41 @@ fn loader_line(plan: &Plan, loader: Loader) -> String {
         text += "   THE LOADER WAS THE LIMIT: these numbers are not the server's";
     }
     text
+}
+
+fn crowd_rows(account: &Account, row: &mut impl FnMut(&str, String)) {
+    let rings = format!("{} of {} places each, beyond the descriptor limit", account.rings, grouped(account.places_each.into()));
+    row("rings", rings);
+    let quantile = |us: Option<f64>| us.map_or("-".to_owned(), time);
+    row(
+        "climbing",
+        format!(
+            "{} random round trips meanwhile   p50 {}   p99 {}",
+            grouped(account.climbing_samples),
+            quantile(account.climbing_p50_us),
+            quantile(account.climbing_p99_us)
+        ),
+    );
+    let size = |bytes: Option<u64>| bytes.map_or("?".to_owned(), gigabytes);
+    row(
+        "memory",
+        format!(
+            "{} available before, {} while held, {} after {:.1} s",
+            size(account.memory_before_bytes),
+            size(account.memory_during_bytes),
+            size(account.memory_after_bytes),
+            account.back_s
+        ),
+    );
+    row(
+        "",
+        format!(
+            "{} of the kernel's for a connection (both ends); resident: server {}, loader {}",
+            size(account.kernel_bytes_per_connection),
+            size(account.server_rss_bytes),
+            size(account.loader_rss_bytes)
+        ),
+    );
 }
 
 /// Microseconds in the unit that suits.

@@ -6,13 +6,20 @@
 //! Reading --Then::Linger--> (sends the rest, shuts) Lingering --peer's end, too late, too much--> gone
 //! ```
 //! A peer that does not read its answers is no longer received from; the ring sees to that.
+//!
+//! Connections are no descriptors here, so RLIMIT_NOFILE bounds only how many there are in one ring: when it is full
+//! another is opened. What bounds those is memory: when that gets short, nobody else is accepted until it is back.
 
 use super::board::{Count, Tally};
+use super::grumble::Grumble;
 use super::service::{HEAD_LIMIT_MS, LINGER_LIMIT_BYTES, LINGER_LIMIT_MS, Reply, Session, Then};
 use super::setup::Setup;
 use super::worker::{Ready, Worker};
 use crate::failure::Failure;
-use duolu_sys::completion::{Chunk, Completion, Config, ConnId, Errno, ListenerId, Report, Uring};
+use crate::walls::{grouped, memory};
+use duolu_sys::completion::{
+    Chunk, Completion, Config, ConnId, Errno, ListenerId, Report, Rings, RingsConfig,
+};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -21,6 +28,14 @@ use std::time::{Duration, Instant};
 const STOP: u64 = 0;
 /// Connections in one ring at most; RLIMIT_NOFILE is less as a rule, and counts too.
 const MAX_CONNECTIONS: u32 = 1 << 20;
+/// In all rings of a worker together, at most: 16 GB of kernel memory on this side alone.
+const MOST_CONNECTIONS: u64 = 4 << 20;
+/// Past the first ring memory is looked at after so many connections.
+const LOOK_EVERY: u64 = 1024;
+/// And so often while it is short, in nanoseconds.
+const LOOK_AGAIN_NS: u64 = 250_000_000;
+/// Memory must be back by so much before anybody is accepted again: no to and fro.
+const BACK_BYTES: u64 = 64 << 20;
 /// How often it is looked whether the last connection has gone, in nanoseconds.
 const LOOK_NS: u64 = 20_000_000;
 /// An answer buffer that grew beyond this is given back, in bytes.
@@ -30,7 +45,8 @@ const KEPT_BYTES: usize = 256 * 1024;
 /// Calls `worker.ready(..)` once it can accept; a kernel that refuses io_uring is a failure before that.
 pub fn serve<S: Session>(worker: Worker) -> Result<(), Failure> {
     let config = Config { connections: MAX_CONNECTIONS, accept_in_turn: worker.shared, ..Config::default() };
-    let uring = Uring::new(config)
+    let connections = worker.max_connections.saturating_add(1).min(MOST_CONNECTIONS);
+    let uring = Rings::new(RingsConfig { ring: config, connections })
         .map_err(|error| Failure::cannot(format!("the model io_uring cannot run here: {error}")))?;
     let mut hall = Hall::<S> {
         uring,
@@ -40,6 +56,7 @@ pub fn serve<S: Session>(worker: Worker) -> Result<(), Failure> {
         max_connections: worker.max_connections,
         owed: VecDeque::new(),
         lingering: VecDeque::new(),
+        memory: Memory { floor: memory::Floor::read(), looked_at: 0, short: false, grumble: Grumble::default() },
     };
     let listener = worker.listener.try_clone().map_err(|error| no_descriptor(&error))?;
     let door = hall.uring.listen(OwnedFd::from(listener)).map_err(failed)?;
@@ -60,7 +77,7 @@ fn no_descriptor(error: &std::io::Error) -> Failure {
 
 /// One worker: the ring, and what it knows of its connections.
 struct Hall<S> {
-    uring: Uring,
+    uring: Rings,
     /// By slot; as many as there ever were at once.
     seats: Vec<Seat<S>>,
     /// Where services build their answers; empty between reports.
@@ -70,6 +87,16 @@ struct Hall<S> {
     /// Deadlines in order, because all of a kind are equally far away. An entry may be out of date.
     owed: VecDeque<(Instant, ConnId)>,
     lingering: VecDeque<(Instant, ConnId)>,
+    memory: Memory,
+}
+
+/// What is known of the machine's memory.
+struct Memory {
+    floor: memory::Floor,
+    /// Connections accepted when it was looked at.
+    looked_at: u64,
+    short: bool,
+    grumble: Grumble,
 }
 
 struct Seat<S> {
@@ -94,10 +121,14 @@ impl<S: Session> Hall<S> {
         loop {
             // A connection that has sent its rest closes without a report: at the end, look now and then.
             let look = (!open).then_some(LOOK_NS);
-            let sleep_ns = self.sleep_ns().into_iter().chain(look).min();
+            let again = self.memory.short.then_some(LOOK_AGAIN_NS);
+            let sleep_ns = self.sleep_ns().into_iter().chain(look).chain(again).min();
             self.uring.wait(sleep_ns).map_err(failed)?;
             let mut stop = self.handle_reports(&mut open)?;
             self.expire();
+            if self.uring.count() > 1 {
+                self.look_at_memory();
+            }
             if stop {
                 // Whoever waits in the queue is still let in, and a request that has come is still answered.
                 self.uring.wait(Some(0)).map_err(failed)?;
@@ -123,13 +154,32 @@ impl<S: Session> Hall<S> {
                 Report::Accepted { conn, .. } => self.admit(conn),
                 Report::PeerFinished { conn } => self.close(conn),
                 Report::Failed { conn, .. } => self.leave(conn),
-                Report::Drained { .. } => {}
+                Report::Drained { .. } | Report::Connected { .. } => {}
                 Report::Readable { user } => stop |= user == STOP,
                 Report::Unlistened { errno: None, .. } => *open = false,
                 Report::Unlistened { errno: Some(errno), .. } => return Err(failed(errno)),
             }
         }
         Ok(stop)
+    }
+
+    /// Past the first ring: nobody else is accepted while memory is short.
+    fn look_at_memory(&mut self) {
+        let accepted = self.tally.get(Count::Accepted);
+        let memory = &mut self.memory;
+        if !memory.short && accepted - memory.looked_at < LOOK_EVERY {
+            return;
+        }
+        memory.looked_at = accepted;
+        let shortage = memory.floor.shortage(if memory.short { BACK_BYTES } else { 0 });
+        memory.short = shortage.is_some();
+        self.uring.pause_accepting(memory.short);
+        if let Some(shortage) = shortage {
+            let open = grouped(self.uring.connections());
+            memory.grumble.say(|| {
+                format!("wall memory: {}; no more than these {open} connections for now", shortage.evidence())
+            });
+        }
     }
 
     fn admit(&mut self, conn: ConnId) {

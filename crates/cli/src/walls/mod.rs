@@ -7,6 +7,7 @@
 pub mod cpu;
 pub mod listen;
 pub mod machine;
+pub mod memory;
 pub mod process;
 pub mod ring;
 pub mod server;

@@ -85,6 +85,11 @@ impl Listeners {
         ListenerId(self.all.len() as u32 - 1)
     }
 
+    /// Whether there has never been one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// When to look again at the earliest.
     pub(super) fn next_try(&self) -> Option<Instant> {
         if self.idle == 0 {
@@ -100,7 +105,7 @@ impl Listeners {
 
 impl Uring {
     /// Free places for connections, as far as we know.
-    fn room(&self) -> u32 {
+    pub(super) fn room(&self) -> u32 {
         if self.ring.direct {
             self.table.saturating_sub(self.conns.live() + self.listeners.ones)
         } else {
@@ -125,13 +130,17 @@ impl Uring {
         }
         let room = self.room();
         let (to, many) = match room {
+            // The last places are promised to requests that are with the kernel; it is full when they are done.
+            0 if listener.ones > 0 => (Accepting::One, false),
             0 => (Accepting::Full, false),
             _ if room <= HEADROOM || self.config.accept_in_turn => (Accepting::One, false),
             _ => (Accepting::Many, true),
         };
         self.set_accepting(at, to);
         if to == Accepting::Full {
-            self.word(at, "every place in the ring's file table is taken: raise RLIMIT_NOFILE (ulimit -n)");
+            if !self.role.in_rings {
+                self.word(at, "every place in the ring's file table is taken: raise RLIMIT_NOFILE (ulimit -n)");
+            }
             return;
         }
         let tag = Tag::new(Op::Accept, at, 0);
@@ -240,6 +249,17 @@ impl Uring {
                 self.arm_listener(at as u32);
             }
         }
+    }
+
+    /// Whether some listener does not accept at this moment for want of room or descriptors.
+    pub(super) fn has_idle_listeners(&self) -> bool {
+        self.listeners.idle > 0
+    }
+
+    /// Whether it does not accept because no place is free.
+    pub(super) fn is_full(&self, id: ListenerId) -> bool {
+        let listener = self.listeners.all.get(id.0 as usize).and_then(Option::as_ref);
+        listener.is_some_and(|listener| listener.accepting == Accepting::Full)
     }
 
     pub(super) fn stop_listener(&mut self, id: ListenerId) {

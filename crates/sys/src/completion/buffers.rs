@@ -139,6 +139,16 @@ impl Buffers {
         done
     }
 
+    /// Bytes of all of them together.
+    pub(super) fn area(&self) -> u32 {
+        self.shape.size.saturating_mul(u32::from(self.shape.most))
+    }
+
+    /// Whether anything is lent in this turn.
+    pub(super) fn are_lent(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
     /// Whether buffers are used up piece by piece.
     pub(super) fn incremental(&self) -> bool {
         self.incremental

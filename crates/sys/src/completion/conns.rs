@@ -80,6 +80,8 @@ pub(super) struct Conn {
     pub finished: bool,
     /// A wait for room to send is with the kernel.
     pub waiting: bool,
+    /// Dialled, and a wait until it is there is with the kernel.
+    pub connecting: bool,
     /// There may be room for what is held back: try in the next submission.
     pub writable: bool,
     /// It is in the list of those with something to send, shut or close.
@@ -114,6 +116,7 @@ impl Conn {
             seen_bytes: 0,
             finished: false,
             waiting: false,
+            connecting: false,
             writable: false,
             dirty: false,
             shut: false,
@@ -162,14 +165,45 @@ impl Conn {
 pub(super) struct Conns {
     slots: Vec<Conn>,
     live: u32,
+    /// The generation of a slot's first connection.
+    first_generation: u32,
+    /// Where [`Conns::vacant_slot`] goes on looking.
+    cursor: u32,
 }
 
 impl Conns {
+    /// No slot, and the first connection of each will be of this generation.
+    pub(super) fn from_generation(first_generation: u32) -> Self {
+        Conns { first_generation: first_generation & GENERATION_MASK, ..Conns::default() }
+    }
+
+    /// Greater than every generation there has been.
+    pub(super) fn next_generation(&self) -> u32 {
+        self.slots.iter().map(|conn| conn.generation + 1).max().unwrap_or(self.first_generation)
+    }
+
+    /// A slot below `table` without a connection, and whether it has had one. O(1) until the table has been full
+    /// once, then as far as the next gap.
+    pub(super) fn vacant_slot(&mut self, table: u32) -> Option<(u32, bool)> {
+        let known = self.slots.len() as u32;
+        if known < table {
+            return Some((known, false));
+        }
+        if self.live >= table {
+            return None;
+        }
+        let found = (0..known).map(|step| (self.cursor + step) % known);
+        let slot = found.into_iter().find(|&slot| !self.slots[slot as usize].live)?;
+        self.cursor = (slot + 1) % known;
+        Some((slot, true))
+    }
+
     /// A connection has arrived in `slot`. `None`: the slot is taken, which cannot be.
     pub(super) fn open(&mut self, slot: u32) -> Option<ConnId> {
         let at = slot as usize;
         if at >= self.slots.len() {
-            self.slots.resize_with(at + 1, Conn::vacant);
+            let generation = self.first_generation;
+            self.slots.resize_with(at + 1, || Conn { generation, ..Conn::vacant() });
         }
         let conn = &mut self.slots[at];
         if conn.live {

@@ -14,12 +14,15 @@
 //! (f) The ring belongs to the thread that made it: hence `!Send`. And to its process: a forked child must not
 //!     touch it.
 //!
-//! Reading order: `conns`, `sends`, `buffers`, `ring`, `turn`, `accept`.
+//! Reading order: `conns`, `sends`, `buffers`, `ring`, `turn`, `accept`, `dial`; then `rings`, which makes one of
+//! many.
 
 mod accept;
 mod buffers;
 mod conns;
+mod dial;
 mod ring;
+mod rings;
 mod sends;
 mod tags;
 mod turn;
@@ -28,6 +31,7 @@ mod turn;
 pub use duolu_core::Errno;
 pub use duolu_core::completion::{Chunk, Completion, ConnId, ListenerId, Report};
 pub use ring::Unavailable;
+pub use rings::{Rings, RingsConfig};
 
 use buffers::{Buffers, Shape};
 use conns::Conns;
@@ -107,6 +111,19 @@ impl Config {
     }
 }
 
+/// What a ring is among several ([`Rings`]). The default: alone.
+#[derive(Clone, Copy, Debug, Default)]
+struct Role {
+    /// Somebody takes the listener elsewhere when there is no room.
+    in_rings: bool,
+    /// The thread does not sleep in this ring, and looks at a flag for whether there is work.
+    companion: bool,
+    /// What the first connection of each slot, and the first turn, are called: no name may come twice.
+    first_generation: u32,
+    /// See `first_generation`.
+    first_turn: u32,
+}
+
 /// What the kernel granted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Granted {
@@ -149,6 +166,26 @@ pub struct Counters {
     pub buffers_free: u16,
 }
 
+impl Counters {
+    /// The sums.
+    fn plus(&self, other: &Counters) -> Counters {
+        Counters {
+            waits: self.waits + other.waits,
+            enters: self.enters + other.enters,
+            accepted: self.accepted + other.accepted,
+            closed: self.closed + other.closed,
+            received_bytes: self.received_bytes + other.received_bytes,
+            sent_bytes: self.sent_bytes + other.sent_bytes,
+            held_back: self.held_back + other.held_back,
+            pauses: self.pauses + other.pauses,
+            no_buffers: self.no_buffers + other.no_buffers,
+            accept_rests: self.accept_rests + other.accept_rests,
+            buffers: self.buffers.saturating_add(other.buffers),
+            buffers_free: self.buffers_free.saturating_add(other.buffers_free),
+        }
+    }
+}
+
 /// A ring with connections. Belongs to the thread that made it.
 pub struct Uring {
     ring: Ring,
@@ -168,9 +205,14 @@ pub struct Uring {
     inbox: VecDeque<Report>,
     /// Kept for its memory.
     batch: Vec<io_uring::cqueue::Entry>,
+    /// There may be more where the last completions came from ([`Rings`]).
+    again: bool,
+    /// Another ring of the thread has work ([`Rings`]).
+    woken: bool,
     turn: u32,
     table: u32,
     config: Config,
+    role: Role,
     counters: Counters,
     /// Trap (f).
     _not_send: PhantomData<*mut ()>,
@@ -182,11 +224,15 @@ const MAX_COPIED_BYTES: usize = 1 << 20;
 impl Uring {
     /// Sets up a ring; flags that the kernel does not know are left out, see [`Uring::granted`].
     pub fn new(config: Config) -> Result<Self, Unavailable> {
+        Uring::with_role(config, Role::default())
+    }
+
+    fn with_role(config: Config, role: Role) -> Result<Self, Unavailable> {
         if !config.max_buffers.is_power_of_two() || config.buffer_bytes == 0 {
             return Err(Unavailable::new("the buffers' shape", Errno(libc::EDOM)));
         }
         let table = config.table();
-        let mut ring = Ring::open(&config)?;
+        let mut ring = Ring::open(&config, role.companion)?;
         // A seccomp filter may allow the one call and not the other.
         ring.submit().map_err(|errno| Unavailable::new("io_uring_enter", errno))?;
         let (size, most) = (config.buffer_bytes, config.max_buffers);
@@ -196,7 +242,7 @@ impl Uring {
         Ok(Uring {
             ring,
             buffers,
-            conns: Conns::default(),
+            conns: Conns::from_generation(role.first_generation),
             listeners: accept::Listeners::default(),
             watches: Vec::new(),
             outbox: Outbox::default(),
@@ -206,9 +252,12 @@ impl Uring {
             grew: false,
             inbox: VecDeque::new(),
             batch: Vec::new(),
-            turn: 0,
+            again: false,
+            woken: false,
+            turn: role.first_turn,
             table,
             config,
+            role,
             counters: Counters::default(),
             _not_send: PhantomData,
         })
@@ -270,11 +319,15 @@ impl Uring {
     fn watch_done(&mut self, tag: Tag, result: i32, more: bool) {
         let Some((fd, user)) = self.watches.get(tag.slot() as usize) else { return };
         let (fd, user) = (fd.as_raw_fd(), *user);
-        if result >= 0 {
+        if user == rings::WAKE {
+            // Read before it is waited for again, or that would end at once.
+            let _ = crate::socket::read(&self.watches[tag.slot() as usize].0, &mut [0; 8]);
+            self.woken = true;
+        } else if result >= 0 {
             self.inbox.push_back(Report::Readable { user });
         }
         if !more && result != -libc::EBADF && result != -libc::EINVAL {
-            self.ring.poll(fd, true, tag);
+            self.ring.poll(fd, user != rings::WAKE, tag);
         }
     }
 }
@@ -300,7 +353,8 @@ impl Completion for Uring {
     fn watch(&mut self, descriptor: OwnedFd, user: u64) -> Result<(), Errno> {
         self.ring.broken().map_or(Ok(()), Err)?;
         let slot = self.watches.len() as u32;
-        self.ring.poll(descriptor.as_raw_fd(), true, Tag::new(Op::Watch, slot, 0));
+        let many = user != rings::WAKE;
+        self.ring.poll(descriptor.as_raw_fd(), many, Tag::new(Op::Watch, slot, 0));
         self.watches.push((descriptor, user));
         Ok(())
     }
@@ -385,7 +439,10 @@ impl Completion for Uring {
                     }
                     self.drop_conn(conn);
                 }
-                Report::Received { conn, .. } | Report::PeerFinished { conn } | Report::Drained { conn } => {
+                Report::Received { conn, .. }
+                | Report::Connected { conn }
+                | Report::PeerFinished { conn }
+                | Report::Drained { conn } => {
                     // Closed by the program since.
                     if self.conns.get(conn).is_none_or(|conn| conn.closing) {
                         continue;

@@ -7,6 +7,7 @@ use duolu_core::Errno;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue, types};
 use std::fmt;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Why there is no completion I/O on this machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,8 +78,8 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    pub(super) fn open(config: &Config) -> Result<Self, Unavailable> {
-        let (uring, deferred) = Self::set_up(config)?;
+    pub(super) fn open(config: &Config, companion: bool) -> Result<Self, Unavailable> {
+        let (uring, deferred) = Self::set_up(config, companion)?;
         let direct = config.direct && uring.submitter().register_files_sparse(config.table()).is_ok();
         let mut wait_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if uring.params().is_feature_no_iowait() {
@@ -91,7 +92,7 @@ impl Ring {
         Ok(Ring { uring, direct, skip, deferred, wait_flags, broken: None, enters: 0 })
     }
 
-    fn set_up(config: &Config) -> Result<(IoUring, bool), Unavailable> {
+    fn set_up(config: &Config, companion: bool) -> Result<(IoUring, bool), Unavailable> {
         for deferred in [true, false] {
             if deferred && !config.defer {
                 continue;
@@ -102,6 +103,9 @@ impl Ring {
             builder.setup_single_issuer();
             if deferred {
                 builder.setup_defer_taskrun();
+                if companion {
+                    builder.setup_taskrun_flag();
+                }
             } else {
                 builder.setup_coop_taskrun().setup_taskrun_flag();
             }
@@ -190,6 +194,34 @@ impl Ring {
             .map_err(|e| errno(&e))
     }
 
+    /// Whether an enter would find something: requests that are not handed over, work or completions that wait.
+    /// Tells of deferred work only in a companion (`Role`).
+    pub(super) fn has_work(&mut self) -> bool {
+        let submission = self.uring.submission();
+        let flagged = submission.taskrun() || submission.cq_overflow() || !submission.is_empty();
+        drop(submission);
+        flagged || !self.uring.completion().is_empty()
+    }
+
+    /// Whether requests wait to be handed over.
+    pub(super) fn has_requests(&mut self) -> bool {
+        !self.uring.submission().is_empty()
+    }
+
+    /// Signals `eventfd` whenever there is work for a thread that does not sleep in this ring.
+    pub(super) fn signal(&self, eventfd: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.uring.submitter().register_eventfd(eventfd.as_raw_fd()).map_err(|e| errno(&e))
+    }
+
+    /// Puts a file into the ring's own table; the descriptor is no longer needed then.
+    pub(super) fn place(&self, slot: u32, file: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.uring
+            .submitter()
+            .register_files_update(slot, &[file.as_raw_fd()])
+            .map(drop)
+            .map_err(|e| errno(&e))
+    }
+
     /// Moves all completions out of the kernel's queue, those that did not fit into it too.
     pub(super) fn completions(&mut self, into: &mut Vec<cqueue::Entry>) -> Result<(), Errno> {
         loop {
@@ -258,6 +290,10 @@ impl Ring {
         let entry = opcode::PollAdd::new(types::Fd(tag.slot() as i32), libc::POLLOUT as u32).build();
         let entry = self.on_slot(entry).user_data(tag.0);
         self.push_plain(&entry);
+    }
+
+    pub(super) fn connected(&mut self, tag: Tag) {
+        self.writable(tag);
     }
 
     pub(super) fn shutdown(&mut self, tag: Tag) {

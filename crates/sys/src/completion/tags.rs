@@ -24,6 +24,8 @@ pub(super) enum Op {
     Close,
     /// Cancel another request.
     Cancel,
+    /// Wait until a dialled connection is there.
+    Connect,
 }
 
 /// Generations in a tag have 24 bits: a completion would have to be late by 16 million connections of the
@@ -44,8 +46,8 @@ impl Tag {
     }
 
     pub(super) fn op(self) -> Option<Op> {
-        use Op::{Accept, AcceptReady, Cancel, Close, Receive, Send, Shutdown, Watch, Writable};
-        [Accept, AcceptReady, Watch, Receive, Send, Writable, Shutdown, Close, Cancel]
+        use Op::{Accept, AcceptReady, Cancel, Close, Connect, Receive, Send, Shutdown, Watch, Writable};
+        [Accept, AcceptReady, Watch, Receive, Send, Writable, Shutdown, Close, Cancel, Connect]
             .get(((self.0 >> 56) as usize).wrapping_sub(1))
             .copied()
     }
@@ -70,7 +72,7 @@ mod tests {
     #[test]
     fn a_tag_gives_back_what_went_in() {
         let ops = [Op::Accept, Op::AcceptReady, Op::Watch, Op::Receive, Op::Send, Op::Writable, Op::Shutdown];
-        for op in ops.into_iter().chain([Op::Close, Op::Cancel]) {
+        for op in ops.into_iter().chain([Op::Close, Op::Cancel, Op::Connect]) {
             let tag = Tag::new(op, u32::MAX, GENERATION_MASK);
             assert_eq!((tag.op(), tag.slot(), tag.generation()), (Some(op), u32::MAX, GENERATION_MASK));
         }

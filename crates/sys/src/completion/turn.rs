@@ -29,7 +29,7 @@ impl Uring {
             self.collect(true)?;
             let expired = look_only || deadline.is_some_and(|deadline| Instant::now() >= deadline);
             let interrupted = woken == Woken::Early && self.listeners.next_try().is_none();
-            if !self.inbox.is_empty() || (!hurry && (interrupted || expired)) {
+            if !self.inbox.is_empty() || self.woken || (!hurry && (interrupted || expired)) {
                 return Ok(());
             }
             // Once more for what had to wait for the submission, without a sleep where none was asked for.
@@ -103,6 +103,7 @@ impl Uring {
     fn collect(&mut self, new_turn: bool) -> Result<(), Errno> {
         let mut batch = std::mem::take(&mut self.batch);
         let result = self.ring.completions(&mut batch);
+        self.again |= !batch.is_empty();
         for entry in &batch {
             let tag = Tag(entry.user_data());
             if tag.op() == Some(Op::Send) {
@@ -134,6 +135,7 @@ impl Uring {
                     self.mark_dirty(tag.conn());
                 }
             }
+            Some(Op::Connect) => self.connect_done(tag.conn(), result),
             Some(Op::Accept) => self.accept_done(tag, result, more(entry)),
             Some(Op::AcceptReady) => self.accept_ready(tag),
             Some(Op::Watch) => self.watch_done(tag, result, more(entry)),
@@ -347,7 +349,7 @@ impl Uring {
     }
 
     /// The connection is broken: tell it when its turn in the reports comes.
-    fn fail(&mut self, id: ConnId, errno: Errno) {
+    pub(super) fn fail(&mut self, id: ConnId, errno: Errno) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.closing {
             self.drop_conn(id);
@@ -367,6 +369,9 @@ impl Uring {
         let conn = self.conns.get(id);
         if conn.is_some_and(|conn| conn.waiting) {
             self.ring.cancel(Tag::of(Op::Writable, id));
+        }
+        if conn.is_some_and(|conn| conn.connecting) {
+            self.ring.cancel(Tag::of(Op::Connect, id));
         }
         self.ring.close(Tag::of(Op::Close, id));
         self.conns.vacate(id);

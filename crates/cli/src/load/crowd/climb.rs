@@ -1,0 +1,452 @@
+//! Dialling, as fast as the server takes them and no faster, and what ends it.
+//!
+//! The kernel completes a connection before the server has accepted it. So that no more than [`WINDOW`] of those
+//! wait, every so many-th connection is a mark: it exchanges a message at once, and because connections are accepted
+//! in the order in which they came, its answer proves all before it. The last one is a mark too.
+//!
+//! Every connection is received from, so that one that the server ends is noticed and no longer counted.
+
+use super::super::args::Plan;
+use super::super::errors::Kind;
+use super::super::pattern::Pattern;
+use super::super::tally::Tally;
+use super::sample::Samples;
+use crate::failure::Failure;
+use crate::walls::memory::Floor;
+use crate::walls::server::Server;
+use crate::walls::{Wall, grouped, listen, names};
+use duolu_sys::completion::{Completion, ConnId, Errno as Refusal, Report, Rings};
+use duolu_sys::socket;
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// Connections that may be waiting to be accepted.
+const WINDOW: u64 = 1024;
+/// Marks in a window.
+const MARKS: u64 = 8;
+/// Dialled in one turn: with less the turns cost, with more the samples wait.
+const BATCH: usize = 32;
+/// Memory is looked at after so many connections; they take 10 MB.
+const LOOK_EVERY: u64 = 1024;
+/// Late ones are looked for so often.
+const SWEEP: Duration = Duration::from_millis(100);
+/// The loader stops before a server with the same floor does: the reason is known here.
+const BEFORE_SERVER_BYTES: u64 = 128 << 20;
+/// Enough failures to see that more will not help.
+const MOST_FAILURES: u64 = 256;
+/// The longest sleep, so that Ctrl-C and the clock are seen.
+const SLEEP_NS: u64 = 20_000_000;
+/// Closed in one turn.
+const CLOSES: usize = 512;
+
+/// What is known of a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Nobody, or no longer.
+    Gone,
+    Connecting,
+    Held,
+}
+
+/// A slot: four bytes of name, one of state.
+#[derive(Clone, Copy)]
+pub struct Place {
+    generation: u32,
+    pub state: State,
+}
+
+impl Place {
+    /// The connection in it.
+    pub fn name(self, slot: u32) -> ConnId {
+        ConnId::new(slot, self.generation)
+    }
+}
+
+/// A connection on its way.
+struct Dial {
+    ordinal: u64,
+    since: Instant,
+}
+
+/// All connections.
+pub struct Crowd<'a> {
+    plan: &'a Plan,
+    pub rings: Rings,
+    places: Vec<Place>,
+    /// Connected, and not ended since.
+    pub held: u64,
+    pub tally: Tally,
+    pub samples: Samples,
+    dialled: u64,
+    /// Connections that the server is known to have accepted, or that have failed.
+    proven: u64,
+    window: u64,
+    dials: HashMap<u32, Dial>,
+    last_connected: Option<ConnId>,
+    failed: u64,
+    sources: Vec<Ipv4Addr>,
+    next_source: usize,
+    floor: Floor,
+    looked_at: u64,
+    swept: Instant,
+    progress: Instant,
+    begun: Instant,
+    /// No more are dialled.
+    stopped: bool,
+    wall: Option<Wall>,
+    own_limit: Option<(Kind, u64)>,
+}
+
+impl<'a> Crowd<'a> {
+    pub fn new(plan: &'a Plan, rings: Rings, backlog: Option<u32>) -> Self {
+        let now = Instant::now();
+        let half = backlog.map_or(WINDOW, |backlog| u64::from(backlog) / 2);
+        let salt = u64::from(std::process::id()).wrapping_mul(31);
+        Crowd {
+            plan,
+            rings,
+            places: Vec::new(),
+            held: 0,
+            tally: Tally::default(),
+            samples: Samples::new(Pattern::new(plan.payload, salt), plan.active, super::rate(plan)),
+            dialled: 0,
+            proven: 0,
+            window: half.clamp(2, WINDOW),
+            dials: HashMap::new(),
+            last_connected: None,
+            failed: 0,
+            sources: plan.sources.clone(),
+            next_source: 0,
+            floor: Floor::read(),
+            looked_at: 0,
+            swept: now,
+            progress: now,
+            begun: now,
+            stopped: false,
+            wall: None,
+            own_limit: None,
+        }
+    }
+
+    /// Whether all are there, or no more come.
+    pub fn is_up(&self) -> bool {
+        let all = self.stopped || self.dialled == self.plan.connections as u64;
+        all && self.dials.is_empty() && (self.proven >= self.dialled || self.held == 0 || self.wall.is_some())
+    }
+
+    /// From now on exchanges count as measured.
+    pub fn measure(&mut self, on: bool) {
+        self.samples.measuring = on;
+    }
+
+    /// Dials (while `climbing`), exchanges, sorts out what has come.
+    pub fn turn(&mut self, climbing: bool) -> Result<(), Failure> {
+        let mut busy = false;
+        if climbing && !self.stopped {
+            busy = self.dial_some()?;
+            self.look_at_memory();
+        }
+        if climbing {
+            self.mark_the_last();
+        }
+        let next_ns = self.samples.begin(&mut self.rings, &self.places, Instant::now());
+        let sleep_ns = if busy { 0 } else { next_ns.unwrap_or(SLEEP_NS).min(SLEEP_NS) };
+        self.wait(sleep_ns)?;
+        let now = Instant::now();
+        if now - self.swept >= SWEEP {
+            self.swept = now;
+            self.sweep(now);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, sleep_ns: u64) -> Result<(), Failure> {
+        self.rings.wait(Some(sleep_ns)).map_err(failed)?;
+        let now = Instant::now();
+        while let Some(report) = self.rings.next_report() {
+            match report {
+                Report::Connected { conn } => self.connected(conn, now),
+                Report::Received { conn, chunk } => {
+                    let bytes = self.rings.bytes(chunk);
+                    match self.samples.received(conn.slot(), bytes, now, &mut self.tally) {
+                        Ok(Some(mark)) => {
+                            self.proven = self.proven.max(mark);
+                            self.progress = now;
+                        }
+                        Ok(None) => {}
+                        Err((kind, what)) => {
+                            self.rings.cancel(conn);
+                            self.lose(conn, kind, what);
+                        }
+                    }
+                }
+                Report::Failed { conn, errno } => {
+                    let kind = Kind::from_errno(Errno::from_raw_os_error(errno.0));
+                    self.lose(conn, kind, format!("connection {}: {}", conn.slot(), error(errno)));
+                }
+                Report::PeerFinished { conn } => {
+                    self.rings.close(conn);
+                    self.lose(conn, Kind::ClosedEarly, format!("the server closed connection {}", conn.slot()));
+                }
+                Report::Accepted { .. }
+                | Report::Drained { .. }
+                | Report::Unlistened { .. }
+                | Report::Readable { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Says whether there is more to dial now.
+    fn dial_some(&mut self) -> Result<bool, Failure> {
+        for _ in 0..BATCH {
+            if self.stopped || self.dialled == self.plan.connections as u64 {
+                return Ok(false);
+            }
+            let ahead = self.dialled - self.proven >= self.window;
+            let early = self
+                .plan
+                .connect_rate
+                .is_some_and(|rate| self.dialled as f64 > rate * self.begun.elapsed().as_secs_f64());
+            if ahead || early {
+                return Ok(false);
+            }
+            self.dial()?;
+        }
+        Ok(true)
+    }
+
+    fn dial(&mut self) -> Result<(), Failure> {
+        let since = Instant::now();
+        let source = match self.sources.len() {
+            0 => None,
+            many => {
+                self.next_source = (self.next_source + 1) % many;
+                Some(SocketAddr::from((self.sources[self.next_source], 0)))
+            }
+        };
+        let socket = match socket::connect(self.plan.target.address, source) {
+            Ok(connecting) => connecting.stream,
+            Err(why) => {
+                self.no_socket(&why);
+                return Ok(());
+            }
+        };
+        // The server reads a clean end, and no TIME-WAIT stays. Where it cannot be set some stay.
+        let _ = socket::set_abort_after_fin(&socket);
+        let conn = match self.adopt(socket) {
+            Ok(conn) => conn,
+            Err(errno) => {
+                self.no_place(errno);
+                return Ok(());
+            }
+        };
+        self.dialled += 1;
+        let slot = conn.slot() as usize;
+        if slot >= self.places.len() {
+            self.places.resize(slot + 1, Place { generation: 0, state: State::Gone });
+        }
+        self.places[slot] = Place { generation: conn.generation(), state: State::Connecting };
+        self.dials.insert(conn.slot(), Dial { ordinal: self.dialled, since });
+        Ok(())
+    }
+
+    fn adopt(&mut self, socket: TcpStream) -> Result<ConnId, Refusal> {
+        self.rings.adopt(OwnedFd::from(socket))
+    }
+
+    fn no_socket(&mut self, why: &std::io::Error) {
+        let errno = Errno::from_io_error(why).unwrap_or(Errno::IO);
+        let kind = Kind::from_errno(errno);
+        if kind == Kind::NoPorts && self.sources.len() > 1 {
+            self.sources.remove(self.next_source); // its ports are used up, another's are not
+            return;
+        }
+        self.stop(kind, why.to_string());
+        match kind {
+            Kind::NoPorts => self.own_limit = Some((kind, self.held)),
+            _ if [Errno::NFILE, Errno::NOMEM, Errno::NOBUFS].contains(&errno) => {
+                self.wall = Some(self.machine_wall(why));
+            }
+            _ => {}
+        }
+    }
+
+    fn no_place(&mut self, errno: Refusal) {
+        let why = std::io::Error::from_raw_os_error(errno.0);
+        self.stop(Kind::NoDescriptors, format!("no ring for more connections: {why}"));
+        self.wall = Some(self.machine_wall(&why));
+    }
+
+    fn machine_wall(&self, why: &std::io::Error) -> Wall {
+        let held = grouped(self.held);
+        if let Some(shortage) = self.floor.shortage(0) {
+            return shortage.wall("the loader", self.held);
+        }
+        let rings = self.rings.count();
+        Wall::new(
+            names::LOADER_DESCRIPTORS,
+            format!("the loader stopped at {held} connections in {rings} rings: {why}"),
+            "sysctl -w fs.file-max=5000000 if that is it; ulimit -n makes the rings' tables larger",
+        )
+    }
+
+    /// No more are dialled; the rest is counted as failed for this reason.
+    fn stop(&mut self, kind: Kind, what: String) {
+        self.stopped = true;
+        self.tally.error(kind, self.plan.connections as u64 - self.dialled);
+        self.tally.first_wrong.get_or_insert(what);
+    }
+
+    fn look_at_memory(&mut self) {
+        if self.stopped || self.dialled - self.looked_at < LOOK_EVERY {
+            return;
+        }
+        self.looked_at = self.dialled;
+        if let Some(shortage) = self.floor.shortage(BEFORE_SERVER_BYTES) {
+            self.stopped = true; // in good order: nothing has failed
+            self.wall = Some(shortage.wall("the loader", self.held));
+        }
+    }
+
+    fn connected(&mut self, conn: ConnId, now: Instant) {
+        let Some(dial) = self.dials.remove(&conn.slot()) else { return };
+        self.tally.connect.saturating_record((now - dial.since).as_nanos() as u64);
+        self.places[conn.slot() as usize].state = State::Held;
+        self.held += 1;
+        self.progress = now;
+        self.last_connected = Some(conn);
+        self.rings.receive(conn);
+        if dial.ordinal % (self.window / MARKS).max(1) == 0 {
+            self.samples.mark(&mut self.rings, conn, dial.ordinal);
+        }
+    }
+
+    /// Where nothing else will prove the last ones, the last one does.
+    fn mark_the_last(&mut self) {
+        let all = self.stopped || self.dialled == self.plan.connections as u64;
+        let waits = all || self.dialled - self.proven >= self.window;
+        if self.proven < self.dialled && waits && self.dials.is_empty() && self.samples.marks() == 0 {
+            match self.last_connected {
+                Some(conn) if self.is_held(conn) => self.samples.mark(&mut self.rings, conn, self.dialled),
+                _ => match self.any_held() {
+                    Some(conn) => self.last_connected = Some(conn),
+                    None => self.proven = self.dialled, // nobody is left to be proven
+                },
+            }
+        }
+    }
+
+    fn is_held(&self, conn: ConnId) -> bool {
+        let place = &self.places[conn.slot() as usize];
+        place.state == State::Held && place.generation == conn.generation()
+    }
+
+    fn any_held(&self) -> Option<ConnId> {
+        let slot = self.places.iter().rposition(|place| place.state == State::Held)?;
+        Some(ConnId::new(slot as u32, self.places[slot].generation))
+    }
+
+    fn lose(&mut self, conn: ConnId, kind: Kind, what: String) {
+        let Some(place) = self.places.get_mut(conn.slot() as usize) else { return };
+        if place.generation != conn.generation() {
+            return;
+        }
+        match std::mem::replace(&mut place.state, State::Gone) {
+            State::Gone => return,
+            State::Connecting => drop(self.dials.remove(&conn.slot())),
+            State::Held => self.held -= 1,
+        }
+        self.samples.forget(conn.slot());
+        self.tally.error(kind, 1);
+        self.tally.first_wrong.get_or_insert(what);
+        self.failed += 1;
+        let in_vain = self.failed >= MOST_FAILURES || (self.held == 0 && kind == Kind::ConnectRefused);
+        if in_vain && !self.stopped {
+            self.stopped = true;
+            self.tally.error(kind, self.plan.connections as u64 - self.dialled);
+        }
+    }
+
+    /// Whatever has waited too long.
+    fn sweep(&mut self, now: Instant) {
+        let timeout = self.plan.timeout;
+        let late = self.dials.iter().filter(|(_, dial)| now - dial.since > timeout);
+        let late: Vec<u32> = late.map(|(slot, _)| *slot).collect();
+        for slot in late {
+            let conn = ConnId::new(slot, self.places[slot as usize].generation);
+            self.rings.cancel(conn);
+            self.lose(conn, Kind::ConnectTimeout, format!("no connection within {timeout:?}"));
+        }
+        let late = self.samples.late(now, timeout);
+        if late.iter().any(|(_, is_mark)| *is_mark) && self.proven < self.dialled {
+            self.not_accepted();
+        }
+        for (slot, _) in late {
+            let conn = ConnId::new(slot, self.places[slot as usize].generation);
+            self.rings.cancel(conn);
+            self.lose(conn, Kind::Timeout, format!("no whole reply within {timeout:?}"));
+        }
+    }
+
+    /// The server does not go on: those in its listen queue are not held, and why is asked while they wait.
+    fn not_accepted(&mut self) {
+        if self.wall.is_some() || !self.plan.target.is_here {
+            return;
+        }
+        let target = self.plan.target.address;
+        let waiting = listen::not_accepted(target).len() as u64;
+        if waiting == 0 {
+            return;
+        }
+        self.wall = match self.floor.shortage(BEFORE_SERVER_BYTES) {
+            Some(shortage) => Some(shortage.wall("the server", self.held.saturating_sub(waiting))),
+            None => Server::find(target).and_then(|server| server.why_not_accepted()),
+        };
+        self.held = self.held.saturating_sub(waiting);
+        self.tally.error(Kind::NotAccepted, waiting);
+        if !self.stopped {
+            self.stop(Kind::NotAccepted, "the server did not accept the connection".to_owned());
+        }
+    }
+
+    /// What was asked before the end is still awaited.
+    pub fn last_replies(&mut self) -> Result<(), Failure> {
+        self.samples.ending = true;
+        let until = Instant::now() + self.plan.timeout;
+        while self.samples.under_way() > 0 && Instant::now() < until {
+            self.wait(SLEEP_NS)?;
+        }
+        self.sweep(Instant::now());
+        Ok(())
+    }
+
+    /// Ends all connections, and the rings with them.
+    pub fn close(mut self) -> (Tally, Option<Wall>, Option<(Kind, u64)>) {
+        let slots: Vec<u32> = (0..self.places.len() as u32).collect();
+        for some in slots.chunks(CLOSES) {
+            for &slot in some {
+                let place = &mut self.places[slot as usize];
+                if std::mem::replace(&mut place.state, State::Gone) != State::Gone {
+                    self.rings.cancel(ConnId::new(slot, place.generation));
+                }
+            }
+            if self.rings.wait(Some(0)).is_err() {
+                break; // the rings' end ends the connections too
+            }
+            while self.rings.next_report().is_some() {}
+        }
+        (self.tally, self.wall, self.own_limit)
+    }
+}
+
+fn error(errno: Refusal) -> std::io::Error {
+    std::io::Error::from_raw_os_error(errno.0)
+}
+
+fn failed(errno: Refusal) -> Failure {
+    Failure::cannot(format!("a ring failed: {}", error(errno)))
+}

@@ -345,7 +345,11 @@ fn loader_line(plan: &Plan, loader: Loader) -> String {
 }
 
 fn crowd_rows(account: &Account, row: &mut impl FnMut(&str, String)) {
-    let rings = format!("{} of {} places each, beyond the descriptor limit", account.rings, grouped(account.places_each.into()));
+    let rings = format!(
+        "{} of {} places each, beyond the descriptor limit",
+        account.rings,
+        grouped(account.places_each.into())
+    );
     row("rings", rings);
     let quantile = |us: Option<f64>| us.map_or("-".to_owned(), time);
     row(

@@ -56,7 +56,12 @@ pub fn serve<S: Session>(worker: Worker) -> Result<(), Failure> {
         max_connections: worker.max_connections,
         owed: VecDeque::new(),
         lingering: VecDeque::new(),
-        memory: Memory { floor: memory::Floor::read(), looked_at: 0, short: false, grumble: Grumble::default() },
+        memory: Memory {
+            floor: memory::Floor::read(),
+            looked_at: 0,
+            short: false,
+            grumble: Grumble::default(),
+        },
     };
     let listener = worker.listener.try_clone().map_err(|error| no_descriptor(&error))?;
     let door = hall.uring.listen(OwnedFd::from(listener)).map_err(failed)?;

@@ -38,7 +38,6 @@ impl Floor {
         Floor { bytes: told.unwrap_or(total / 16) }
     }
 
-
     /// Whether less is left than the floor and `more_bytes`. Reads two files of /proc and /sys: 50 us.
     pub fn shortage(self, more_bytes: u64) -> Option<Shortage> {
         let available_bytes = available()?;

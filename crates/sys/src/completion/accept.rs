@@ -139,7 +139,10 @@ impl Uring {
         self.set_accepting(at, to);
         if to == Accepting::Full {
             if !self.role.in_rings {
-                self.word(at, "every place in the ring's file table is taken: raise RLIMIT_NOFILE (ulimit -n)");
+                self.word(
+                    at,
+                    "every place in the ring's file table is taken: raise RLIMIT_NOFILE (ulimit -n)",
+                );
             }
             return;
         }

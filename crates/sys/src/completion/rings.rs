@@ -225,8 +225,11 @@ impl Rings {
             if needed || self.routes.iter().any(|route| route.ring == at) {
                 return;
             }
-            let role =
-                Role { first_generation: ring.conns.next_generation(), first_turn: ring.turn, ..Role::default() };
+            let role = Role {
+                first_generation: ring.conns.next_generation(),
+                first_turn: ring.turn,
+                ..Role::default()
+            };
             self.names.resize(self.names.len().max(at + 1), Role::default());
             self.names[at] = role;
             self.past = self.past.plus(&ring.counters());

@@ -86,10 +86,10 @@ impl Accountant {
         account.loader_rss_bytes = own_rss();
         let grown = (account.server_rss_bytes.unwrap_or(0) + account.loader_rss_bytes.unwrap_or(0))
             .saturating_sub(self.rss_before);
-        account.kernel_bytes_per_connection = account
-            .memory_before_bytes
-            .zip(account.memory_during_bytes)
-            .and_then(|(before, during)| before.saturating_sub(during).saturating_sub(grown).checked_div(held));
+        account.kernel_bytes_per_connection =
+            account.memory_before_bytes.zip(account.memory_during_bytes).and_then(|(before, during)| {
+                before.saturating_sub(during).saturating_sub(grown).checked_div(held)
+            });
         self.closing = Instant::now();
     }
 
@@ -133,9 +133,9 @@ fn sockets() -> Option<u64> {
 }
 
 fn resident(pids: &[u32]) -> Option<u64> {
-    let each = pids.iter().filter_map(|pid| {
-        meminfo(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS")
-    });
+    let each = pids
+        .iter()
+        .filter_map(|pid| meminfo(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS"));
     (!pids.is_empty()).then(|| each.sum())
 }
 

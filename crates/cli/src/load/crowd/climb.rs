@@ -189,7 +189,11 @@ impl<'a> Crowd<'a> {
                 }
                 Report::PeerFinished { conn } => {
                     self.rings.close(conn);
-                    self.lose(conn, Kind::ClosedEarly, format!("the server closed connection {}", conn.slot()));
+                    self.lose(
+                        conn,
+                        Kind::ClosedEarly,
+                        format!("the server closed connection {}", conn.slot()),
+                    );
                 }
                 Report::Accepted { .. }
                 | Report::Drained { .. }

@@ -37,7 +37,10 @@ const MOST_AT_ONCE: usize = 4096;
 pub fn is_wanted(plan: &Plan) -> bool {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let beyond = plan.connections as u64 + BESIDES > limit;
-    beyond && plan.speak == Speak::Echo && !plan.is_churn() && rings(plan).is_some_and(|rings| rings.bounds().1 > 1)
+    beyond
+        && plan.speak == Speak::Echo
+        && !plan.is_churn()
+        && rings(plan).is_some_and(|rings| rings.bounds().1 > 1)
 }
 
 /// One thread; unless `--active` says how many, one connection at a time exchanges.

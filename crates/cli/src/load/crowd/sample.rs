@@ -185,7 +185,10 @@ impl Samples {
 
     /// Slots whose reply is late, and whether it was a mark.
     pub fn late(&self, now: Instant, timeout: Duration) -> Vec<(u32, bool)> {
-        let late = self.under_way.iter().filter(|(_, exchange)| now.saturating_duration_since(exchange.since) > timeout);
+        let late = self
+            .under_way
+            .iter()
+            .filter(|(_, exchange)| now.saturating_duration_since(exchange.since) > timeout);
         late.map(|(slot, exchange)| (*slot, exchange.mark.is_some())).collect()
     }
 }

@@ -1,0 +1,210 @@
+//! Past the descriptor limit: server and loader under 600 descriptors hold thousands of connections, through as many
+//! rings as it takes. Where io_uring is not available these tests fail, unless DUOLU_TEST_NO_URING=1 says that this is
+//! known.
+
+mod load_support;
+
+use load_support::*;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// RLIMIT_NOFILE of both sides, and so the places of each ring.
+const DESCRIPTORS: u32 = 600;
+
+fn skipped() -> bool {
+    std::env::var_os("DUOLU_TEST_NO_URING").is_some_and(|value| value == "1")
+}
+
+/// `duolu serve echo --model io_uring` with so few descriptors.
+struct Server {
+    process: Owned,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(variables: &[(&str, &str)]) -> Self {
+        let script = format!(
+            "ulimit -n {DESCRIPTORS}; exec \"$0\" serve echo :0 --model io_uring --json-ready --drain 1s"
+        );
+        let mut child = Command::new("sh")
+            .args(["-c", &script, duolu()])
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| {
+            let _ = child.kill();
+            let mut why = String::new();
+            let _ = child.stderr.take().expect("piped").read_to_string(&mut why);
+            panic!("{error}: '{line}', stderr '{why}' (where io_uring is missing, set DUOLU_TEST_NO_URING=1)")
+        });
+        let address = ready["address"].as_str().expect("an address").parse().expect("an address");
+        Server { process: Owned(child), address }
+    }
+
+    fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.0.id())).expect("its descriptors").count()
+    }
+
+    fn resident_bytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).expect("a number") * 1024
+    }
+
+    /// Asks it to end, and gives what it said.
+    fn end(mut self) -> (Option<i32>, String) {
+        let pid = rustix::process::Pid::from_child(&self.process.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is ours");
+        let mut said = String::new();
+        self.process.0.stderr.take().expect("piped").read_to_string(&mut said).expect("UTF-8");
+        (self.process.0.wait().expect("it ends").code(), said)
+    }
+}
+
+fn load_with(variables: &[(&str, &str)], words: &str) -> Output {
+    let script = format!("ulimit -n {DESCRIPTORS}; exec \"$0\" load {words}");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, duolu()]).envs(variables.iter().copied());
+    command.output().expect("sh runs")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        panic!("{error}: stdout '{out}' stderr '{err}'")
+    })
+}
+
+#[test]
+fn five_thousand_are_held_with_six_hundred_descriptors_on_each_side() {
+    if skipped() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let before = server.descriptors();
+    let target = server.address;
+    let mut most = 0;
+    let output = std::thread::scope(|scope| {
+        let words = format!("{target} --speak echo -c 5000 -d 1s --timeout 20s --json");
+        let run = scope.spawn(move || load_with(&[], &words));
+        while !run.is_finished() {
+            most = most.max(server.descriptors());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        run.join().expect("the loader runs")
+    });
+    let json = json(&output);
+    assert_eq!(json["established"], 5000, "{json}");
+    assert_eq!(json["errors"], serde_json::json!({}), "{json}");
+    assert!(json["messages"].as_u64() > Some(0), "a sample in the window: {json}");
+    // 5,000 connections in tables of 600 places.
+    assert_eq!(json["crowd"]["rings"], 9, "{json}");
+    assert!(json["crowd"]["replies"].as_u64() >= Some(5000 / 128), "the marks, at least: {json}");
+    assert!(most <= before + 24, "{before} descriptors without connections, {most} with 5,000");
+    assert!(server.resident_bytes() < 64 << 20, "{}", server.resident_bytes());
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn every_connection_of_every_ring_answers_and_closes() {
+    if skipped() {
+        return;
+    }
+    // More than two tables, from here: each one is asked, twice, so none may have been forgotten at a border.
+    let server = Server::start(&[]);
+    let mut streams: Vec<TcpStream> = (0..1400)
+        .map(|at| {
+            let stream = TcpStream::connect(server.address).unwrap_or_else(|error| panic!("{at}: {error}"));
+            stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+            stream
+        })
+        .collect();
+    for round in 0..2u32 {
+        for (at, stream) in streams.iter_mut().enumerate() {
+            let said = [(at as u32).to_be_bytes(), round.to_be_bytes()].concat();
+            let mut heard = [0; 8];
+            stream.write_all(&said).unwrap_or_else(|error| panic!("{at}: {error}"));
+            stream.read_exact(&mut heard).unwrap_or_else(|error| panic!("{at}: {error}"));
+            assert_eq!(heard[..], said, "connection {at}");
+        }
+    }
+    for (at, mut stream) in streams.into_iter().enumerate() {
+        stream.shutdown(std::net::Shutdown::Write).expect("shut");
+        assert_eq!(stream.read(&mut [0; 8]).unwrap_or_else(|error| panic!("{at}: {error}")), 0);
+    }
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn coming_and_going_over_several_rings_leaks_nothing() {
+    if skipped() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut after_first = None;
+    for round in 0..4 {
+        let json =
+            json(&load_with(&[], &format!("{} -c 2000 -d 100ms --timeout 20s --json", server.address)));
+        assert_eq!((&json["established"], &json["errors"]), (&2000.into(), &serde_json::json!({})), "{json}");
+        // The rings after the first are closed when somebody comes next; their connections are gone at once.
+        let asked = Instant::now();
+        let mut probe = TcpStream::connect(server.address).expect("connected");
+        probe.write_all(b"?").and_then(|()| probe.read_exact(&mut [0])).expect("answered");
+        drop(probe);
+        while server.descriptors() > 30 && asked.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(server.descriptors() <= 30, "round {round}: {} descriptors", server.descriptors());
+        let resident = server.resident_bytes();
+        let first = *after_first.get_or_insert(resident);
+        assert!(
+            resident < first + (8 << 20),
+            "round {round}: {resident} bytes resident, {first} after the first"
+        );
+    }
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn the_loader_stops_at_the_wall_of_memory_and_names_it() {
+    if skipped() {
+        return;
+    }
+    // More is to stay free than any machine has: the wall is met at the first look.
+    let server = Server::start(&[]);
+    let output =
+        load_with(&[("DUOLU_KEEP_FREE", "900GiB")], &format!("{} -c 5000 -d 200ms --json", server.address));
+    let json = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{json}");
+    assert_eq!(json["wall"]["name"], "memory", "{json}");
+    let held = json["established"].as_u64().expect("a number");
+    assert!((600..5000).contains(&held), "{json}");
+    assert_eq!(json["errors"], serde_json::json!({}), "in good order: {json}");
+    assert!(json["wall"]["fix"].as_str().is_some_and(|fix| fix.contains("DUOLU_KEEP_FREE")), "{json}");
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn a_server_short_of_memory_takes_no_more_and_says_why() {
+    if skipped() {
+        return;
+    }
+    let server = Server::start(&[("DUOLU_KEEP_FREE", "900GiB")]);
+    let output = load_with(&[], &format!("{} -c 5000 -d 200ms --timeout 2s --json", server.address));
+    let json = json(&output);
+    let held = json["established"].as_u64().expect("a number");
+    assert!((600..5000).contains(&held), "{json}");
+    assert!(errors(&json, "not_accepted") > 0, "{json}");
+    assert_eq!(errors(&json, "wrong_bytes"), 0, "{json}");
+    let (code, said) = server.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("wall memory") && said.contains("are left alone"), "{said}");
+}

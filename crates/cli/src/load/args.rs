@@ -263,8 +263,9 @@ fn sources(text: &str, target: &Target, connections: usize) -> Result<Vec<Ipv4Ad
         return Ok(list);
     }
     let IpAddr::V4(ip) = target.address.ip() else { return Ok(Vec::new()) };
-    // A tenth of the range stays free: others use ports too, and the search for the last ones is slow.
-    let ports = machine::local_ports().map_or(28_232, |range| range.len()) * 9 / 10;
+    // connect(2) goes through every second port first. Once those are taken for an address each connect tries all of
+    // them in vain (measured: 1.6 ms instead of 20 us). So less than half of the range is used of each.
+    let ports = machine::local_ports().map_or(28_232, |range| range.len()) * 4 / 10;
     if !ip.is_loopback() || connections <= ports {
         return Ok(Vec::new());
     }

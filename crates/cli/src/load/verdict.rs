@@ -208,6 +208,7 @@ mod tests {
             own_limit: None,
             busiest: None,
             counters_before: None,
+            crowd: None,
         }
     }
 

@@ -14,7 +14,7 @@ pub struct Known {
     helps_zh: &'static str,
 }
 
-const WALLS: [Known; 14] = [
+const WALLS: [Known; 17] = [
     Known {
         name: names::SERVER_DESCRIPTORS,
         zh: "服务器描述符用尽",
@@ -150,6 +150,33 @@ const WALLS: [Known; 14] = [
             "机器上能读到的数据都不能解释它：没有任何上限达到。读到的数字在证据里。",
         ),
         helps_zh: "在这个连接数及其以下再测一次；如果仍然如此，请把这一行报告给我们。",
+    },
+    Known {
+        name: "the server's own limit",
+        zh: "服务器自己的上限",
+        means: (
+            "The server is configured to hold no more connections, though the system would let it.",
+            "服务器的配置不允许更多连接；系统本身还允许。",
+        ),
+        helps_zh: "调高服务器自己的配置，例如 nginx 的 worker_connections、memcached 的 -c。",
+    },
+    Known {
+        name: "no answer in time",
+        zh: "时限内没有回答",
+        means: (
+            "The connections were held, but no message came back within the measured time.",
+            "连接都保持住了，但在测量的时间内没有一条消息返回。",
+        ),
+        helps_zh: "用 -d 延长测量时间，或减少连接数。",
+    },
+    Known {
+        name: "machine too busy",
+        zh: "机器太忙",
+        means: (
+            "Other programs used up the processors, so what ended here was the machine's time, not the server.",
+            "处理器被其他程序占满：到头的是机器的时间，不是服务器。",
+        ),
+        helps_zh: "在安静的机器上再测一次。",
     },
 ];
 

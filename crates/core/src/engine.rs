@@ -48,6 +48,11 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         }
     }
 
+    /// See [`Reactor::number_from`].
+    pub fn number_from(&mut self, seed: u32) {
+        self.reactor.number_from(seed);
+    }
+
     /// Makes an event known, not yet pending. Edge and one-shot fall back to what the backend has, which
     /// tells a superset; an event that asks for nothing but PEER_CLOSED is refused where it is never told.
     pub fn create(&mut self, mut spec: EventSpec) -> Result<EventId, Refused> {

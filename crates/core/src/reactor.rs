@@ -128,6 +128,11 @@ impl Reactor {
         }
     }
 
+    /// Has ids start elsewhere, so that an id of another loop names nothing here. To be called before the first event.
+    pub fn number_from(&mut self, seed: u32) {
+        self.events.number_from(seed);
+    }
+
     /// Makes an event known, not yet pending. O(1).
     pub fn create(&mut self, spec: &EventSpec) -> Result<EventId, Refused> {
         if usize::from(spec.priority) >= self.active.priorities() {

@@ -47,6 +47,8 @@ pub fn reserve_table<T>(table: &mut Vec<T>, len: usize) {
 pub(crate) struct Slots<T> {
     entries: Vec<Entry<T>>,
     vacant: Vec<u32>,
+    /// The generation of a slot's first tenant; odd.
+    first: u32,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,13 @@ struct Entry<T> {
 
 impl<T> Slots<T> {
     pub(crate) const fn new() -> Self {
-        Slots { entries: Vec::new(), vacant: Vec::new() }
+        Slots { entries: Vec::new(), vacant: Vec::new(), first: 1 }
+    }
+
+    /// Slots made from now on number their tenants from `seed`: an id of another table, numbered from elsewhere, then
+    /// resolves to nothing here.
+    pub(crate) fn number_from(&mut self, seed: u32) {
+        self.first = seed | 1;
     }
 
     pub(crate) fn insert(&mut self, value: T) -> EventId {
@@ -71,8 +79,8 @@ impl<T> Slots<T> {
         let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 events fit into memory");
         let rows = self.entries.len() + 1;
         reserve_table(&mut self.entries, rows);
-        self.entries.push(Entry { value, generation: 1 });
-        EventId { index, generation: 1 }
+        self.entries.push(Entry { value, generation: self.first });
+        EventId { index, generation: self.first }
     }
 
     /// The slot's index if `id` is not stale.

@@ -6,6 +6,7 @@ use crate::handle::Shared;
 use duolu_core::{Backend, Budget, Clock, Engine};
 use duolu_sys::backend::{BackendKind, choose};
 use duolu_sys::clock::MonotonicClock;
+use duolu_sys::sync::atomic::{AtomicU32, Ordering};
 use duolu_sys::waker::Waker;
 use std::io;
 use std::time::Duration;
@@ -120,6 +121,9 @@ impl Config {
         let waker = Waker::new().map_err(|errno| io::Error::from_raw_os_error(errno.0))?;
         let mut engine = Engine::new(backend, AnyClock(Box::new(clock)), self.priorities);
         engine.set_budget(self.budget);
+        // An id of one loop given to another by mistake must name nothing there, least of all the loop's own waker.
+        static LOOPS: AtomicU32 = AtomicU32::new(0);
+        engine.number_from(LOOPS.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B1));
         let context = Context::new(engine, Shared::new(waker), self.priorities, data);
         Ok(EventLoop::assemble(context, self.max_interval, self.budget.from_priority))
     }

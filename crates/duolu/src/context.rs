@@ -70,6 +70,8 @@ pub struct Context<D = ()> {
     pub(crate) looked_at: Option<EventId>,
     /// What the last callback that asked for anything but `Next::Keep` asked.
     pub(crate) asked: Next,
+    /// Listeners that rest because the process is out of descriptors, and are to be enabled again.
+    pub(crate) resting: Vec<EventId>,
     pub(crate) hooks: Hooks<D>,
     pub(crate) shared: Lifeline<D>,
     /// The queue that is not in `shared`: they change places, so that neither is allocated again.
@@ -96,6 +98,7 @@ impl<D> Context<D> {
             running: NOBODY,
             looked_at: None,
             asked: Next::Keep,
+            resting: Vec::new(),
             hooks: Hooks::new(),
             shared: Lifeline(shared),
             spare_posts: Vec::new(),
@@ -302,7 +305,15 @@ impl<D: 'static> Context<D> {
     /// Not pending until `enable`d; also takes it out of what is due. Costs no system call of its own, and none
     /// at all if it is enabled again before the next poll. False where it was neither pending nor due.
     pub fn disable(&mut self, id: EventId) -> bool {
-        self.engine.del(id)
+        let rested = self.end_rest(id);
+        self.engine.del(id) || rested
+    }
+
+    /// A listener that rests is not waited for any more. False where it did not rest.
+    pub(crate) fn end_rest(&mut self, id: EventId) -> bool {
+        let before = self.resting.len();
+        self.resting.retain(|resting| *resting != id);
+        self.resting.len() < before
     }
 
     /// Pending again, for what it asked before, without a timeout unless `set_timeout` gives one.

@@ -304,8 +304,9 @@ impl<D: 'static> Context<D> {
     /// itself included, finds nothing borrowed. False where something happened that the caller must look at.
     #[inline(always)]
     fn call(&mut self, index: usize, cause: Cause) -> bool {
-        // An event without an object cannot be called: its callback is running further up the stack.
-        let Some(mut object) = self.objects.get_mut(index).and_then(Option::take) else { return true };
+        let Some(mut object) = self.objects.get_mut(index).and_then(Option::take) else {
+            return self.without_object(index);
+        };
         self.running = index as u32;
         let unwinding = Unwinding(self);
         let outcome = object.call(unwinding.0, cause);
@@ -322,10 +323,23 @@ impl<D: 'static> Context<D> {
         false
     }
 
+    /// An event that lost its object (see `settle`) is removed, or it would be told in every turn.
+    #[cold]
+    fn without_object(&mut self, index: usize) -> bool {
+        self.remove(self.engine.id_at(index));
+        false
+    }
+
     /// After a callback that did not simply keep its event.
     #[inline(never)]
     fn settle(&mut self, object: Box<dyn Object<D>>, outcome: Outcome) {
-        let Some(id) = self.current() else { return };
+        let Some(id) = self.current() else {
+            // The callback has exchanged this loop's context for another's (`mem::swap`), and the engine that
+            // watches the source is out of reach: it must not be closed, so it stays open for good.
+            log::error!("a callback exchanged its loop for another one; what it watched is leaked");
+            std::mem::forget(object);
+            return;
+        };
         (self.running, self.looked_at) = (NOBODY, None);
         let next = if outcome == Outcome::Asked { self.asked } else { Next::Keep };
         match next {

@@ -145,10 +145,13 @@ impl<C> Acceptor<C> {
             (self.last_line, self.unsaid) = (Some(now), 0);
         }
         if let Some(id) = ctx.current() {
-            ctx.disable(id);
+            ctx.engine.del(id);
+            ctx.resting.push(id);
             ctx.after(BACK_OFF, move |ctx| {
-                // A stale id only means that the listener was removed meanwhile.
-                let _ = ctx.enable(id);
+                // Unless the program has disabled it meanwhile; a stale id only means that it was removed.
+                if ctx.end_rest(id) {
+                    let _ = ctx.enable(id);
+                }
             });
         }
     }

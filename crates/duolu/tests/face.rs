@@ -634,3 +634,64 @@ fn a_listener_accepts_all_that_wait_and_can_remove_itself() {
         assert!(TcpStream::connect(address).is_err(), "the listener is closed");
     });
 }
+
+#[test]
+fn an_id_of_another_loop_names_nothing_here() {
+    let mut one = EventLoop::new().expect("a loop");
+    let mut other = EventLoop::with_data(0).expect("a loop");
+    let foreign: Vec<_> = (0..50).map(|_| one.user_event(|_, _| Next::Keep)).collect();
+    let own: Vec<_> = (0..50)
+        .map(|_| {
+            other.user_event(|ctx, _| {
+                *ctx.data() += 1;
+                Next::Keep
+            })
+        })
+        .collect();
+    for &id in &foreign {
+        assert!(!other.activate(id, Ready::USER) && !other.remove(id) && !other.disable(id));
+    }
+    assert!(own.iter().all(|&id| other.exists(id)));
+    let handle = other.handle();
+    handle.post(|ctx| *ctx.data() += 1).expect("posted");
+    other.run_once().expect("the waker is still watched");
+    assert_eq!(*other.data(), 1);
+}
+
+/// Nobody should do this; but it is safe code, so no source may be closed while an engine still watches it.
+#[test]
+fn a_callback_that_exchanges_its_loop_for_another_closes_nothing_and_spins_nowhere() {
+    on_every_backend(|kind| {
+        let mut here = loop_on(kind, Vec::new());
+        let mut there = loop_on(kind, Vec::new());
+        let (near, mut far) = pair();
+        far.set_nonblocking(true).expect("non-blocking");
+        far.write_all(b"x").expect("written");
+        let there_after = Rc::new(RefCell::new(None));
+        let out = Rc::clone(&there_after);
+        there.register(pair().0, Interest::READ, |_, _: &UnixStream, _| Next::Remove).expect("registered");
+        let mut there = Some(there);
+        here.register(near, Interest::READ, move |ctx: &mut Context<Vec<u8>>, _, _| {
+            let mut there = there.take().expect("once");
+            std::mem::swap(ctx, &mut *there);
+            *out.borrow_mut() = Some(there);
+            Next::Keep
+        })
+        .expect("registered");
+        here.run_once().expect("a turn");
+        assert_eq!(
+            far.read(&mut [0; 8]).expect_err("still open").kind(),
+            std::io::ErrorKind::WouldBlock,
+            "{kind}: closed while watched"
+        );
+        let mut swapped = there_after.borrow_mut().take().expect("swapped");
+        let before = swapped.stats().turns;
+        while swapped.stats().turns - before < 5 {
+            swapped.run_for(MS).expect("a turn");
+        }
+        let waits = swapped.stats().engine.reports;
+        swapped.run_for(20 * MS).expect("a turn");
+        assert_eq!(swapped.stats().engine.reports, waits, "{kind}: told for ever");
+        here.run_for(MS).expect("a turn");
+    });
+}

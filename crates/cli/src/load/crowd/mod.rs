@@ -89,7 +89,7 @@ pub fn run(plan: &Arc<Plan>) -> Result<Outcome, Failure> {
             crowd.turn(false)?;
             shown.store(crowd.held, Ordering::Relaxed);
             progress.show(crowd.tally.messages);
-            seconds.pass(&crowd.tally, crowd.held);
+            seconds.pass(&crowd.tally, crowd.held)?;
         }
         end = end.min(Instant::now());
         cpu = cpu_at_begin.map_or(Duration::ZERO, |begin| thread_cpu().saturating_sub(begin));
@@ -136,10 +136,10 @@ impl Seconds {
         Seconds { wanted: plan.output == Output::JsonStream, second: 0, from, told: Tally::default() }
     }
 
-    fn pass(&mut self, tally: &Tally, held: u64) {
+    fn pass(&mut self, tally: &Tally, held: u64) -> Result<(), Failure> {
         let now = Instant::now();
         if !self.wanted || now < self.from + Duration::from_secs(self.second + 1) {
-            return;
+            return Ok(());
         }
         self.second += 1;
         let mut line = tally.clone();
@@ -153,7 +153,7 @@ impl Seconds {
         }
         line.errors.retain(|_, times| *times > 0);
         self.told = tally.clone();
-        report::print_second(self.second, &line, held);
+        report::print_second(self.second, &line, held)
     }
 }
 

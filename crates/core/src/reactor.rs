@@ -464,7 +464,7 @@ impl Reactor {
     /// Whether something is due.
     #[inline]
     pub fn has_active(&self) -> bool {
-        !self.active.is_empty() || self.is_waiting() && self.has_waiting_event()
+        !self.active.is_empty() || self.is_waiting()
     }
 
     /// Events of the program's own that are pending.

@@ -55,8 +55,14 @@ impl Reactor {
     #[inline]
     pub(crate) fn collect(&mut self) {
         self.counters.reports += self.waiting.reports.len() as u64;
-        let straight =
-            self.active.priorities() == 1 && self.active.is_empty() && self.budget.max_callbacks == u32::MAX;
+        let straight = self.active.priorities() == 1
+            && self.active.is_empty()
+            && self.budget.max_callbacks == u32::MAX
+            // So that something is due where `has_active` says so, and a wait that brought only stale reports is
+            // known as such at once.
+            && self.waiting.reports.first().is_some_and(|report| {
+                self.watches.plain_event(report).is_some() || self.usual(report).is_some()
+            });
         if !straight {
             self.settle();
         }
@@ -64,6 +70,7 @@ impl Reactor {
 
     /// The event and what it is told, where a report concerns one event and handing it out changes nothing about it.
     /// (Nor for edges: their reports may come twice in one wait, and are then told once.)
+    #[inline(never)]
     fn usual(&self, report: &Report) -> Option<(u32, Ready)> {
         let watched = self.watches.resolve(report.token)?;
         let event = self.events.get(watched.head)?;
@@ -162,12 +169,6 @@ impl Reactor {
                     .filter(move |at| !told(report, self.events[*at].interest).is_empty())
             },
         )
-    }
-
-    /// Whether one of the waiting reports will make an event active.
-    #[inline(never)]
-    pub(super) fn has_waiting_event(&self) -> bool {
-        self.still_waiting().next().is_some()
     }
 
     /// How many events the waiting reports will make active.

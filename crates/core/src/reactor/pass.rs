@@ -40,6 +40,7 @@ pub struct Budget {
 impl Reactor {
     /// A poll begins: the next `next_active` starts with the most urgent queue.
     pub(crate) fn begin_pass(&mut self) {
+        self.count_straight(); // a pass that was broken off after its last report
         self.pass = Pass::FRESH;
         self.told = 0;
     }

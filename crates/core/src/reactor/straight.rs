@@ -45,7 +45,7 @@ impl Reactor {
     /// Where the backend is to put its reports. Those before have been settled.
     #[inline]
     pub(crate) fn room_for_reports(&mut self) -> &mut Vec<Report> {
-        debug_assert!(self.waiting.next == self.waiting.reports.len() && self.uncounted() == 0);
+        debug_assert_eq!((self.waiting.next, self.uncounted()), (self.waiting.reports.len(), 0));
         (self.waiting.next, self.waiting.counted) = (0, 0);
         self.waiting.reports.clear();
         &mut self.waiting.reports

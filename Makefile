@@ -1,5 +1,5 @@
 # Verbs only; what they do is in cargo and scripts/.
-.PHONY: run test lint unit sim bench peers tools help
+.PHONY: run test lint unit sim bench peers million tools help
 
 help:
 	@echo "make run     every I/O model on this machine, side by side (a quick duolu compare)"
@@ -9,6 +9,7 @@ help:
 	@echo "make sim     10,000 simulated seeds; SEED=n replays one, SEEDS=n runs so many"
 	@echo "make bench   instruction counts and timings against raw epoll and C libevent"
 	@echo "make peers   the same echo on libevent, libuv, libev, mio, tokio, calloop, monoio, beside duolu (12 minutes)"
+	@echo "make million one process holds 10k, 100k, 500k, 1M connections; RUNGS=\"...\" HOLD=5s"
 
 run:
 	cargo build --release --quiet -p duolu-cli
@@ -41,3 +42,7 @@ bench:
 
 peers:
 	bench/peers/run.sh all
+
+million:
+	cargo build --release --quiet -p duolu-cli
+	scripts/million.sh

@@ -7,6 +7,7 @@
 //!
 //! All pieces lent in a turn come back together at its end: nobody can forget one, and no count is kept.
 
+use crate::fork_guard::ForkGuard;
 use crate::syscall;
 use duolu_core::Errno;
 use duolu_core::completion::Chunk;
@@ -66,8 +67,10 @@ pub(super) struct Shape {
 ///
 /// Invariant: every offered buffer is either in the kernel's ring or in `used_up`.
 pub(super) struct Buffers {
+    /// Neither is mapped in a forked child: `guard` is asked before they are touched.
     memory: Option<Mapping>,
     entries: Option<Mapping>,
+    guard: ForkGuard,
     shape: Shape,
     incremental: bool,
     /// Buffers offered so far, the ids `0..offered`.
@@ -103,6 +106,7 @@ impl Buffers {
 
     fn register_as(ring: &IoUring, shape: Shape, incremental: bool) -> Result<Self, Errno> {
         let most = usize::from(shape.most);
+        let guard = ForkGuard::new()?;
         let memory = Mapping::new(most * shape.size as usize)?;
         let entries = Mapping::new(most * size_of::<BufRingEntry>())?;
         let flags = if incremental { IOU_PBUF_RING_INC as u16 } else { 0 };
@@ -114,6 +118,7 @@ impl Buffers {
         let mut buffers = Buffers {
             memory: Some(memory),
             entries: Some(entries),
+            guard,
             shape,
             incremental,
             offered: 0,
@@ -207,6 +212,9 @@ impl Buffers {
         if start < lent.0 || u64::from(start) + u64::from(chunk.len()) > u64::from(lent.1) {
             return None;
         }
+        if self.guard.forked() {
+            return None;
+        }
         // SAFETY: id < most, and start < size: inside the mapping.
         self.memory.as_ref().map(|memory| unsafe { memory.start.add(chunk.start() as usize) })
     }
@@ -240,6 +248,9 @@ impl Buffers {
     }
 
     fn put_back(&mut self, id: u16) {
+        if self.guard.forked() {
+            return;
+        }
         let (Some(memory), Some(entries)) = (&self.memory, &self.entries) else { return };
         self.filled[usize::from(id)] = 0;
         let at = usize::from(self.tail & (self.shape.most - 1));
@@ -256,6 +267,9 @@ impl Buffers {
     }
 
     fn publish(&self) {
+        if self.guard.forked() {
+            return;
+        }
         let Some(entries) = &self.entries else { return };
         // SAFETY: the tail lies in slot 0 of the mapping, is 2-aligned, and we are its only writer. Release:
         // the kernel sees the entries before it sees the tail.

@@ -228,7 +228,9 @@ impl Uring {
     }
 
     fn with_role(config: Config, role: Role) -> Result<Self, Unavailable> {
-        if !config.max_buffers.is_power_of_two() || config.buffer_bytes == 0 {
+        // A place in the buffers is told in 32 bits.
+        let fits = config.buffer_bytes.checked_mul(u32::from(config.max_buffers)).is_some();
+        if !config.max_buffers.is_power_of_two() || config.buffer_bytes == 0 || !fits {
             return Err(Unavailable::new("the buffers' shape", Errno(libc::EDOM)));
         }
         let table = config.table();
@@ -457,6 +459,16 @@ impl Completion for Uring {
 
 impl Drop for Uring {
     fn drop(&mut self) {
+        if self.ring.forked() {
+            // The ring and its requests are the parent's; only our copies of the descriptors are ours.
+            if !self.ring.direct {
+                for id in self.conns.ids() {
+                    // SAFETY: without direct descriptors a connection's slot is its descriptor, owned by `conns`.
+                    unsafe { libc::close(id.slot() as i32) };
+                }
+            }
+            return;
+        }
         if !self.ring.direct {
             for id in self.conns.ids() {
                 self.drop_conn(id);

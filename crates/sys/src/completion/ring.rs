@@ -2,11 +2,13 @@
 
 use super::Config;
 use super::tags::{Op, Tag};
+use crate::fork_guard::ForkGuard;
 use crate::syscall;
 use duolu_core::Errno;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue, types};
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Why there is no completion I/O on this machine.
@@ -60,10 +62,16 @@ pub(super) enum Woken {
     Early,
 }
 
+/// What a forked child is told: the ring is its parent's.
+const NOT_OURS: Errno = Errno(libc::EBADFD);
+
 /// One ring. Requests on connections are made here, so that nothing else has to know whether a slot is an
 /// entry of the ring's own file table or a descriptor.
 pub(super) struct Ring {
-    uring: IoUring,
+    /// Shared with the kernel and not mapped in a forked child (DONTFORK): every access there is a crash, and so is
+    /// unmapping, where something else may lie by then. So everything below asks `guard` first.
+    uring: ManuallyDrop<IoUring>,
+    guard: ForkGuard,
     /// Whether connections live in the ring's own file table.
     pub direct: bool,
     /// Whether a send that went well makes no completion.
@@ -79,7 +87,9 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn open(config: &Config, companion: bool) -> Result<Self, Unavailable> {
+        let guard = ForkGuard::new().map_err(|errno| Unavailable::new("madvise", errno))?;
         let (uring, deferred) = Self::set_up(config, companion)?;
+        let uring = ManuallyDrop::new(uring);
         let direct = config.direct && uring.submitter().register_files_sparse(config.table()).is_ok();
         let mut wait_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if uring.params().is_feature_no_iowait() {
@@ -89,7 +99,7 @@ impl Ring {
         // Before Linux 6.1 a short send that was to be whole (MSG_WAITALL) could say EAGAIN instead of how
         // much it had sent. DEFER_TASKRUN came with 6.1, so where it is refused sends complete visibly.
         let skip = config.skip_sends && deferred && uring.params().is_feature_skip_cqe_on_success();
-        Ok(Ring { uring, direct, skip, deferred, wait_flags, broken: None, enters: 0 })
+        Ok(Ring { uring, guard, direct, skip, deferred, wait_flags, broken: None, enters: 0 })
     }
 
     fn set_up(config: &Config, companion: bool) -> Result<(IoUring, bool), Unavailable> {
@@ -122,8 +132,14 @@ impl Ring {
         &self.uring
     }
 
+    /// Whether this is a child of the process that opened the ring: nothing but dropping works then.
+    #[inline]
+    pub(super) fn forked(&self) -> bool {
+        self.guard.forked()
+    }
+
     pub(super) fn broken(&self) -> Option<Errno> {
-        self.broken
+        self.broken.or(self.forked().then_some(NOT_OURS))
     }
 
     /// Puts a request into the queue; where that is full, hands it over to the kernel first.
@@ -131,7 +147,7 @@ impl Ring {
     /// # Safety
     /// The memory that the entry points at stays valid and unchanged until the kernel is done with the request.
     unsafe fn push(&mut self, entry: &squeue::Entry) {
-        if self.broken.is_some() {
+        if self.broken().is_some() {
             return;
         }
         // SAFETY: passed on to the caller.
@@ -150,7 +166,7 @@ impl Ring {
     /// Hands everything in the queue to the kernel and, if `sleep`, waits for a completion. After `Ok` the
     /// queue is empty.
     pub(super) fn enter(&mut self, sleep: bool, timeout_ns: Option<u64>) -> Result<Woken, Errno> {
-        if let Some(errno) = self.broken {
+        if let Some(errno) = self.broken() {
             return Err(errno);
         }
         let mut patience = 0;
@@ -197,6 +213,9 @@ impl Ring {
     /// Whether an enter would find something: requests that are not handed over, work or completions that wait.
     /// Tells of deferred work only in a companion (`Role`).
     pub(super) fn has_work(&mut self) -> bool {
+        if self.forked() {
+            return false;
+        }
         let submission = self.uring.submission();
         let flagged = submission.taskrun() || submission.cq_overflow() || !submission.is_empty();
         drop(submission);
@@ -205,7 +224,7 @@ impl Ring {
 
     /// Whether requests wait to be handed over.
     pub(super) fn has_requests(&mut self) -> bool {
-        !self.uring.submission().is_empty()
+        !self.forked() && !self.uring.submission().is_empty()
     }
 
     /// Signals `eventfd` whenever there is work for a thread that does not sleep in this ring.
@@ -215,6 +234,9 @@ impl Ring {
 
     /// Puts a file into the ring's own table; the descriptor is no longer needed then.
     pub(super) fn place(&self, slot: u32, file: BorrowedFd<'_>) -> Result<(), Errno> {
+        if self.forked() {
+            return Err(NOT_OURS);
+        }
         self.uring
             .submitter()
             .register_files_update(slot, &[file.as_raw_fd()])
@@ -224,6 +246,9 @@ impl Ring {
 
     /// Moves all completions out of the kernel's queue, those that did not fit into it too.
     pub(super) fn completions(&mut self, into: &mut Vec<cqueue::Entry>) -> Result<(), Errno> {
+        if self.forked() {
+            return Err(NOT_OURS);
+        }
         loop {
             into.extend(self.uring.completion());
             if !self.uring.submission().cq_overflow() {
@@ -235,6 +260,9 @@ impl Ring {
 
     /// Waits until no request is left, a second at most. Says whether that came about.
     pub(super) fn cancel_all(&mut self) -> bool {
+        if self.forked() {
+            return false; // what the parent waits for is the parent's
+        }
         if self.broken.is_none() {
             let _ = self.submit();
         }
@@ -346,5 +374,18 @@ impl Ring {
         let entry = self.quiet(self.on_slot(entry)).user_data(tag.0);
         // SAFETY: passed on to the caller: with MSG_DONTWAIT the request is done when it is submitted.
         unsafe { self.push(&entry) }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        if self.forked() {
+            // Only our copy of the descriptor: the addresses may mean something else by now.
+            // SAFETY: the descriptor is the ring's own and is not used again; its owner is never dropped.
+            unsafe { libc::close(self.uring.as_raw_fd()) };
+        } else {
+            // SAFETY: dropped here and only here.
+            unsafe { ManuallyDrop::drop(&mut self.uring) };
+        }
     }
 }

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 impl Uring {
     pub(super) fn run_turn(&mut self, timeout_ns: Option<u64>) -> Result<(), Errno> {
+        if self.ring.forked() {
+            return self.ring.broken().map_or(Ok(()), Err);
+        }
         let deadline = timeout_ns
             .filter(|&ns| ns > 0)
             .and_then(|ns| Instant::now().checked_add(Duration::from_nanos(ns)));
@@ -49,6 +52,9 @@ impl Uring {
 
     /// Hands over what this turn has sent so far, without a sleep and without taking back what is lent.
     pub(super) fn hand_over(&mut self) {
+        if self.ring.forked() {
+            return;
+        }
         self.flush();
         if self.ring.submit().is_ok() {
             // An error shows again in `wait`.

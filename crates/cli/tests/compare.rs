@@ -61,9 +61,14 @@ fn a_server_out_of_descriptors_is_told_apart() {
         let cells = cells(&report, model);
         assert!(cells[0]["wall"].is_null(), "{}", cells[0]);
         let wall = &cells[1]["wall"];
+        if model == "io_uring" {
+            // No wall for it: its connections are places in the file tables of as many rings as it takes.
+            assert!(wall.is_null() && cells[1]["established"] == 200, "{}", cells[1]);
+            continue;
+        }
         assert_eq!(wall["name"], "server descriptor limit", "{}", cells[1]);
         let evidence = wall["evidence"].as_str().unwrap();
-        assert!(evidence.contains("of 64 descriptors") || evidence.contains("of 64 places"), "{wall}");
+        assert!(evidence.contains("of 64 descriptors"), "{wall}");
         assert!(wall["fix"].as_str().unwrap().contains("ulimit -n"), "{wall}");
         assert!(cells[1]["established"].as_u64().unwrap() <= 64, "{}", cells[1]);
     }

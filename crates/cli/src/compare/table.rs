@@ -222,7 +222,7 @@ fn legend(report: &Report, color: bool) -> String {
         lines.push(match report.machine.placement.shared {
             true => "*  one core full: server and loader shared it, so compare CPU, not msg/s".to_owned(),
             false => {
-                format!("*  one core full: the server's ({}); this is what it can do there", names::CORE)
+                format!("*  {}: the server's; this is what it can do there", names::CORE)
             }
         });
     }

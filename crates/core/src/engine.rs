@@ -25,7 +25,6 @@ pub struct Engine<B: Backend + ?Sized, C: Clock> {
     stale_seen: u64,
     /// Asked once: it does not change.
     edge: bool,
-    one_shot: bool,
     peer_closed: bool,
     exclusive: bool,
     backend: Box<B>,
@@ -41,7 +40,6 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
             turn_now: None,
             stale_seen: 0,
             edge: features.edge,
-            one_shot: features.one_shot,
             peer_closed: features.peer_closed,
             exclusive: features.exclusive,
             backend,
@@ -219,11 +217,6 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         self.reactor.start_anew();
         self.flush();
         Ok(())
-    }
-
-    /// Whether the backend disarms one-shot registrations itself; for diagnosis.
-    pub fn kernel_one_shot(&self) -> bool {
-        self.one_shot
     }
 
     /// Cuts dispatch short; see [`Budget`].

@@ -348,7 +348,7 @@ fn finish(
     if let Some(folder) = &args.out {
         output::write_files(folder, report, checked.old.as_ref())?;
         if !args.quiet {
-            progress::tell(&format!(
+            terminal::tell(&format!(
                 "wrote report.html, result.json and result.csv into {}",
                 folder.display()
             ));

@@ -5,7 +5,7 @@ use super::result::Cell;
 use crate::terminal;
 use crate::walls::grouped;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 /// The bar, or the lines, or nothing.
@@ -81,8 +81,8 @@ impl Progress {
     pub fn say(&self, sentence: &str) {
         match &self.bar {
             _ if self.quiet => {}
-            Some(bar) => bar.suspend(|| tell(sentence)),
-            None => tell(sentence),
+            Some(bar) => bar.suspend(|| terminal::tell(sentence)),
+            None => terminal::tell(sentence),
         }
     }
 
@@ -92,11 +92,6 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
-}
-
-/// A line on stderr. Not eprintln!, which panics when nobody reads stderr any more.
-pub fn tell(sentence: &str) {
-    let _ = writeln!(std::io::stderr(), "{sentence}");
 }
 
 fn millis(time: Duration) -> u64 {

@@ -4,7 +4,7 @@
 
 use super::{Wall, machine, names};
 use crate::machine::cgroup_value;
-use crate::units;
+use crate::{terminal, units};
 
 /// How much is to stay available: the environment variable [`KEEP_FREE`], or a sixteenth of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +30,7 @@ impl Floor {
         let told = std::env::var(KEEP_FREE).ok().and_then(|text| match units::parse_size(&text) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
-                eprintln!("duolu: {KEEP_FREE} is not a size like 3GiB: {error}");
+                terminal::tell(&format!("duolu: {KEEP_FREE} is not a size like 3GiB: {error}"));
                 None
             }
         });

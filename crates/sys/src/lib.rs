@@ -4,6 +4,7 @@
 //! - [`backend`]: select, poll, epoll and io_uring behind the one trait [`duolu_core::Backend`];
 //! - [`clock`], [`waker`], [`signal`]: the time, the wake-up from another thread, signals for several loops;
 //! - [`socket`], [`process`]: safe helpers for what `std` has no way to ask for;
+//! - [`tcp_diag`]: every TCP socket of the machine, and what the kernel knows of it;
 //! - [`worker`]: forked worker processes, what they count, the sockets a service manager left open;
 //! - [`sync`]: the one place that names a mutex or an atomic.
 //!
@@ -20,6 +21,7 @@ pub mod signal;
 pub mod socket;
 pub mod sync;
 pub mod syscall;
+pub mod tcp_diag;
 pub mod waker;
 pub mod worker;
 

@@ -5,6 +5,7 @@
 //! - [`clock`], [`waker`], [`signal`]: the time, the wake-up from another thread, signals for several loops;
 //! - [`socket`], [`process`]: safe helpers for what `std` has no way to ask for;
 //! - [`tcp_diag`]: every TCP socket of the machine, and what the kernel knows of it;
+//! - [`tracepoint`], [`tcp_trace`]: what the kernel says of itself, among it every change of a TCP state;
 //! - [`worker`]: forked worker processes, what they count, the sockets a service manager left open;
 //! - [`sync`]: the one place that names a mutex or an atomic.
 //!
@@ -22,6 +23,8 @@ pub mod socket;
 pub mod sync;
 pub mod syscall;
 pub mod tcp_diag;
+pub mod tcp_trace;
+pub mod tracepoint;
 pub mod waker;
 pub mod worker;
 

@@ -15,6 +15,10 @@ impl Failure {
     pub fn expectation(message: impl Into<String>) -> Self {
         Failure { code: 1, message: message.into() }
     }
+    /// What was measured failed while it was (exit code 1): the target, not us.
+    pub fn target(message: impl Into<String>) -> Self {
+        Failure { code: 1, message: message.into() }
+    }
     /// The command line asks for something that makes no sense (exit code 2).
     pub fn usage(message: impl Into<String>) -> Self {
         Failure { code: 2, message: message.into() }

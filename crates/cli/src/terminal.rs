@@ -49,12 +49,19 @@ pub fn stderr_color() -> bool {
 /// # Errors
 /// Whatever else keeps the data from its reader, such as a full disk: exit code 3.
 pub fn print(text: &str) -> Result<(), Failure> {
+    stream(text).map(drop)
+}
+
+/// A line of an endless stream on stdout. `false`: its reader has gone, so nobody wants the next one either.
+///
+/// # Errors
+/// As [`print`].
+pub fn stream(line: &str) -> Result<bool, Failure> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::cannot(format!("cannot write the result to stdout: {error}")))
-        }
-        _ => Ok(()),
+    match stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::cannot(format!("cannot write the result to stdout: {error}"))),
     }
 }
 

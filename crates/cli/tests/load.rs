@@ -8,6 +8,7 @@ use hdrhistogram::serialization::Deserializer;
 use load_support::*;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -376,4 +377,71 @@ fn the_report_reads_well() {
         assert!(run.stdout.contains(word), "'{word}' in\n{}", run.stdout);
     }
     assert!(!run.stdout.contains('\x1b'));
+}
+
+/// An echo of ours in a process of its own, that a test may kill.
+fn server_process() -> (Owned, std::net::SocketAddr) {
+    let mut child = Command::new(duolu())
+        .args(["serve", "echo", ":0", "--json-ready", "--quiet"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("duolu runs");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("its line");
+    let ready: Value = serde_json::from_str(&line).expect("an object");
+    (Owned(child), ready["address"].as_str().expect("an address").parse().expect("an address"))
+}
+
+#[test]
+fn a_server_that_dies_while_it_is_loaded_is_named_and_is_no_success() {
+    for (words, held) in [("-c 20", true), ("-c 20 --active 0", true), ("-c 5 --churn", false)] {
+        let (mut server, address) = server_process();
+        let pid = server.0.id();
+        let run = std::thread::scope(|scope| {
+            let run = scope.spawn(move || load(&format!("{address} {words} -d 2s --json")));
+            std::thread::sleep(Duration::from_millis(900));
+            server.0.kill().expect("it is ours");
+            server.0.wait().expect("it ends");
+            run.join().expect("the loader runs")
+        });
+        assert_eq!(run.code, Some(1), "{words}: {}{}", run.stdout, run.stderr);
+        let said = [
+            &format!("process {pid} (duolu), is gone"),
+            &format!("nobody listens on {address} any more")[..],
+        ]
+        .map(|part| run.stderr.contains(part));
+        assert_eq!(said, [true; 2], "{words}: {}", run.stderr);
+        let json = run.json();
+        assert_eq!(json["wall"]["name"], "the server ended", "{words}: {json}");
+        let lost = errors(&json, "reset") + errors(&json, "closed_early");
+        assert!(lost >= if held { 20 } else { 0 } && all_errors(&json) > 0, "{words}: {json}");
+        assert_eq!(json["interrupted"], false, "{words}: {json}");
+        assert!(words.contains("--active") || json["messages"].as_u64() > Some(0), "{words}: {json}");
+    }
+}
+
+#[test]
+fn a_stream_that_nobody_reads_any_more_ends_the_run() {
+    let (address, _) = echo();
+    let mut child = Command::new(duolu())
+        .args(["load", &address.to_string(), "-c", "2", "-d", "120s", "--json-stream"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("duolu runs");
+    let mut reader = BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("a line");
+    assert!(line.contains("\"second\":1"), "{line}");
+    drop(reader);
+    let since = Instant::now();
+    let mut child = Owned(child);
+    let status = loop {
+        if let Some(status) = child.0.try_wait().expect("its state") {
+            break status;
+        }
+        assert!(since.elapsed() < Duration::from_secs(30), "it runs on for nobody");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(0), "a reader that has gone away is no failure");
 }

@@ -208,3 +208,37 @@ fn a_server_short_of_memory_takes_no_more_and_says_why() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("wall memory") && said.contains("are left alone"), "{said}");
 }
+
+#[test]
+fn a_server_that_dies_under_a_crowd_is_named_and_ends_the_run() {
+    if skipped() {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let (pid, target, before) = (server.process.0.id(), server.address, server.descriptors());
+    let began = Instant::now();
+    let output = std::thread::scope(|scope| {
+        let run =
+            scope.spawn(move || load_with(&[], &format!("{target} -c 3000 -d 60s --timeout 20s --json")));
+        while server.descriptors() < before + 4 && began.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(10)); // a ring for each 600
+        }
+        std::thread::sleep(Duration::from_millis(700));
+        server.process.0.kill().expect("it is ours");
+        server.process.0.wait().expect("it ends");
+        run.join().expect("the loader runs")
+    });
+    let (json, said) = (json(&output), String::from_utf8_lossy(&output.stderr).into_owned());
+    assert_eq!(output.status.code(), Some(1), "{json} {said}");
+    assert!(
+        began.elapsed() < Duration::from_secs(50),
+        "with no connection left there is nothing to wait for"
+    );
+    assert!(said.contains(&format!("process {pid} (duolu), is gone")), "{said}");
+    assert_eq!(
+        (&json["wall"]["name"], &json["established"]),
+        (&"the server ended".into(), &0.into()),
+        "{json}"
+    );
+    assert_eq!(errors(&json, "reset") + errors(&json, "closed_early"), 3000, "{json}");
+}

@@ -6,6 +6,7 @@ use super::result::LoadReport;
 use super::watch::Marks;
 use crate::model::Model;
 use crate::walls::machine::{self, ListenCounters};
+pub use crate::walls::names::SERVER_ENDED;
 use crate::walls::{Wall, grouped, names, process, server};
 use std::net::SocketAddr;
 use std::process::ExitStatus;
@@ -15,8 +16,6 @@ const FULL: f64 = 0.9;
 
 /// More connections than blocking processes.
 pub const PREFORK: &str = "more connections than processes";
-/// The server ended while it was loaded.
-pub const SERVER_ENDED: &str = "the server ended";
 /// The loader ended without a result.
 pub const LOADER_ENDED: &str = "the loader ended";
 /// The server's own word for it: a limit of its configuration.

@@ -16,8 +16,8 @@ use std::time::Duration;
                    duolu load http://127.0.0.1:8080/ -R 5000      5,000 a second, latency from when due",
     after_help = "Every reply's bytes are checked. All connections are opened, and each has had one answer, before the \
                   measured window begins.\nConnections are ended by FIN and then RST: the server reads a clean end of \
-                  file, and no TIME-WAIT is left to use up ports.\nExit codes: 0 measured, 1 an expectation does not hold, 2 usage, 3 nothing could be \
-                  measured, 130 interrupted (the partial result is printed)."
+                  file, and no TIME-WAIT is left to use up ports.\nExit codes: 0 measured, 1 an expectation does not hold or the target went away, 2 usage, 3 nothing \
+                  could be measured, 130 interrupted (the partial result is printed)."
 )]
 pub struct Args {
     /// 127.0.0.1:8080, :8080, localhost:8080 or http://127.0.0.1:8080/path

@@ -36,6 +36,8 @@ pub struct Outcome {
     pub opening: Duration,
     /// Ctrl-C.
     pub interrupted: bool,
+    /// Whoever read `--json-stream` has gone: the run ended with them.
+    pub unread: bool,
     /// Why connections were not accepted, proven while they waited.
     pub wall: Option<Wall>,
     /// The loader's own limit, and how many connections were open when it was hit.
@@ -70,6 +72,7 @@ struct Conductor {
     line: (Tally, usize, u64),
     ends: Vec<End>,
     interrupted: bool,
+    unread: bool,
     opened: usize,
 }
 
@@ -162,6 +165,7 @@ impl Conductor {
             line: (Tally::default(), 0, 0),
             ends: Vec::new(),
             interrupted: false,
+            unread: false,
             opened: 0,
         };
         conductor.until(|conductor| conductor.handles.len() == conductor.plan.threads)?;
@@ -233,7 +237,8 @@ impl Conductor {
         self.line.1 += 1;
         if self.line.1 == self.plan.threads {
             let second = self.line.2 + 1;
-            report::print_second(second, &self.line.0, self.held.load(Ordering::Relaxed))?;
+            self.unread |= !report::print_second(second, &self.line.0, self.held.load(Ordering::Relaxed))?;
+            self.interrupted |= self.unread;
             self.line = (Tally::default(), 0, second);
         }
         Ok(())
@@ -255,6 +260,7 @@ impl Conductor {
             wall: self.ends.iter_mut().find_map(|end| end.wall.take()),
             own_limit: own,
             interrupted: self.interrupted,
+            unread: self.unread,
             tally: self.tally,
             from,
             measured,

@@ -47,6 +47,11 @@ impl Kind {
         }
     }
 
+    /// Whether the target ended or refused a connection: all of them do where its process is gone.
+    pub fn is_loss(self) -> bool {
+        matches!(self, Kind::ConnectRefused | Kind::Reset | Kind::ClosedEarly)
+    }
+
     /// Whether the same will happen to every connection still to be opened.
     pub fn stops_opening(self) -> bool {
         matches!(self, Kind::ConnectRefused | Kind::NoDescriptors | Kind::NoPorts)

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`args`] (what was asked for), [`conduct`] (the run as a whole), [`drive`] and [`phases`] (one
 //! thread's event loop), [`worker`] (what a connection does), [`dialogue`] (what is said and how it is checked),
-//! [`proof`] (what came too late, and why), [`verdict`] (the wall), [`report`].
+//! [`proof`] (what came too late, and why), [`verdict`] (the wall), [`lost`] (the server ended), [`report`].
 
 mod args;
 mod conduct;
@@ -13,6 +13,7 @@ mod drive;
 mod errors;
 mod expect;
 mod http;
+mod lost;
 mod pattern;
 mod phases;
 mod progress;
@@ -37,9 +38,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
         crowd::prepare(&mut plan);
     }
     let plan = Arc::new(plan);
+    let suspect = lost::Suspect::look(&plan);
     let outcome = if crowd { crowd::run(&plan)? } else { conduct::run(&plan)? };
+    if outcome.unread {
+        return Ok(()); // whoever read the stream has seen what they wanted
+    }
     let loader = verdict::Loader::of(&plan, &outcome);
-    let wall = verdict::wall(&plan, &outcome, loader);
+    let lost = lost::judge(&plan, &outcome, &suspect);
+    let wall = lost.as_ref().map(lost::Lost::wall).or_else(|| verdict::wall(&plan, &outcome, loader));
     // Churn holds no connection: there those that were on their way at the end are not worth a report.
     let nothing_held = outcome.held == 0 || plan.is_churn();
     let nothing = nothing_held && outcome.tally.messages == 0 && !outcome.interrupted;
@@ -48,6 +54,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     if outcome.interrupted {
         return Err(Failure::interrupted());
+    }
+    if let Some(lost) = lost {
+        return Err(Failure::target(lost.sentence()));
     }
     if nothing {
         return Err(Failure::cannot(report::nothing_connected(&plan, &outcome, wall.as_ref())));

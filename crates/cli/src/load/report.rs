@@ -196,8 +196,8 @@ fn target_rate(plan: &Plan) -> Option<f64> {
     }
 }
 
-/// Prints a line of `--json-stream`.
-pub fn print_second(second: u64, tally: &Tally, held: u64) -> Result<(), Failure> {
+/// Prints a line of `--json-stream`. `false`: nobody reads it any more.
+pub fn print_second(second: u64, tally: &Tally, held: u64) -> Result<bool, Failure> {
     let line = Second {
         schema: 1,
         second,
@@ -211,7 +211,7 @@ pub fn print_second(second: u64, tally: &Tally, held: u64) -> Result<(), Failure
         max_us: max_us(&tally.latency),
     };
     let line = serde_json::to_string(&line).expect("numbers and maps with string keys");
-    terminal::print(&(line + "\n"))
+    terminal::stream(&(line + "\n"))
 }
 
 fn text(plan: &Plan, outcome: &Outcome, loader: Loader, wall: Option<&Wall>) -> String {

@@ -3,6 +3,7 @@
 use super::errors::Kind;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Latencies are recorded in nanoseconds, 3 significant digits, up to an hour (longer ones count as an hour):
 /// nanoseconds because a loopback round trip of 8 us would lose its third digit in microseconds.
@@ -40,6 +41,8 @@ pub struct Tally {
     pub unsent: u64,
     /// The first wrong byte or error answer, described.
     pub first_wrong: Option<String>,
+    /// When a connection was first reset, closed or refused by the target.
+    pub first_loss: Option<Instant>,
 }
 
 impl Default for Tally {
@@ -57,6 +60,7 @@ impl Default for Tally {
             reconnects: 0,
             unsent: 0,
             first_wrong: None,
+            first_loss: None,
         }
     }
 }
@@ -66,6 +70,9 @@ impl Tally {
     pub fn error(&mut self, kind: Kind, times: u64) {
         if times > 0 {
             *self.errors.entry(kind).or_insert(0) += times;
+            if kind.is_loss() {
+                self.first_loss.get_or_insert_with(Instant::now);
+            }
         }
     }
 
@@ -82,6 +89,7 @@ impl Tally {
         self.connects_in_window += other.connects_in_window;
         self.reconnects += other.reconnects;
         self.unsent += other.unsent;
+        self.first_loss = self.first_loss.into_iter().chain(other.first_loss).min();
         for (&kind, &times) in &other.errors {
             self.error(kind, times);
         }

@@ -204,6 +204,7 @@ mod tests {
             cpu: Duration::from_secs(cpu_s),
             opening: Duration::from_secs(1),
             interrupted: false,
+            unread: false,
             wall: None,
             own_limit: None,
             busiest: None,

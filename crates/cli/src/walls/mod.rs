@@ -52,6 +52,8 @@ pub mod names {
     pub const MEMORY: &str = "memory";
     /// One thread of the server has a core for itself and uses all of it.
     pub const CORE: &str = "one core full";
+    /// The server ended while it was loaded.
+    pub const SERVER_ENDED: &str = "the server ended";
     /// The loader used all it has: the server was not measured.
     pub const LOADER: &str = "loader limited";
 }

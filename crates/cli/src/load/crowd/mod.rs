@@ -73,6 +73,7 @@ pub fn run(plan: &Arc<Plan>) -> Result<Outcome, Failure> {
     }
     let opening = begun.elapsed();
     let nothing = crowd.held == 0;
+    let mut unread = false;
     let (mut from, mut end) = (Instant::now(), Instant::now());
     let mut cpu = Duration::ZERO;
     if !nothing && !interrupted.load(Ordering::Relaxed) {
@@ -81,7 +82,8 @@ pub fn run(plan: &Arc<Plan>) -> Result<Outcome, Failure> {
         end = from + plan.duration;
         let mut seconds = Seconds::new(plan, from);
         let mut cpu_at_begin = None;
-        while Instant::now() < end && !interrupted.load(Ordering::Relaxed) {
+        // Connections that are lost are not dialled again: with the last of them there is nothing left to measure.
+        while Instant::now() < end && crowd.held > 0 && !unread && !interrupted.load(Ordering::Relaxed) {
             if cpu_at_begin.is_none() && Instant::now() >= from {
                 cpu_at_begin = Some(thread_cpu());
                 crowd.measure(true);
@@ -89,7 +91,7 @@ pub fn run(plan: &Arc<Plan>) -> Result<Outcome, Failure> {
             crowd.turn(false)?;
             shown.store(crowd.held, Ordering::Relaxed);
             progress.show(crowd.tally.messages);
-            seconds.pass(&crowd.tally, crowd.held)?;
+            unread = !seconds.pass(&crowd.tally, crowd.held)?;
         }
         end = end.min(Instant::now());
         cpu = cpu_at_begin.map_or(Duration::ZERO, |begin| thread_cpu().saturating_sub(begin));
@@ -99,7 +101,7 @@ pub fn run(plan: &Arc<Plan>) -> Result<Outcome, Failure> {
     accountant.holding(held, &crowd);
     let was_interrupted = interrupted.load(Ordering::Relaxed);
     let (tally, wall, own_limit) = crowd.close();
-    accountant.closed(was_interrupted);
+    accountant.closed(was_interrupted || unread);
     progress.clear();
     Ok(Outcome {
         tally,
@@ -108,7 +110,8 @@ pub fn run(plan: &Arc<Plan>) -> Result<Outcome, Failure> {
         measured: end.saturating_duration_since(from),
         cpu,
         opening,
-        interrupted: was_interrupted,
+        interrupted: was_interrupted || unread,
+        unread,
         wall,
         own_limit,
         busiest: None,
@@ -136,10 +139,11 @@ impl Seconds {
         Seconds { wanted: plan.output == Output::JsonStream, second: 0, from, told: Tally::default() }
     }
 
-    fn pass(&mut self, tally: &Tally, held: u64) -> Result<(), Failure> {
+    /// `false`: nobody reads the lines any more.
+    fn pass(&mut self, tally: &Tally, held: u64) -> Result<bool, Failure> {
         let now = Instant::now();
         if !self.wanted || now < self.from + Duration::from_secs(self.second + 1) {
-            return Ok(());
+            return Ok(true);
         }
         self.second += 1;
         let mut line = tally.clone();

@@ -2,6 +2,8 @@
 
 mod expect;
 mod failure;
+#[allow(dead_code, unused_imports)] // until `states` is there to use all of it
+mod inspect;
 mod machine;
 mod manual;
 mod model;

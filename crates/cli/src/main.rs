@@ -12,6 +12,7 @@ mod units;
 mod walls;
 
 mod compare;
+mod lab;
 mod load;
 mod report;
 mod serve;
@@ -41,6 +42,7 @@ enum Verb {
     Compare(compare::Args),
     Serve(serve::Args),
     Load(load::Args),
+    Lab(lab::Args),
     Report(report::Args),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Compare(args) => compare::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::Load(args) => load::run(args),
+        Verb::Lab(args) => lab::run(args),
         Verb::Report(args) => report::run(args),
         Verb::Completions(args) => manual::completions(&args, Cli::command()),
         Verb::Man(args) => manual::man(&args, Cli::command()),

@@ -7,16 +7,19 @@
 //! - [`tcp_diag`]: every TCP socket of the machine, and what the kernel knows of it;
 //! - [`tracepoint`], [`tcp_trace`]: what the kernel says of itself, among it every change of a TCP state;
 //! - [`worker`]: forked worker processes, what they count, the sockets a service manager left open;
+//! - [`netns`], [`capture`]: a network of one's own, and its packets;
 //! - [`sync`]: the one place that names a mutex or an atomic.
 //!
 //! Linux only. Where a call is younger than Linux 4.14 the code says from which version on it exists and
 //! what is done without it.
 
 pub mod backend;
+pub mod capture;
 pub mod child;
 pub mod clock;
 pub mod completion;
 pub mod fork_guard;
+pub mod netns;
 pub mod process;
 pub mod signal;
 pub mod socket;

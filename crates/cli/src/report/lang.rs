@@ -16,6 +16,13 @@ impl Lang {
     /// Both, in the order of the file.
     pub const BOTH: [Lang; 2] = [Lang::En, Lang::Zh];
 
+    /// The language of the locale: LC_ALL, LC_MESSAGES and LANG in this order, as locale(7) has it.
+    pub fn of_locale() -> Self {
+        let names = ["LC_ALL", "LC_MESSAGES", "LANG"];
+        let locale = names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        if locale.is_some_and(|locale| locale.starts_with("zh")) { Lang::Zh } else { Lang::En }
+    }
+
     /// The text of this language.
     pub const fn pick<'a>(self, en: &'a str, zh: &'a str) -> &'a str {
         match self {

@@ -15,7 +15,7 @@ mod input;
 mod labels;
 mod lang;
 mod look;
-mod markup;
+pub mod markup;
 mod page;
 mod provenance;
 mod run;

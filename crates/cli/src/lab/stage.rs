@@ -1,0 +1,434 @@
+//! Where an experiment takes place: a network, a record of what was done, and what was measured.
+//!
+//! An experiment says what it does through [`Stage::call`], so that it is recorded with what it caused: the packets
+//! that were seen after it and the states that it left both ends in. What it finds it tells [`Stage::equal`] and
+//! [`Stage::check`].
+
+use super::experiment::{Fact, Trouble};
+use super::ladder::{Arrow, Kind, Ladder, What, Who};
+use super::packet::Segment;
+use super::picture::{Picture, Table};
+use super::said::Said;
+use super::states::{State, state};
+use duolu_sys::capture::Capture;
+use duolu_sys::netns;
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// How long an experiment waits for something that must come: on the loopback it comes at once; this is for a machine
+/// that is busy elsewhere.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Where an experiment takes place.
+#[derive(Debug)]
+pub struct Stage {
+    /// `None`: the machine's own loopback, whose packets we do not see.
+    capture: Option<Capture>,
+    facts: Vec<Fact>,
+    pictures: Vec<Box<dyn Picture>>,
+    scene: Option<Scene>,
+}
+
+/// The ladder that is being recorded.
+#[derive(Debug)]
+struct Scene {
+    ladder: Ladder,
+    began: Instant,
+    /// Client and server, once they are connected.
+    ends: Option<[SocketAddr; 2]>,
+    states: [Option<State>; 2],
+    /// Whose incoming segments a filter drops.
+    deaf: [bool; 2],
+    /// The next number each direction has not sent yet: what is below was sent before.
+    next_seq: HashMap<SocketAddr, u32>,
+    /// Whether acknowledgements tell the window, and what each end scales it by.
+    windows: bool,
+    scale: [u8; 2],
+}
+
+impl Stage {
+    /// A stage for one experiment, in a new network if `own` (then one must have been entered before).
+    ///
+    /// # Errors
+    /// The network is refused.
+    pub fn new(own: bool) -> io::Result<Self> {
+        let capture = if own {
+            netns::enter_next_network()?;
+            Some(Capture::open()?)
+        } else {
+            None
+        };
+        Ok(Stage { capture, facts: Vec::new(), pictures: Vec::new(), scene: None })
+    }
+
+    /// Whether the network is the experiment's own: it may be changed, and its packets are seen.
+    pub fn has_own_network(&self) -> bool {
+        self.capture.is_some()
+    }
+
+    /// What was measured and what it looked like.
+    pub fn finish(mut self) -> (Vec<Fact>, Vec<Box<dyn Picture>>) {
+        self.end_scene();
+        (self.facts, self.pictures)
+    }
+
+    /// Says what was measured and what was expected: it holds if they are equal.
+    pub fn equal<T: Display + PartialEq>(&mut self, what: impl Into<Said>, measured: T, expected: T) {
+        let holds = measured == expected;
+        self.facts.push(Fact {
+            what: what.into(),
+            measured: Said::same(measured.to_string()),
+            instead_of: (!holds).then(|| Said::same(expected.to_string())),
+            holds,
+        });
+    }
+
+    /// Says what was measured in words that carry the figures, and whether that is as expected.
+    pub fn check(&mut self, what: impl Into<Said>, holds: bool) {
+        let (what, measured) = (what.into(), Said::same(""));
+        self.facts.push(Fact { what, measured, instead_of: None, holds });
+    }
+
+    /// Adds a picture.
+    pub fn show(&mut self, picture: impl Picture + 'static) {
+        self.end_scene();
+        self.pictures.push(Box::new(picture));
+    }
+
+    /// Adds a table; the first row are the headings.
+    pub fn table(&mut self, title: impl Into<Said>, rows: Vec<Vec<Said>>) {
+        self.show(Table { title: title.into(), rows });
+    }
+
+    /// Begins a ladder: what follows is recorded in it.
+    pub fn scene(&mut self, title: impl Into<Said>) {
+        self.end_scene();
+        self.forget_packets();
+        self.scene = Some(Scene {
+            ladder: Ladder {
+                title: title.into(),
+                ports: [None; 2],
+                seen: self.capture.is_some(),
+                rows: Vec::new(),
+            },
+            began: Instant::now(),
+            ends: None,
+            states: [None; 2],
+            deaf: [false; 2],
+            next_seq: HashMap::new(),
+            windows: false,
+            scale: [0; 2],
+        });
+    }
+
+    /// Ends the ladder.
+    pub fn end_scene(&mut self) {
+        self.settle();
+        if let Some(scene) = self.scene.take() {
+            self.pictures.push(Box::new(scene.ladder));
+        }
+    }
+
+    /// From now on acknowledgements in the ladder tell the window.
+    pub fn show_windows(&mut self) {
+        if let Some(scene) = &mut self.scene {
+            scene.windows = true;
+        }
+    }
+
+    /// Calls, and records the call with its result, then the packets it caused and the states it left.
+    pub fn call<T: Shown>(
+        &mut self,
+        who: Who,
+        name: impl Into<String>,
+        call: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.drain();
+        let result = call();
+        let (shown, failed) = match &result {
+            Ok(value) => (value.shown(), false),
+            Err(error) => (errno_name(error), true),
+        };
+        self.record(What::Call { who, name: name.into(), result: shown, failed });
+        self.settle();
+        result
+    }
+
+    /// Sends, records the call, and where packets are not seen the data that must have gone.
+    pub fn send(&mut self, who: Who, socket: impl AsFd, data: &[u8]) -> io::Result<usize> {
+        let name = match std::str::from_utf8(data) {
+            Ok(text) if text.len() <= 16 => format!("write({text:?})"),
+            _ => format!("write({} bytes)", data.len()),
+        };
+        let sent = self.call(who, name, || duolu_sys::socket::send(socket, data));
+        if let (Ok(bytes), false) = (&sent, self.has_own_network()) {
+            let label = Said::same(format!("{bytes} B"));
+            self.record(What::Packet(Arrow { from: who, label, kind: Kind::Data, lost: false, times: 1 }));
+        }
+        sent
+    }
+
+    /// Closes a descriptor and records it.
+    pub fn close(&mut self, who: Who, socket: impl Into<OwnedFd>) {
+        let socket = socket.into();
+        let name = format!("close(fd {})", socket.as_raw_fd());
+        let _ = self.call(who, name, || {
+            drop(socket);
+            Ok(())
+        });
+    }
+
+    /// Writes a remark into the ladder.
+    pub fn remark(&mut self, who: Option<Who>, remark: impl Into<Said>) {
+        self.settle();
+        self.record(What::Note(who, remark.into()));
+    }
+
+    /// Which connection the ladder is about, by its two ends.
+    pub fn watch(&mut self, client: SocketAddr, server: SocketAddr) {
+        if let Some(scene) = &mut self.scene {
+            scene.ends = Some([client, server]);
+            scene.ladder.ports = [Some(client.port()), Some(server.port())];
+        }
+        self.settle();
+    }
+
+    /// From now on what arrives at `who` is dropped before its TCP, or not any more. Only says so: see [`super::tcp::kit`].
+    pub fn set_deaf(&mut self, who: Who, deaf: bool) {
+        self.drain();
+        if let Some(scene) = &mut self.scene {
+            scene.deaf[who as usize] = deaf;
+        }
+    }
+
+    /// The state of one end of the watched connection.
+    pub fn state(&self, who: Who) -> State {
+        let ends = self.scene.as_ref().and_then(|scene| scene.ends);
+        ends.map_or(State::Closed, |ends| state(ends[who as usize], ends[who.other() as usize]))
+    }
+
+    /// Waits until one end is in `wanted`, but no longer than [`PATIENCE`]; gives the state it is in then.
+    pub fn wait_state(&mut self, who: Who, wanted: State) -> State {
+        self.until(PATIENCE, |stage| stage.state(who) == wanted);
+        self.settle();
+        self.state(who)
+    }
+
+    /// Waits for a state as [`Stage::wait_state`] does, and says whether it came.
+    pub fn reaches(&mut self, what: impl Into<Said>, who: Who, wanted: State) {
+        let state = self.wait_state(who, wanted);
+        self.equal(what, state, wanted);
+    }
+
+    /// Waits until `done`, but no longer than `most`. Whether it is.
+    pub fn until(&mut self, most: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        let end = Instant::now() + most;
+        loop {
+            self.drain();
+            if done(self) {
+                return true;
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Lets what the last call caused happen: on the loopback it is done when the call returns, unless the machine is busy.
+    pub fn settle(&mut self) {
+        if self.scene.is_none() {
+            return;
+        }
+        for _ in 0..20 {
+            let seen = self.drain();
+            std::thread::sleep(Duration::from_millis(1));
+            if !seen && !self.drain() {
+                break;
+            }
+        }
+        self.sample();
+    }
+
+    /// Records the states, where they changed.
+    fn sample(&mut self) {
+        let Some(scene) = &mut self.scene else { return };
+        let Some([client, server]) = scene.ends else { return };
+        let now = [state(client, server), state(server, client)];
+        let before = scene.states;
+        scene.states = now.map(Some);
+        let changed = [0, 1].map(|at| (before[at] != Some(now[at])).then_some(now[at]));
+        if changed == [None, None] {
+            return;
+        }
+        if !scene.ladder.seen {
+            for arrow in concluded(before, now) {
+                scene.ladder.push(scene.began.elapsed(), What::Packet(arrow));
+            }
+        }
+        scene.ladder.push(scene.began.elapsed(), What::States(changed));
+    }
+
+    /// Takes in the packets that have arrived. Whether there were any.
+    fn drain(&mut self) -> bool {
+        let (Some(capture), Some(scene)) = (&self.capture, &mut self.scene) else { return false };
+        let mut buffer = [0; 256];
+        let mut any = false;
+        while let Ok(Some(length)) = capture.next(&mut buffer) {
+            any = true;
+            let seen = &buffer[..length.min(buffer.len())];
+            if let Some(segment) = Segment::parse(seen) {
+                scene.take(&segment);
+            }
+        }
+        any
+    }
+
+    fn forget_packets(&mut self) {
+        if let Some(capture) = &self.capture {
+            while let Ok(Some(_)) = capture.next(&mut []) {}
+        }
+    }
+
+    fn record(&mut self, what: What) {
+        if let Some(scene) = &mut self.scene {
+            scene.ladder.push(scene.began.elapsed(), what);
+        }
+    }
+}
+
+impl Scene {
+    /// A segment was seen.
+    fn take(&mut self, segment: &Segment) {
+        // A connection's first segment says who is who, before connect has returned.
+        let ends = *self.ends.get_or_insert([segment.from, segment.to]);
+        let from = match ends {
+            [client, server] if (segment.from, segment.to) == (client, server) => Who::Client,
+            [client, server] if (segment.from, segment.to) == (server, client) => Who::Server,
+            _ => return, // another connection of the experiment
+        };
+        let end = segment.seq.wrapping_add(segment.span());
+        let next = self.next_seq.entry(segment.from).or_insert(segment.seq);
+        let again = segment.span() > 0 && (end.wrapping_sub(*next) as i32) <= 0;
+        if !again {
+            *next = end;
+        }
+        if let (true, Some(scale)) = (segment.syn, segment.scale) {
+            self.scale[from as usize] = scale;
+        }
+        let scale = if segment.syn { 0 } else { self.scale[from as usize] };
+        let window =
+            (self.windows && segment.ack && !segment.rst).then(|| u64::from(segment.window) << scale);
+        let lost = self.deaf[from.other() as usize];
+        let arrow = Arrow::seen(from, segment, again, window, lost);
+        self.ladder.push(self.began.elapsed(), What::Packet(arrow));
+    }
+}
+
+/// What must have gone over a network whose packets we do not see.
+fn concluded(before: [Option<State>; 2], now: [State; 2]) -> Vec<Arrow> {
+    use State::{CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, TimeWait};
+    if before == [None, None] && now == [Established; 2] {
+        return vec![
+            Arrow::concluded(Who::Client, "SYN", Kind::Open),
+            Arrow::concluded(Who::Server, "SYN ACK", Kind::Open),
+            Arrow::concluded(Who::Client, "ACK", Kind::Ack),
+        ];
+    }
+    let ended = |who: Who| {
+        let after = matches!(now[who as usize], FinWait1 | FinWait2 | Closing | TimeWait | LastAck);
+        match before[who as usize] {
+            Some(Established) => after,
+            // Gone without a trace: its FIN is acknowledged, or the connection was reset; the other end tells.
+            Some(CloseWait) => after || now[who.other() as usize] == TimeWait,
+            _ => false,
+        }
+    };
+    [Who::Client, Who::Server]
+        .into_iter()
+        .filter(|&who| ended(who))
+        .map(|who| Arrow::concluded(who, "FIN", Kind::Close))
+        .collect()
+}
+
+/// How a result of a call is written beside it.
+pub trait Shown {
+    /// `0`, `5 bytes`, `fd 7`.
+    fn shown(&self) -> String;
+}
+
+impl Shown for () {
+    fn shown(&self) -> String {
+        "0".to_owned()
+    }
+}
+
+impl Shown for usize {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Shown for String {
+    fn shown(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Shown for std::net::TcpStream {
+    fn shown(&self) -> String {
+        format!("fd {}", self.as_raw_fd())
+    }
+}
+
+impl Shown for std::net::TcpListener {
+    fn shown(&self) -> String {
+        format!("fd {}", self.as_raw_fd())
+    }
+}
+
+impl Shown for OwnedFd {
+    fn shown(&self) -> String {
+        format!("fd {}", self.as_raw_fd())
+    }
+}
+
+/// An error as errno(3) names it, where a person meets it in these experiments.
+pub fn errno_name(error: &io::Error) -> String {
+    let name = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::ADDRINUSE) => "EADDRINUSE",
+        Some(rustix::io::Errno::AGAIN) => "EAGAIN",
+        Some(rustix::io::Errno::BADF) => "EBADF",
+        Some(rustix::io::Errno::CONNREFUSED) => "ECONNREFUSED",
+        Some(rustix::io::Errno::CONNRESET) => "ECONNRESET",
+        Some(rustix::io::Errno::EXIST) => "EEXIST",
+        Some(rustix::io::Errno::INTR) => "EINTR",
+        Some(rustix::io::Errno::INVAL) => "EINVAL",
+        Some(rustix::io::Errno::MFILE) => "EMFILE",
+        Some(rustix::io::Errno::MSGSIZE) => "EMSGSIZE",
+        Some(rustix::io::Errno::NOENT) => "ENOENT",
+        Some(rustix::io::Errno::NOTCONN) => "ENOTCONN",
+        Some(rustix::io::Errno::PERM) => "EPERM",
+        Some(rustix::io::Errno::PIPE) => "EPIPE",
+        Some(rustix::io::Errno::TIMEDOUT) => "ETIMEDOUT",
+        _ => return error.to_string(),
+    };
+    name.to_owned()
+}
+
+/// Text that one end wrote and the other read.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// For experiments that must have their own network.
+pub fn own_network(stage: &Stage) -> Result<(), Trouble> {
+    if stage.has_own_network() {
+        return Ok(());
+    }
+    Err(Trouble::no_network(&io::ErrorKind::PermissionDenied.into()))
+}

@@ -1,0 +1,73 @@
+//! What the TCP labs share: a listener and connections whose every step is recorded.
+
+use crate::lab::ladder::Who;
+use crate::lab::stage::{PATIENCE, Stage};
+use duolu_sys::socket::{self, ListenOptions};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+
+/// A port of the kernel's choice on the loopback.
+pub const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A listener on a port of the kernel's choice, and its address.
+pub fn listen() -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = socket::listen(ANY, &ListenOptions::default())?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// A connection: the client's end and the server's. The ladder is about it from here on.
+pub fn connect(stage: &mut Stage, listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
+    let address = listener.local_addr()?;
+    let client = stage.call(Who::Client, "connect()", || {
+        let started = socket::connect(address, None)?;
+        wait_writable(&started.stream)?;
+        socket::take_error(&started.stream)?;
+        Ok(started.stream)
+    })?;
+    stage.watch(client.local_addr()?, address);
+    let served = stage.call(Who::Server, "accept()", || {
+        wait_readable(listener)?;
+        socket::accept(listener)
+    })?;
+    Ok((client, served))
+}
+
+/// Reads what is there, once it is: the text, empty for the end of the stream.
+pub fn read(stage: &mut Stage, who: Who, socket: &TcpStream) -> io::Result<Received> {
+    stage.call(who, "read()", || {
+        wait_readable(socket)?;
+        let mut buffer = [0; 4096];
+        let count = socket::recv(socket, &mut buffer)?;
+        Ok(Received(crate::lab::stage::text(&buffer[..count])))
+    })
+}
+
+/// What was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Received(pub String);
+
+impl crate::lab::stage::Shown for Received {
+    fn shown(&self) -> String {
+        if self.0.is_empty() { "0, end of stream".to_owned() } else { format!("{:?}", self.0) }
+    }
+}
+
+/// Waits until a socket can be read from, or has failed; [`PATIENCE`] at most.
+pub fn wait_readable(socket: impl std::os::fd::AsFd) -> io::Result<()> {
+    wait(socket, rustix::event::PollFlags::IN)
+}
+
+fn wait_writable(socket: impl std::os::fd::AsFd) -> io::Result<()> {
+    wait(socket, rustix::event::PollFlags::OUT)
+}
+
+fn wait(socket: impl std::os::fd::AsFd, flags: rustix::event::PollFlags) -> io::Result<()> {
+    let mut fds = [rustix::event::PollFd::new(&socket, flags)];
+    let most = rustix::event::Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    match rustix::event::poll(&mut fds, Some(&most)) {
+        Ok(0) => Err(io::ErrorKind::TimedOut.into()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -4,6 +4,7 @@ mod expect;
 mod failure;
 #[allow(dead_code, unused_imports)] // until `states` is there to use all of it
 mod inspect;
+mod lang;
 mod machine;
 mod manual;
 mod model;

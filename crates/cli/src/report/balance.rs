@@ -1,11 +1,11 @@
 //! How connections fell to the workers of a server.
 
 use super::figures::whole;
-use super::lang::Lang;
 use super::look::Look;
 use super::markup::escape;
 use super::run::{Run, Work};
 use super::sections::named;
+use crate::lang::Lang;
 use std::fmt::Write;
 
 /// The connections that each worker had, as bars; models without several workers have none.

@@ -2,12 +2,12 @@
 
 use super::against::{Change, FIGURES, Pair, Verdict, conditions, pairs};
 use super::figures::{change, whole};
-use super::lang::Lang;
 use super::look::Look;
 use super::markup::escape;
 use super::run::{Run, Wall, Work};
 use super::sections::named;
 use super::words;
+use crate::lang::Lang;
 use std::fmt::Write;
 
 /// The whole part of the page.

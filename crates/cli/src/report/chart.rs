@@ -3,10 +3,10 @@
 //! cover; and a line ends in a cross with a name. Drawing crates give finished pixels of one colour.
 
 use super::labels::{Rect, column, place};
-use super::lang::Lang;
 use super::look::{Look, cross};
 use super::markup::{cut, ems, escape, px, wrap};
 use super::scale::Scale;
+use crate::lang::Lang;
 use std::fmt::Write;
 
 /// A measured point.

@@ -2,9 +2,9 @@
 //! that is not in the cells.
 
 use super::figures::{rate, time, whole};
-use super::lang::Lang;
 use super::run::{Cell, Figure, Run, Work};
 use super::words;
+use crate::lang::Lang;
 use crate::walls::names;
 use serde_json::Value;
 

@@ -1,9 +1,8 @@
 //! `duolu report`: the page that people send to each other, made from a result.
 //!
 //! Reading order: `input` reads a file, whole or cut; `run` is a result as the page sees it; `page` puts together
-//! what `views` draws (with `chart`, `scale`, `labels`, `look`) and what `sections`, `balance`,
-//! `provenance`, `findings`, `changes` (with
-//! `against`) say; `words` and `lang` hold the two languages, `figures` and `markup` the last step to text.
+//! what `views` draws (with `chart`, `scale`, `labels`, `look`) and what `sections`, `balance`, `provenance`, `findings`,
+//! `changes` (with `against`) say; `words` holds both languages' names, `figures` and `markup` the last step to text.
 
 mod against;
 mod balance;
@@ -13,7 +12,6 @@ mod figures;
 mod findings;
 mod input;
 mod labels;
-mod lang;
 mod look;
 pub mod markup;
 mod page;
@@ -25,8 +23,8 @@ mod views;
 mod words;
 
 use crate::failure::Failure;
+pub use crate::lang::Lang;
 use crate::terminal;
-pub use lang::Lang;
 use page::Page;
 use run::Run;
 use std::fs;

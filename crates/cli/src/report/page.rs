@@ -7,7 +7,6 @@
 
 use super::figures::whole;
 use super::findings::{self, Weight};
-use super::lang::Lang;
 use super::look::{Look, looks};
 use super::markup::escape;
 use super::run::{Figure, Run, Work};
@@ -15,6 +14,7 @@ use super::sections;
 use super::views::Lines;
 use super::words;
 use super::{balance, changes, provenance};
+use crate::lang::Lang;
 use serde_json::Value;
 use std::fmt::Write;
 

@@ -1,9 +1,9 @@
 //! Where the figures come from: the machine, what was asked for, what could not run, how it was measured.
 
 use super::figures::{self, whole};
-use super::lang::Lang;
 use super::markup::escape;
 use super::run::Run;
+use crate::lang::Lang;
 use serde_json::Value;
 use std::fmt::Write;
 

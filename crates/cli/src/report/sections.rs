@@ -2,11 +2,11 @@
 
 use super::figures::{self, whole};
 use super::findings::{extremes, top};
-use super::lang::Lang;
 use super::look::Look;
 use super::markup::escape;
 use super::run::{Cell, Figure, Run, Wall, Work};
 use super::words;
+use crate::lang::Lang;
 use serde_json::Value;
 use std::fmt::Write;
 

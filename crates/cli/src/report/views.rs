@@ -2,11 +2,11 @@
 
 use super::chart::{Chart, End, Frame, Point, Series};
 use super::figures::{self, whole};
-use super::lang::Lang;
 use super::look::Look;
 use super::run::{Cell, Figure, Run, Work};
 use super::scale::Scale;
 use super::words;
+use crate::lang::Lang;
 use std::fmt::Write;
 
 /// The picture on a wide page and in print.

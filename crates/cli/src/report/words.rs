@@ -1,8 +1,8 @@
 //! What the page says about works, models, figures and walls, in both languages.
 
 use super::figures::whole;
-use super::lang::Lang;
 use super::run::{Figure, Work};
+use crate::lang::Lang;
 use crate::walls::names;
 
 /// What is known about a wall: its name in Chinese, what it means, and what helps. Results carry the fix in English;

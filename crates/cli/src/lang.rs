@@ -1,9 +1,9 @@
-//! The two languages of the page. A sentence and its translation stand side by side where they are used, so that
-//! neither is forgotten when the other changes.
+//! The two languages of what people read. A sentence and its translation stand side by side where they are used, so
+//! that neither is forgotten when the other changes.
 
 use std::fmt;
 
-/// A language of the page.
+/// A language.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Lang {
     /// English
@@ -13,7 +13,7 @@ pub enum Lang {
 }
 
 impl Lang {
-    /// Both, in the order of the file.
+    /// Both, English first.
     pub const BOTH: [Lang; 2] = [Lang::En, Lang::Zh];
 
     /// The language of the locale: LC_ALL, LC_MESSAGES and LANG in this order, as locale(7) has it.
@@ -49,7 +49,7 @@ impl Lang {
 
     /// `5 connections`, `5 个连接`.
     pub fn connections(self, count: u64) -> String {
-        let number = super::figures::whole(count);
+        let number = crate::walls::grouped(count);
         match self {
             Lang::En if count == 1 => format!("{number} connection"),
             Lang::En => format!("{number} connections"),

@@ -25,7 +25,7 @@ lint:
 tools:
 	scripts/need.sh strace=strace curl=curl wrk=wrk nc=netcat-openbsd memcached=memcached \
 	  /usr/sbin/nginx=nginx-light ip=iproute2 \
-	  taskset=util-linux prlimit=util-linux unshare=util-linux \
+	  taskset=util-linux prlimit=util-linux setpriv=util-linux unshare=util-linux \
 	  '/usr/lib/*/faketime/libfaketime.so.1=faketime'
 
 unit:

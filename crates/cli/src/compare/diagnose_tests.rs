@@ -1,4 +1,6 @@
 use super::*;
+use crate::walls::memory;
+use crate::walls::tasks::Room;
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 
@@ -23,6 +25,7 @@ fn facts(model: Model, report: Option<&LoadReport>) -> Facts<'_> {
         shared: false,
         workers: None,
         listen: None,
+        oom_kills: 0,
         target: "127.0.0.1:1".parse().unwrap(),
         out_of_time: false,
     }
@@ -80,6 +83,22 @@ fn processes_and_threads_that_were_refused_are_told_with_the_servers_words() {
 }
 
 #[test]
+fn the_limit_that_is_proven_to_be_used_up_is_named() {
+    let short = report(40, &[("closed_early", 60)]);
+    let mut facts = Facts { model: None, ..facts(Model::Thread, Some(&short)) };
+    facts.marks.threads = 41;
+    facts.marks.tasks = Some(Room { used: 60, limit: 60, source: "pids.max of the cgroup" });
+    let told = wall(&facts).unwrap();
+    assert_eq!(told.name, names::THREADS, "nobody needs to say it: {}", told.evidence);
+    assert!(told.evidence.contains("pids.max of the cgroup allows 60, 60 exist"), "{}", told.evidence);
+    facts.marks.tasks = Some(Room { used: 60, limit: 32_768, source: "kernel.pid_max" });
+    assert_eq!(name(wall(&facts)), UNEXPLAINED, "there is room");
+    facts.marks.address_space = Some(memory::Room { used: 130 << 20, limit: 133 << 20 });
+    let told = wall(&facts).unwrap();
+    assert!(told.name == names::MEMORY && told.evidence.contains("130 MiB of the 133 MiB"), "{told:?}");
+}
+
+#[test]
 fn prefork_ends_at_its_processes() {
     let short = report(16, &[("not_accepted", 84)]);
     let mut facts = facts(Model::Prefork, Some(&short));
@@ -97,8 +116,15 @@ fn a_child_that_ended_is_named_with_its_last_words() {
     let loader = wall(&facts).unwrap();
     assert_eq!(loader.name, LOADER_ENDED);
     assert!(loader.evidence.contains("code 3") && loader.evidence.contains("no connection came about"));
-    facts.server_ended = Some(children::describe(ExitStatus::from_raw(9)));
+    facts.server_ended = Some(Ended::Waited(ExitStatus::from_raw(9)));
     assert_eq!(name(wall(&facts)), SERVER_ENDED);
+    facts.oom_kills = 1;
+    assert_eq!(name(wall(&facts)), names::MEMORY);
+    facts.server_ended = Some(Ended::Waited(ExitStatus::from_raw(6)));
+    assert_eq!(name(wall(&facts)), SERVER_ENDED, "nobody killed it");
+    facts.server_said = vec!["memory allocation of 512 bytes failed".to_owned()];
+    let told = wall(&facts).unwrap();
+    assert!(told.name == names::MEMORY && told.evidence.contains("512 bytes"), "{told:?}");
 }
 
 #[test]

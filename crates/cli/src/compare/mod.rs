@@ -3,7 +3,7 @@
 //!
 //! Reading order: `contender` and `blocks` say who does what, `plan` decides what runs, `ladder` walks it, `server` is
 //! one server (`own` starts those that are not ours), `rung` loads it by way of `loader`, `watch` and `tree` read it
-//! meanwhile, `diagnose` names the wall, `merge` makes one cell of several runs, `result` holds the figures; `table`,
+//! meanwhile, `diagnose` (with `tasks`) names the wall, `merge` makes one cell of several runs, `result` holds the figures; `table`,
 //! `story`, `against`, `output` and `expect` say what they are.
 
 mod against;
@@ -28,6 +28,7 @@ mod samples;
 mod server;
 mod story;
 mod table;
+mod tasks;
 mod tree;
 mod watch;
 
@@ -40,7 +41,8 @@ use contender::Contender;
 use output::Event;
 use plan::Plan;
 use progress::Progress;
-use result::{Asked, Own, Report, methods};
+pub use result::methods;
+use result::{Asked, Own, Report};
 use rung::Work;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -5,12 +5,14 @@ use super::contender::Contender;
 use super::diagnose::{self, Facts};
 use super::loader;
 use super::result::{Cell, LoadReport, ServerMemory};
-use super::server::{Ended, Server};
+use super::server::Server;
 use super::watch::{Watch, Window};
 use crate::failure::Failure;
 use crate::machine::{self, Placement};
 use crate::walls::Wall;
 use crate::walls::machine::ListenCounters;
+use crate::walls::memory::OomKills;
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// A rung that began in time may take so much longer than the run should.
@@ -72,6 +74,7 @@ pub fn climb(
 ) -> Result<Climb, Failure> {
     server.refresh();
     let listen = ListenCounters::read();
+    let oom_kills = server.roots.first().and_then(|&pid| OomKills::of(pid));
     let before = (machine::memory_available(), machine::kernel_memory());
     let began = Instant::now();
     let mut watch = Watch::new(server, window, work.placement.all());
@@ -96,7 +99,7 @@ pub fn climb(
         loader_said: load.last_words,
         loader_status: load.status,
         server_pid: pid.unwrap_or(0),
-        server_ended: server.reap().map(Ended::describe),
+        server_ended: server.reap(),
         server_said: server.complaints(),
         server_last_words: server.last_words(),
         marks: watch.marks().clone(),
@@ -108,6 +111,7 @@ pub fn climb(
         shared: work.placement.shared,
         workers: server.workers,
         listen,
+        oom_kills: oom_kills.map_or(0, |kills| kills.since()),
         target: server.address,
         out_of_time: load.cut_short,
     };
@@ -195,28 +199,13 @@ fn cell(facts: &Facts<'_>, name: &str, seen: &Window) -> Cell {
 
 /// Why a window saw no answer though every connection stood and had had one before it.
 fn no_answer(cell: &Cell, watch: &Watch, work: &Work) -> Wall {
-    let cores = work.placement.server_cpus.len().max(1);
     let tasks = watch.marks().threads.max(watch.marks().descendants);
-    let share = if tasks > 100 {
-        format!(
-            "; {} threads or processes shared {cores} core{}",
-            crate::walls::grouped(tasks),
-            if cores == 1 { "" } else { "s" }
-        )
-    } else {
-        String::new()
-    };
-    let others = cell.others_cpu.filter(|&cores| cores >= machine::DISTURBED);
-    let others =
-        others.map_or(String::new(), |cores| format!("; other programs used {cores:.1} cores meanwhile"));
-    Wall::new(
-        diagnose::NO_ANSWER,
-        format!(
-            "{} connections stood and each had been answered once, but a round of all of them took longer than the window \
-             of {:.1} s{share}{others}",
-            crate::walls::grouped(cell.established),
-            cell.window_s
-        ),
-        "a longer window (-d 10s), a quiet machine, or fewer connections",
-    )
+    let read = json!({
+        "established": cell.established,
+        "window": cell.window_s,
+        "tasks": (tasks > 100).then_some(tasks),
+        "cores": work.placement.server_cpus.len().max(1),
+        "others": cell.others_cpu.filter(|&cores| cores >= machine::DISTURBED),
+    });
+    Wall::told(diagnose::NO_ANSWER, "no_answer", &read)
 }

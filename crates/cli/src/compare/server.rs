@@ -226,16 +226,6 @@ pub enum Ended {
     Gone,
 }
 
-impl Ended {
-    /// In words.
-    pub fn describe(self) -> String {
-        match self {
-            Ended::Waited(status) => children::describe(status),
-            Ended::Gone => "is gone".to_owned(),
-        }
-    }
-}
-
 fn lives(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))

@@ -4,7 +4,7 @@
 use super::server::Server;
 use super::tree::{Memory, Tree};
 use crate::machine;
-use crate::walls::{Wall, listen, process};
+use crate::walls::{Wall, listen, memory, process, tasks};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -51,6 +51,12 @@ pub struct Marks {
     pub descendants: u64,
     /// Most threads.
     pub threads: u64,
+    /// The limit on processes and threads that had least left, then.
+    pub tasks: Option<tasks::Room>,
+    /// The address space of the process that had least left, where it is bounded.
+    pub address_space: Option<memory::Room>,
+    /// The memory of the server's control group, where it is bounded.
+    pub memory_group: Option<memory::Room>,
     /// A wall that was proven by what was read at that moment, and could not be proven afterwards.
     pub seen: Option<Wall>,
 }
@@ -156,6 +162,13 @@ impl Watch {
         marks.descendants = marks.descendants.max(tree.descendants() as u64);
         let threads = self.roots.iter().filter_map(|&pid| process::threads(pid)).sum();
         marks.threads = marks.threads.max(threads);
+        let first = self.roots.first().copied();
+        let room = first.and_then(tasks::room);
+        marks.tasks = [marks.tasks, room].into_iter().flatten().min_by_key(tasks::Room::left);
+        let spaces = self.roots.iter().filter_map(|&pid| memory::address_space(pid));
+        marks.address_space = marks.address_space.into_iter().chain(spaces).min_by_key(memory::Room::left);
+        let group = first.and_then(memory::group);
+        marks.memory_group = [marks.memory_group, group].into_iter().flatten().min_by_key(memory::Room::left);
         if self.marks.seen.is_none() {
             self.marks.seen = self.proven_now();
         }
@@ -163,7 +176,8 @@ impl Watch {
 
     /// Walls that show only while they stand: the loader's connections close, and the evidence is gone.
     fn proven_now(&self) -> Option<Wall> {
-        crate::walls::server::memory_wall().or_else(|| {
+        let group = || memory::group_wall(*self.roots.first()?);
+        memory::machine_wall().or_else(group).or_else(|| {
             let queues = listen::queues(self.target);
             let waiting = queues.iter().any(|queue| queue.waiting > 0);
             let pids = self.holders.clone();

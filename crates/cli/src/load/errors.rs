@@ -1,5 +1,7 @@
 //! What can go wrong with a connection, by the names of the JSON.
 
+use crate::lang::Lang;
+use crate::walls::grouped;
 use rustix::io::Errno;
 use std::fmt;
 
@@ -100,6 +102,40 @@ fn errno_name(errno: i32) -> String {
         .map_or_else(|| errno.to_string(), |(_, name)| (*name).to_owned())
 }
 
+/// What people call a kind, by its name in JSON. An unknown one, from another version, keeps its name.
+pub fn words(lang: Lang, kind: &str) -> String {
+    const WORDS: [(&str, &str, &str); 11] = [
+        ("connect_refused", "connect refused", "连接被拒绝"),
+        ("connect_timeout", "connect timeout", "连接超时"),
+        ("no_descriptors", "no descriptors", "压测端描述符用尽"),
+        ("no_ports", "no ports", "本地端口用尽"),
+        ("not_accepted", "not accepted", "未被 accept"),
+        ("reset", "reset", "连接被重置"),
+        ("closed_early", "closed early", "被提前关闭"),
+        ("timeout", "timeout", "回答超时"),
+        ("wrong_bytes", "wrong bytes", "字节不符"),
+        ("miss", "miss", "键已被淘汰"),
+        ("memcached_error", "memcached error", "memcached 报错"),
+    ];
+    let known = WORDS.iter().find(|(name, ..)| *name == kind);
+    match (known, kind.split_once(':')) {
+        (Some((_, en, zh)), _) => lang.pick(en, zh).to_owned(),
+        (None, Some(("http_status", status))) => {
+            format!("{} {status}", lang.pick("HTTP status", "HTTP 状态码"))
+        }
+        (None, Some(("other", errno))) => errno.to_owned(),
+        (None, _) => kind.to_owned(),
+    }
+}
+
+/// Kinds and how many of each there were; of which there was none fall out.
+pub fn list<'a>(lang: Lang, kinds: impl Iterator<Item = (&'a String, Option<u64>)>) -> String {
+    let counted = kinds.filter_map(|(kind, count)| Some((kind, count.filter(|count| *count > 0)?)));
+    let parts: Vec<String> =
+        counted.map(|(kind, count)| format!("{} {}", words(lang, kind), grouped(count))).collect();
+    if parts.is_empty() { lang.pick("none", "无").to_owned() } else { lang.list(&parts) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +147,39 @@ mod tests {
         assert_eq!(Kind::from_errno(Errno::HOSTUNREACH).to_string(), "other:EHOSTUNREACH");
         assert_eq!(Kind::from_errno(Errno::from_raw_os_error(95)).to_string(), "other:95");
         assert_eq!(Kind::HttpStatus(503).to_string(), "http_status:503");
+    }
+
+    #[test]
+    fn every_kind_has_words_in_both_languages() {
+        use Kind::*;
+        for kind in [
+            ConnectRefused,
+            ConnectTimeout,
+            NoDescriptors,
+            NoPorts,
+            NotAccepted,
+            Reset,
+            ClosedEarly,
+            Timeout,
+            WrongBytes,
+            Miss,
+            HttpStatus(404),
+            Memcached,
+        ] {
+            let name = kind.to_string();
+            assert!(words(Lang::Zh, &name).chars().any(|letter| letter as u32 >= 0x4e00), "{name}");
+            assert_eq!(words(Lang::En, &name).replace(' ', "_").to_lowercase(), name.replace(':', "_"));
+        }
+        assert_eq!(words(Lang::Zh, "other:ENOBUFS"), "ENOBUFS");
+        assert_eq!(words(Lang::Zh, "a new kind"), "a new kind");
+    }
+
+    #[test]
+    fn a_list_names_what_there_was() {
+        let kinds =
+            [("reset".to_owned(), Some(1_200)), ("miss".to_owned(), Some(0)), ("timeout".to_owned(), None)];
+        let all = || kinds.iter().map(|(kind, count)| (kind, *count));
+        assert_eq!(list(Lang::En, all()), "reset 1,200");
+        assert_eq!(list(Lang::Zh, all().skip(1)), "无");
     }
 }

@@ -10,7 +10,7 @@ mod conn;
 mod crowd;
 mod dialogue;
 mod drive;
-mod errors;
+pub mod errors;
 mod expect;
 mod http;
 mod lost;

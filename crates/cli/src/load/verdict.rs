@@ -4,8 +4,9 @@ use super::args::{Mode, Plan};
 use super::conduct::Outcome;
 use super::errors::Kind;
 use super::tally::quantile_us;
-use crate::walls::{Wall, cpu, grouped, machine, names, server};
+use crate::walls::{Wall, cpu, machine, memory, names, server};
 use rustix::process::{Resource, getrlimit};
+use serde_json::json;
 
 /// The loader's threads were busy for so much of the window: what was measured is the loader.
 const LOADER_FULL: f64 = 0.9;
@@ -63,55 +64,30 @@ fn descriptor_wall(open: u64) -> Wall {
     let limit = getrlimit(Resource::Nofile);
     let soft = limit.current.unwrap_or(u64::MAX);
     if open + 64 < soft {
-        return Wall::new(
-            names::LOADER_DESCRIPTORS,
-            format!(
-                "the loader ran out of descriptors at {} connections, before its own limit of {}: the table of open \
-                 files of the whole machine is full (ENFILE)",
-                grouped(open),
-                grouped(soft)
-            ),
-            "sysctl -w fs.file-max=1000000",
-        );
+        return Wall::told(names::LOADER_DESCRIPTORS, "loader_enfile", &json!({"open": open, "limit": soft}));
     }
-    let enough = match limit.maximum {
-        Some(hard) if hard > soft => format!("ulimit -n {hard}"),
-        _ if soft < 65_536 => {
-            "ulimit -n 65536   (as root, or raise the hard limit in limits.conf first)".to_owned()
-        }
-        _ => "ulimit -n 1048576   (as root, or raise the hard limit in limits.conf first)".to_owned(),
+    let (enough, privileged) = match limit.maximum {
+        Some(hard) if hard > soft => (hard, false),
+        _ if soft < 65_536 => (65_536, true),
+        _ => (1_048_576, true),
     };
-    Wall::new(
-        names::LOADER_DESCRIPTORS,
-        format!(
-            "the loader ran out of descriptors at {} connections: RLIMIT_NOFILE is {}",
-            grouped(open),
-            grouped(soft)
-        ),
-        enough,
-    )
+    let facts = json!({"open": open, "limit": soft, "enough": enough, "privileged": privileged});
+    Wall::told(names::LOADER_DESCRIPTORS, "loader_files", &facts)
 }
 
 fn port_wall(plan: &Plan, open: u64) -> Wall {
     let range = machine::local_ports();
-    let ports = range.as_ref().map_or("?".to_owned(), |range| grouped(range.len() as u64));
-    let range = range.map_or("unknown".to_owned(), |range| format!("{}-{}", range.start(), range.end()));
-    let sources = plan.sources.len().max(1);
-    Wall::new(
-        names::PORTS,
-        format!(
-            "the loader ran out of local ports at {} connections from {sources} source address{}: \
-             net.ipv4.ip_local_port_range is {range}, {ports} ports for each",
-            grouped(open),
-            if sources == 1 { "" } else { "es" },
-        ),
-        if plan.target.address.ip().is_loopback() {
-            "--source-addresses 127.0.0.2-127.0.0.20, or sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\""
-        } else {
-            "--source-addresses with more of this machine's addresses, or sysctl -w \
-             net.ipv4.ip_local_port_range=\"1024 65535\""
-        },
-    )
+    let loopback = plan.target.address.ip().is_loopback();
+    let facts = json!({
+        "open": open,
+        "sources": plan.sources.len().max(1),
+        "low": range.as_ref().map(|range| *range.start()),
+        "high": range.as_ref().map(|range| *range.end()),
+        "ports": range.as_ref().map(ExactSizeIterator::len),
+        "loopback": loopback,
+        "elsewhere": !loopback,
+    });
+    Wall::told(names::PORTS, "ports", &facts)
 }
 
 fn overflow(plan: &Plan, outcome: &Outcome) -> Option<Wall> {
@@ -126,31 +102,22 @@ fn overflow(plan: &Plan, outcome: &Outcome) -> Option<Wall> {
 fn out_of_memory(outcome: &Outcome) -> Option<Wall> {
     let kinds = [rustix::io::Errno::NOMEM, rustix::io::Errno::NOBUFS];
     let suffered = kinds.iter().any(|errno| outcome.tally.errors_of(Kind::Other(errno.raw_os_error())) > 0);
-    if suffered { server::memory_wall() } else { None }
+    if suffered { memory::machine_wall() } else { None }
 }
 
 fn loader_wall(plan: &Plan, outcome: &Outcome, loader: Loader) -> Option<Wall> {
     if !loader.limited {
         return None;
     }
-    let evidence = if loader.cpu >= LOADER_FULL {
-        format!(
-            "the loader used {:.0} % of its {} thread(s): the server could do more",
-            loader.cpu * 100.0,
-            plan.threads
-        )
+    let more = plan.threads * 2;
+    Some(if loader.cpu >= LOADER_FULL {
+        let facts = json!({"share": loader.cpu, "threads": plan.threads, "more": more});
+        Wall::told(names::LOADER, "loader_full", &facts)
     } else {
-        format!(
-            "half of the requests left the loader {:.1} ms or more after they were due, the server answered in {:.1} ms",
-            loader.send_lag_us.unwrap_or(0.0) / 1e3,
-            quantile_us(&outcome.tally.service, 0.5).unwrap_or(0.0) / 1e3
-        )
-    };
-    Some(Wall::new(
-        names::LOADER,
-        evidence,
-        format!("more threads (-t {}) or more loaders", plan.threads * 2),
-    ))
+        let (lag, answer) = (loader.send_lag_us, quantile_us(&outcome.tally.service, 0.5));
+        let facts = json!({"lag_us": lag.unwrap_or(0.0), "answer_us": answer.unwrap_or(0.0), "more": more});
+        Wall::told(names::LOADER, "loader_late", &facts)
+    })
 }
 
 fn core_wall(plan: &Plan, outcome: &Outcome) -> Option<Wall> {
@@ -161,16 +128,8 @@ fn core_wall(plan: &Plan, outcome: &Outcome) -> Option<Wall> {
             return None; // a core is full, but it is enough for what was asked
         }
     }
-    Some(Wall::new(
-        names::CORE,
-        format!(
-            "thread {} of the server's process {} used {:.0} % of a core during the window",
-            busiest.tid,
-            busiest.pid,
-            busiest.share * 100.0
-        ),
-        "more workers on one port (SO_REUSEPORT), or less work a message",
-    ))
+    let facts = json!({"tid": busiest.tid, "pid": busiest.pid, "share": busiest.share});
+    Some(Wall::told(names::CORE, "core_thread", &facts))
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 //! where it runs out the kernel ends processes, and not always the one at fault. So whoever goes past the descriptor
 //! limit looks while there is still some.
 
-use super::{Wall, machine, names};
+use super::{Wall, cgroup, machine, names, process};
 use crate::machine::cgroup_value;
 use crate::{terminal, units};
+use serde_json::json;
 
 /// How much is to stay available: the environment variable [`KEEP_FREE`], or a sixteenth of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +47,98 @@ impl Floor {
     }
 }
 
+/// The least part of a limit that counts as some: the kernel reclaims and kills before the last page is gone.
+const LEAST_PART: u64 = 50;
+
+/// A limit and how far it is used, bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// What is used.
+    pub used: u64,
+    /// What may be.
+    pub limit: u64,
+}
+
+impl Room {
+    /// What is left.
+    pub fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.used)
+    }
+}
+
+/// Whether the machine has no memory left to speak of.
+pub fn machine_wall() -> Option<Wall> {
+    let (available, total) = machine::memory()?;
+    (available < total / LEAST_PART).then(|| {
+        Wall::told(names::MEMORY, "memory_machine", &json!({"available": available, "total": total}))
+    })
+}
+
+/// Whether the control group of a process has no memory left to speak of.
+pub fn group_wall(pid: u32) -> Option<Wall> {
+    let room = group(pid).filter(|room| room.left() < room.limit / LEAST_PART)?;
+    let process = process::name(pid).unwrap_or_default();
+    let facts = json!({"pid": pid, "process": process, "used": room.used, "limit": room.limit});
+    Some(Wall::told(names::MEMORY, "memory_group", &facts))
+}
+
+/// The tightest memory limit of a process's control groups. The page cache does not count: it is given back first.
+pub fn group(pid: u32) -> Option<Room> {
+    // Version 1 writes "no limit" as the largest multiple of a page.
+    let limit = |folder: &str| {
+        let limit =
+            cgroup::number(folder, "memory.max").or_else(|| cgroup::number(folder, "memory.limit_in_bytes"));
+        limit.filter(|&bytes| bytes < 1 << 60)
+    };
+    let used = |folder: &str| {
+        let used = cgroup::number(folder, "memory.current")
+            .or_else(|| cgroup::number(folder, "memory.usage_in_bytes"))?;
+        let cache =
+            |names: [&str; 2]| names.iter().find_map(|name| cgroup::line(folder, "memory.stat", name));
+        let cached = cache(["total_active_file", "active_file"]).unwrap_or(0)
+            + cache(["total_inactive_file", "inactive_file"]).unwrap_or(0);
+        Some(used.saturating_sub(cached))
+    };
+    let folders = cgroup::folders(pid, "memory");
+    let rooms = folders.iter().filter_map(|folder| Some(Room { limit: limit(folder)?, used: used(folder)? }));
+    rooms.min_by_key(Room::left)
+}
+
+/// The address space of a process where it is bounded (RLIMIT_AS).
+pub fn address_space(pid: u32) -> Option<Room> {
+    let limit = process::limits(pid)?.address_space.soft?;
+    Some(Room { used: process::address_space(pid)?, limit })
+}
+
+/// Counts the processes of a control group that the kernel kills for want of memory, of the group's or of the machine's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OomKills {
+    folder: String,
+    file: &'static str,
+    before: u64,
+}
+
+impl OomKills {
+    /// From now on, in the group that the process is in. Where that one does not count (the root of version 2), on the
+    /// whole machine. The group is found now: of a process that has ended nobody can say it any more.
+    pub fn of(pid: u32) -> Option<Self> {
+        let own = cgroup::folders(pid, "memory").into_iter().next();
+        let places =
+            own.iter().flat_map(|folder| [(folder, "memory.events"), (folder, "memory.oom_control")]);
+        let machine = "/proc".to_owned();
+        let mut counts = places.chain([(&machine, "vmstat")]);
+        counts.find_map(|(folder, file)| {
+            let before = cgroup::line(folder, file, "oom_kill")?;
+            Some(OomKills { folder: folder.clone(), file, before })
+        })
+    }
+
+    /// How many there were since.
+    pub fn since(&self) -> u64 {
+        cgroup::line(&self.folder, self.file, "oom_kill").map_or(0, |now| now.saturating_sub(self.before))
+    }
+}
+
 /// Memory that could be had now: of the machine, or of the control group where that has less.
 pub fn available() -> Option<u64> {
     let (machine, _) = machine::memory()?;
@@ -76,13 +169,14 @@ impl Shortage {
 
     /// The wall of somebody who holds `held` connections.
     pub fn wall(self, who: &str, held: u64) -> Wall {
-        Wall::new(
-            names::MEMORY,
-            format!("{who} stopped at {} connections: {}", super::grouped(held), self.evidence()),
-            format!(
-                "more memory (a connection takes 3 to 9 KiB of the kernel's, both ends); {KEEP_FREE}=SIZE leaves less alone"
-            ),
-        )
+        let facts = json!({
+            "who": who,
+            "held": held,
+            "available": self.available_bytes,
+            "floor": self.floor_bytes,
+            "setting": KEEP_FREE,
+        });
+        Wall::told(names::MEMORY, "memory_floor", &facts)
     }
 }
 
@@ -96,6 +190,14 @@ mod tests {
         let shortage = all.shortage(1).expect("nobody has so much");
         assert!(shortage.wall("the loader", 1234).evidence.contains("at 1,234 connections"));
         assert_eq!(Floor { bytes: 0 }.shortage(0), None);
+    }
+
+    #[test]
+    fn this_machine_has_memory_and_says_whom_it_killed() {
+        assert_eq!(machine_wall(), None);
+        assert_eq!(OomKills::of(std::process::id()).map(|kills| kills.since()), Some(0));
+        assert_eq!(group(u32::MAX), None);
+        assert!(address_space(std::process::id()).is_none_or(|room| room.used > 0));
     }
 
     #[test]

@@ -4,15 +4,22 @@
 //! no privilege, changes nothing. A wall is named only where the evidence proves it: numbers that merely look
 //! bad give `None`.
 
+mod cgroup;
 pub mod cpu;
+pub mod facts;
 pub mod listen;
 pub mod machine;
 pub mod memory;
 pub mod process;
 pub mod ring;
+mod sayings;
 pub mod server;
+pub mod tasks;
 
+use crate::lang::Lang;
+use facts::Facts;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What stopped the run: one of the stable names below, what was read, and a line that can be copied.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -23,13 +30,39 @@ pub struct Wall {
     pub evidence: String,
     /// What moves the wall: a command line or a setting.
     pub fix: String,
+    /// Which sentences those are; with `facts` they can be said in the other language.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub case: String,
+    /// The numbers of the evidence, by name.
+    #[serde(default, skip_serializing_if = "Facts::is_empty")]
+    pub facts: Facts,
 }
 
 impl Wall {
-    /// A wall with one of the stable names.
+    /// A wall with one of the stable names, in words that only it has.
     pub fn new(name: &str, evidence: impl Into<String>, fix: impl Into<String>) -> Self {
-        Wall { name: name.to_owned(), evidence: evidence.into(), fix: fix.into() }
+        Wall {
+            name: name.to_owned(),
+            evidence: evidence.into(),
+            fix: fix.into(),
+            case: String::new(),
+            facts: Facts::default(),
+        }
     }
+
+    /// A wall with one of the stable names, told by a case of `sayings` from its facts, an object.
+    pub fn told(name: &str, case: &str, facts: &Value) -> Self {
+        let facts = Facts::of(facts);
+        let said = sayings::say(Lang::En, case, &facts);
+        debug_assert!(said.is_some(), "{case} needs more than {facts:?}");
+        let (evidence, fix) = said.unwrap_or_else(|| (format!("{case}: {facts:?}"), String::new()));
+        Wall { name: name.to_owned(), evidence, fix, case: case.to_owned(), facts }
+    }
+}
+
+/// Evidence and fix of a case in a language. `None`: another version's case, or facts are missing.
+pub fn say(lang: Lang, case: &str, facts: &Facts) -> Option<(String, String)> {
+    sayings::say(lang, case, facts)
 }
 
 /// The stable names: JSON readers rely on them.

@@ -18,6 +18,8 @@ pub struct Limits {
     pub open_files: Limit,
     /// RLIMIT_NPROC: processes and threads of the whole user. Root and CAP_SYS_RESOURCE are exempt.
     pub processes: Limit,
+    /// RLIMIT_AS: bytes of address space.
+    pub address_space: Limit,
 }
 
 /// Reads /proc/PID/limits. `None`: no such process, or not ours.
@@ -26,6 +28,7 @@ pub fn limits(pid: u32) -> Option<Limits> {
     Some(Limits {
         open_files: limit_line(&text, "Max open files")?,
         processes: limit_line(&text, "Max processes")?,
+        address_space: limit_line(&text, "Max address space")?,
     })
 }
 
@@ -58,6 +61,11 @@ pub fn name(pid: u32) -> Option<String> {
 /// How many threads the process has.
 pub fn threads(pid: u32) -> Option<u64> {
     status_number(pid, "Threads:")
+}
+
+/// The address space that the process has mapped, bytes.
+pub fn address_space(pid: u32) -> Option<u64> {
+    status_number(pid, "VmSize:").map(|kibibytes| kibibytes * 1024)
 }
 
 fn status_number(pid: u32, key: &str) -> Option<u64> {

@@ -1,6 +1,7 @@
 //! Why a server on this machine does not take more connections.
 
-use super::{Wall, grouped, listen, machine, names, process, ring};
+use super::{Wall, listen, machine, names, process, ring, tasks};
+use serde_json::json;
 use std::net::SocketAddr;
 
 /// So close to its limit a process counts as out of descriptors: servers keep a few spare (a reserve to say
@@ -46,21 +47,10 @@ impl Server {
             let used = process::open_descriptors(pid)?;
             (used + SPARE_DESCRIPTORS >= limit).then_some((pid, used, limit))
         })?;
+        let process = process::name(pid).unwrap_or_default();
         let waiting = self.waiting();
-        let name = process::name(pid).unwrap_or_default();
-        Some(Wall::new(
-            names::SERVER_DESCRIPTORS,
-            format!(
-                "the server, process {pid} ({name}), has {} of {} descriptors open (RLIMIT_NOFILE) and {} \
-                 connections wait in its listen queue",
-                grouped(used),
-                grouped(limit),
-                grouped(waiting)
-            ),
-            format!(
-                "start the server after: ulimit -n 65536   (running: prlimit --pid {pid} --nofile=65536)"
-            ),
-        ))
+        let facts = json!({"pid": pid, "process": process, "used": used, "limit": limit, "waiting": waiting});
+        Some(Wall::told(names::SERVER_DESCRIPTORS, "open_files", &facts))
     }
 
     /// A ring that accepts into its own file table runs out of places there, not in /proc/PID/fd.
@@ -69,42 +59,34 @@ impl Server {
             let table = ring::file_table(pid)?;
             (table.used + SPARE_DESCRIPTORS >= table.places).then_some((pid, table))
         })?;
-        let name = process::name(pid).unwrap_or_default();
-        let limit = process::limits(pid).and_then(|limits| limits.open_files.soft);
-        let limit = limit.map_or(String::new(), |limit| format!(" (RLIMIT_NOFILE is {})", grouped(limit)));
-        Some(Wall::new(
-            names::SERVER_DESCRIPTORS,
-            format!(
-                "the server, process {pid} ({name}), has {} of {} places of its ring's file table taken{limit} and {} \
-                 connections wait in its listen queue",
-                grouped(table.used),
-                grouped(table.places),
-                grouped(self.waiting())
-            ),
-            "start the server after: ulimit -n 65536   (a larger file table for the ring)",
-        ))
+        let facts = json!({
+            "pid": pid,
+            "process": process::name(pid).unwrap_or_default(),
+            "used": table.used,
+            "places": table.places,
+            "limit": process::limits(pid).and_then(|limits| limits.open_files.soft),
+            "waiting": self.waiting(),
+        });
+        Some(Wall::told(names::SERVER_DESCRIPTORS, "ring_places", &facts))
     }
 
     /// Whether its processes or threads have used up what may exist.
     pub fn task_wall(&self) -> Option<Wall> {
-        let room = machine::task_room()?;
-        if room.used + SPARE_TASKS < room.limit {
+        let room = tasks::room(*self.pids.first()?)?;
+        if room.left() > SPARE_TASKS {
             return None;
         }
         let threads: u64 = self.pids.iter().filter_map(|&pid| process::threads(pid)).sum();
         let many_threads = threads > 2 * self.pids.len() as u64;
-        Some(Wall::new(
-            if many_threads { names::THREADS } else { names::PROCESSES },
-            format!(
-                "{} processes and threads exist, {} allows {}; the server has {} processes with {} threads",
-                grouped(room.used),
-                room.source,
-                grouped(room.limit),
-                self.pids.len(),
-                grouped(threads)
-            ),
-            "use an event loop (one thread holds them all), or raise the limit named",
-        ))
+        let facts = json!({
+            "used": room.used,
+            "limit": room.limit,
+            "source": room.source,
+            "processes": self.pids.len(),
+            "threads": threads,
+        });
+        let name = if many_threads { names::THREADS } else { names::PROCESSES };
+        Some(Wall::told(name, "tasks_used_up", &facts))
     }
 
     /// Why connections that the kernel has completed are not served: call it while they wait. The proven reason
@@ -120,33 +102,19 @@ impl Server {
             return None;
         }
         let fullest = self.queues.iter().max_by_key(|queue| queue.waiting)?;
-        let backlog = fullest.backlog.map_or("an unknown number".to_owned(), |n| grouped(u64::from(n)));
-        let who = match self.pids.first() {
-            Some(&pid) => {
-                let used = process::open_descriptors(pid).map_or("?".to_owned(), grouped);
-                let limit = process::limits(pid)
-                    .and_then(|limits| limits.open_files.soft)
-                    .map_or("?".into(), grouped);
-                let name = process::name(pid).unwrap_or_default();
-                format!("process {pid} ({name}) has descriptors left ({used} of {limit})")
-            }
-            None => "its process belongs to another user".to_owned(),
-        };
-        let fix = if fullest.is_full() {
-            "accept faster or in more workers; longer queue: listen() backlog and sysctl -w net.core.somaxconn=4096"
-        } else {
-            "see what the server waits for: its own limit of connections (memcached -c, worker_connections), or a \
-             worker that is busy with one connection at a time"
-        };
-        Some(Wall::new(
-            names::ACCEPT_QUEUE,
-            format!(
-                "{} connections wait in the listen queue of {} (backlog {backlog}) and are not accepted; {who}",
-                grouped(waiting),
-                self.target
-            ),
-            fix,
-        ))
+        let pid = self.pids.first().copied();
+        let facts = json!({
+            "waiting": waiting,
+            "target": self.target.to_string(),
+            "backlog": fullest.backlog,
+            "pid": pid,
+            "process": pid.map(|pid| process::name(pid).unwrap_or_default()),
+            "used": pid.and_then(process::open_descriptors),
+            "limit": pid.and_then(process::limits).and_then(|limits| limits.open_files.soft),
+            "hidden": pid.is_none(),
+        });
+        let case = if fullest.is_full() { "queue_full" } else { "queue_waits" };
+        Some(Wall::told(names::ACCEPT_QUEUE, case, &facts))
     }
 }
 
@@ -157,28 +125,8 @@ pub fn overflow_wall(target: SocketAddr, before: machine::ListenCounters) -> Opt
         return None;
     }
     let backlog = listen::queues(target).iter().filter_map(|queue| queue.backlog).max();
-    let backlog =
-        backlog.map_or(String::new(), |n| format!("; the backlog of {target} is {}", grouped(u64::from(n))));
-    Some(Wall::new(
-        names::ACCEPT_QUEUE,
-        format!(
-            "the kernel dropped {} handshakes at full listen queues (ListenOverflows){backlog}",
-            grouped(added.overflows)
-        ),
-        "accept faster or in more workers; longer queue: listen() backlog and sysctl -w net.core.somaxconn=4096",
-    ))
-}
-
-/// Whether the machine has no memory left to speak of.
-pub fn memory_wall() -> Option<Wall> {
-    let (available, total) = machine::memory()?;
-    (available < total / 50).then(|| {
-        Wall::new(
-            names::MEMORY,
-            format!("MemAvailable is {} of {} MiB", grouped(available >> 20), grouped(total >> 20)),
-            "fewer bytes a connection (see bytes/conn), or more memory",
-        )
-    })
+    let facts = json!({"overflows": added.overflows, "target": target.to_string(), "backlog": backlog});
+    Some(Wall::told(names::ACCEPT_QUEUE, "queue_overflows", &facts))
 }
 
 #[cfg(test)]
@@ -197,7 +145,7 @@ mod tests {
         server.queues = listen::queues(target);
         let wall = server.queue_wall().expect("one waits");
         assert_eq!(wall.name, names::ACCEPT_QUEUE);
-        assert!(wall.evidence.contains("1 connections wait"), "{}", wall.evidence);
+        assert!(wall.evidence.contains("1 connection waits"), "{}", wall.evidence);
         drop(listener);
         assert_eq!(Server::find(target), None);
     }

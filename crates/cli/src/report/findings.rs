@@ -216,13 +216,10 @@ fn noise(lang: Lang, run: &Run, all: &mut Vec<(Weight, String)>) {
             ),
             Lang::Zh => format!("机器不安静：其他程序同时占用了最多 {most:.1} 个核心（{count} 组中的 {cells} 组）。请在安静的机器上再测。"),
         }));
-    } else if let Some(noisy) = run.machine.get("noisy").and_then(Value::as_str) {
+    } else if let Some(noisy) = words::noise(lang, &run.machine) {
         all.push((
             Weight::Warning,
-            match lang {
-                Lang::En => format!("Noisy machine: {noisy}."),
-                Lang::Zh => format!("机器不安静（原文：{noisy}）。"),
-            },
+            format!("{}{noisy}{}", lang.pick("Noisy machine: ", "机器不安静："), lang.pick(".", "。")),
         ));
     }
     if let Some((most, cells)) = run.disturbed("stolen_cpu", 0.1) {
@@ -244,13 +241,14 @@ fn limits(lang: Lang, run: &Run, all: &mut Vec<(Weight, String)>) {
         all.push((Weight::Warning, text.to_owned()));
     }
     if let Some(refused) = run.machine.pointer("/placement/refused").and_then(Value::as_str) {
+        let refused = words::refusal(lang, refused);
         all.push((
             Weight::Warning,
             match lang {
                 Lang::En => {
                     format!("Server and loader were not pinned to processors of their own: {refused}.")
                 }
-                Lang::Zh => format!("服务器与压测端未能绑定各自的处理器（原文：{refused}）。"),
+                Lang::Zh => format!("服务器与压测端未能绑定各自的处理器：{refused}。"),
             },
         ));
     }

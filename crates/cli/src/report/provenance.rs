@@ -3,6 +3,7 @@
 use super::figures::{self, whole};
 use super::markup::escape;
 use super::run::Run;
+use super::words;
 use crate::lang::Lang;
 use serde_json::Value;
 use std::fmt::Write;
@@ -61,6 +62,7 @@ pub fn section(lang: Lang, run: &Run) -> String {
     for (title, value) in parts {
         let mut rows = Vec::new();
         flatten(lang, "", value, &mut rows);
+        rows.iter_mut().for_each(|(path, text)| in_words(lang, run, path, text));
         if rows.is_empty() {
             continue;
         }
@@ -75,20 +77,41 @@ pub fn section(lang: Lang, run: &Run) -> String {
         html.push_str("</dl></div>\n");
     }
     html.push_str("</div>\n");
+    let as_they_are = |(name, why): &(String, String)| (name.clone(), Lang::En, why.clone());
+    let method = |(figure, how): &(String, String)| {
+        let (of, how) = words::method(lang, figure, how);
+        (figure.clone(), of, how.to_owned())
+    };
+    let unavailable: Vec<_> = run.unavailable.iter().map(as_they_are).collect();
+    let methods: Vec<_> = run.methods.iter().map(method).collect();
     for (title, entries) in [
-        (lang.pick("Could not run here", "在此无法运行"), &run.unavailable),
-        (lang.pick("How the figures were taken", "各项数据的测法"), &run.methods),
+        (lang.pick("Could not run here", "在此无法运行（原话）"), unavailable),
+        (lang.pick("How the figures were taken", "各项数据的测法"), methods),
     ] {
         if entries.is_empty() {
             continue;
         }
         let _ = write!(html, "<details open><summary>{title}</summary><dl class=\"methods\">");
-        for (key, value) in entries {
-            let _ = write!(html, "<dt>{}</dt><dd lang=\"en\">{}</dd>", escape(key), escape(value));
+        for (name, of, text) in entries {
+            let _ = write!(html, "<dt>{}</dt><dd lang=\"{of}\">{}</dd>", escape(&name), escape(&text));
         }
         html.push_str("</dl></details>\n");
     }
     html
+}
+
+/// Values that are words, in the page's language.
+fn in_words(lang: Lang, run: &Run, path: &str, text: &mut String) {
+    match path {
+        "noisy" => *text = words::noise(lang, &run.machine).unwrap_or_default(),
+        "placement refused" => *text = words::refusal(lang, text),
+        "mixes" => {
+            let mixes: Vec<&str> =
+                text.split(lang.list(&["", ""]).as_str()).map(|mix| words::mix(lang, mix)).collect();
+            *text = lang.list(&mixes);
+        }
+        _ => {}
+    }
 }
 
 /// Every leaf of an object with its path; what is not known is left out.

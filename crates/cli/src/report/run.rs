@@ -1,6 +1,8 @@
 //! A result as the page reads it. It is read from JSON, not from compare's own types: results of older and newer
 //! versions, of other tools and cut ones are to be shown as well, so that every field may be missing.
 
+use crate::lang::Lang;
+use crate::walls::facts::Facts;
 use serde_json::{Map, Value};
 
 /// A figure of a cell, by its name in the JSON.
@@ -57,19 +59,26 @@ pub struct Wall {
     pub evidence: String,
     /// What moves it.
     pub fix: String,
+    /// Which sentences those are, so that they can be said in the other language.
+    case: String,
+    facts: Facts,
 }
 
 impl Wall {
     fn read(value: &Value) -> Option<Wall> {
         let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        match value {
-            Value::Object(_) if !text("name").is_empty() => {
-                Some(Wall { name: text("name"), evidence: text("evidence"), fix: text("fix") })
-            }
-            Value::String(name) => {
-                Some(Wall { name: name.clone(), evidence: String::new(), fix: String::new() })
-            }
-            _ => None,
+        let name = value.as_str().map_or_else(|| text("name"), str::to_owned);
+        let facts = value.get("facts").map(Facts::of).unwrap_or_default();
+        let wall = Wall { name, evidence: text("evidence"), fix: text("fix"), case: text("case"), facts };
+        (!wall.name.is_empty()).then_some(wall)
+    }
+
+    /// Evidence and fix in a language. `None`: only in English, as the result has them: it is an older one, or another
+    /// version's, or these words are nobody else's.
+    pub fn say(&self, lang: Lang) -> Option<(String, String)> {
+        match lang {
+            Lang::En => Some((self.evidence.clone(), self.fix.clone())),
+            Lang::Zh => crate::walls::say(lang, &self.case, &self.facts),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::markup::escape;
 use super::run::{Cell, Figure, Run, Wall, Work};
 use super::words;
 use crate::lang::Lang;
+use crate::load::errors;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -138,33 +139,48 @@ fn wall(lang: Lang, name: &str, met: &[(&Cell, &Wall)], looks: &[(String, Look)]
     }
     html.push_str("</ul>");
     let told = distinct(met);
-    let (read, fix) = (lang.pick("What was read", "读到的证据"), lang.pick("What moves it", "怎么办"));
     let evidence: Vec<&(&Cell, &Wall)> = told.iter().filter(|(_, wall)| !wall.evidence.is_empty()).collect();
     if !evidence.is_empty() {
-        let _ = write!(html, "<h4>{read}</h4>");
-        for (cell, wall) in evidence {
-            let _ = write!(
-                html,
-                "<p class=\"evidence\" lang=\"en\"><b><bdi>{}</bdi></b> {}</p>",
-                escape(&cell.model),
-                escape(&wall.evidence)
-            );
+        let _ = write!(html, "<h4>{}</h4>", lang.pick("What was read", "读到的证据"));
+    }
+    for (cell, wall) in evidence {
+        let said = wall.say(lang);
+        let (tag, text) = match &said {
+            Some((evidence, _)) => (lang, evidence),
+            None => (Lang::En, &wall.evidence),
+        };
+        let (model, text) = (escape(&cell.model), escape(text));
+        let _ = write!(html, "<p class=\"evidence\" lang=\"{tag}\"><b><bdi>{model}</bdi></b> {text}</p>");
+    }
+    html.push_str(&fixes(lang, name, &told));
+    html + "</article>\n"
+}
+
+/// What moves a wall. Where the result has it in English only, what always helps is said before it.
+fn fixes(lang: Lang, name: &str, told: &[(&Cell, &Wall)]) -> String {
+    let mut all: Vec<(Lang, String)> = Vec::new();
+    for (_, wall) in told {
+        let fix = match wall.say(lang) {
+            Some((_, fix)) => (lang, fix),
+            None => (Lang::En, wall.fix.clone()),
+        };
+        if !fix.1.is_empty() && !all.contains(&fix) {
+            all.push(fix);
         }
     }
-    let mut fixes: Vec<&str> =
-        told.iter().map(|(_, wall)| wall.fix.as_str()).filter(|fix| !fix.is_empty()).collect();
-    fixes.dedup();
-    let helps = words::wall_helps(lang, name);
-    if helps.is_some() || !fixes.is_empty() {
-        let _ = write!(html, "<h4>{fix}</h4>");
+    let foreign = all.is_empty() || all.iter().any(|(of, _)| *of != lang);
+    let helps = words::wall_helps(lang, name).filter(|_| foreign);
+    let mut html = String::new();
+    if helps.is_some() || !all.is_empty() {
+        let _ = write!(html, "<h4>{}</h4>", lang.pick("What moves it", "怎么办"));
     }
     if let Some(helps) = helps {
         let _ = write!(html, "<p>{}</p>", escape(helps));
     }
-    for fix in fixes {
-        let _ = write!(html, "<p class=\"fix\" lang=\"en\">{}</p>", escape(fix));
+    for (of, fix) in all {
+        let _ = write!(html, "<p class=\"fix\" lang=\"{of}\">{}</p>", escape(&fix));
     }
-    html + "</article>\n"
+    html
 }
 
 fn by_model<'a>(met: &[(&'a Cell, &'a Wall)]) -> Vec<(&'a str, Vec<&'a Cell>)> {
@@ -264,20 +280,17 @@ fn row(lang: Lang, cells: &[&Cell], cell: &Cell, kernel: bool, repeated: bool) -
         let bytes = cell.number("kernel_bytes_per_conn").map_or("–".to_owned(), figures::bytes);
         let _ = write!(html, "<td>{bytes}</td>");
     }
-    let kinds: Vec<String> = cell
-        .field("errors_by_kind")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .map(|(kind, count)| format!("{kind} {count}"))
-        .collect();
-    let title =
-        if kinds.is_empty() { String::new() } else { format!(" title=\"{}\"", escape(&kinds.join(", "))) };
-    let _ = write!(
-        html,
-        "<td{title}>{}</td>",
-        if cell.errors == 0 { "0".to_owned() } else { whole(cell.errors) }
-    );
+    let kinds = cell.field("errors_by_kind").and_then(Value::as_object);
+    let kinds = kinds.filter(|kinds| !kinds.is_empty()).map(|kinds| {
+        let counted = kinds.iter().map(|(kind, count)| (kind, count.as_u64()));
+        format!("<small>{}</small>", escape(&errors::list(lang, counted)))
+    });
+    match cell.errors {
+        0 => html.push_str("<td>0</td>"),
+        errors => {
+            let _ = write!(html, "<td class=\"errors\">{}{}</td>", whole(errors), kinds.unwrap_or_default());
+        }
+    }
     if repeated {
         let spread =
             cell.spread(Figure::Rate).map_or("–".to_owned(), |spread| format!("{:.1} %", spread * 100.0));

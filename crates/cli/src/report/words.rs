@@ -4,6 +4,7 @@ use super::figures::whole;
 use super::run::{Figure, Work};
 use crate::lang::Lang;
 use crate::walls::names;
+use serde_json::Value;
 
 /// What is known about a wall: its name in Chinese, what it means, and what helps. Results carry the fix in English;
 /// the Chinese one is here.
@@ -199,6 +200,63 @@ pub fn wall_helps(lang: Lang, name: &str) -> Option<&'static str> {
     known(name).filter(|_| lang == Lang::Zh).map(|wall| wall.helps_zh)
 }
 
+/// Why the machine was called noisy before the run. The sentence is English; the numbers behind it stand beside it.
+pub fn noise(lang: Lang, machine: &Value) -> Option<String> {
+    let noisy = machine.get("noisy").and_then(Value::as_str)?;
+    let busy = machine.get("busy_before").and_then(Value::as_f64).filter(|_| lang == Lang::Zh);
+    let Some(busy) = busy else { return Some(noisy.to_owned()) };
+    let load = machine.get("load_before").and_then(Value::as_f64);
+    let load = load.map_or(String::new(), |load| format!("（平均负载 {load:.1}）"));
+    Some(format!("开始之前，其他程序占用了 {busy:.1} 个核心{load}"))
+}
+
+/// Why the kernel did not let processes be pinned: the C library's words, with its number.
+pub fn refusal(lang: Lang, said: &str) -> String {
+    let known = match (lang, said) {
+        (Lang::En, _) => None,
+        (_, said) if said.contains("os error 1)") => Some("没有权限"),
+        (_, said) if said.contains("os error 22)") => Some("没有这个处理器"),
+        (_, said) if said.contains("os error 38)") => Some("系统调用被禁止"),
+        _ => None,
+    };
+    known.map_or_else(|| said.to_owned(), |known| format!("{known}（{said}）"))
+}
+
+/// How a figure was taken, in a language. The Chinese is of the English of this version: another one's stays as it is.
+pub fn method<'a>(lang: Lang, figure: &str, how: &'a str) -> (Lang, &'a str) {
+    let known = METHODS_ZH.iter().find(|(name, _)| *name == figure).filter(|_| lang == Lang::Zh);
+    match known {
+        Some((_, zh)) if crate::compare::methods().get(figure).is_some_and(|now| now == how) => (lang, zh),
+        _ => (Lang::En, how),
+    }
+}
+
+const METHODS_ZH: [(&str, &str); 5] = [
+    (
+        "server_cpu_us_per_msg",
+        "在压测端的测量时间之内取两个时刻，服务器进程及其全部后代（活着的和已回收的）的用户态与内核态时间（调度器的 CPU 时钟）之差，\
+         除以压测端的消息速率。内核在中断里替别人做的工作不算在内",
+    ),
+    (
+        "server_bytes_per_conn",
+        "测量期间，服务器进程及其全部后代的匿名内存和共享内存（smaps_rollup 的 Pss_Anon + Pss_Shmem；超过 64 个线程时用 RssAnon + \
+         RssShmem）加上页表（VmPTE），减去第一个连接之前的数值，除以连接数。子进程超过 96 个时均匀抽样。内核的套接字和内核栈不算在内",
+    ),
+    (
+        "kernel_bytes_per_conn",
+        "测量期间 Slab、KernelStack（/proc/meminfo）和 TCP 缓冲区（/proc/net/sockstat 的 mem）的增长，除以连接数：内核的部分，包含两端，\
+         因为两端都在本机。从 500 个连接起才有：更少时，机器上其他活动的影响更大",
+    ),
+    (
+        "machine_bytes_per_conn",
+        "测量期间 MemAvailable 的下降，除以连接数：两端、内核的套接字和栈，以及同时运行的其他一切",
+    ),
+    (
+        "repeats",
+        "每个参与者先走完整个阶梯，然后每个再来一遍（ABAB），每次都是新的服务器进程；每个数据取各次的中位数，离散程度为（最高 − 最低）÷ 中位数",
+    ),
+];
+
 /// What the connections did.
 pub fn work(lang: Lang, work: &Work) -> String {
     let service = work.service.as_deref().unwrap_or("echo");
@@ -260,6 +318,25 @@ mod tests {
         let sources = [include_str!("../walls/mod.rs"), include_str!("../compare/diagnose.rs")];
         let lines = sources.into_iter().flat_map(str::lines);
         lines.filter_map(|line| line.trim().strip_prefix("pub const ")?.split('"').nth(1)).collect()
+    }
+
+    #[test]
+    fn every_method_has_words_in_both_languages() {
+        for (figure, how) in crate::compare::methods() {
+            assert_eq!(method(Lang::Zh, &figure, &how).0, Lang::Zh, "{figure}");
+            assert_eq!(method(Lang::Zh, &figure, "measured otherwise"), (Lang::En, "measured otherwise"));
+        }
+    }
+
+    #[test]
+    fn noise_and_refusals_are_said_in_chinese_too() {
+        let machine = serde_json::json!({"noisy": "others kept 1.3 cores busy", "busy_before": 1.3, "load_before": 2.0});
+        assert_eq!(noise(Lang::En, &machine).unwrap(), "others kept 1.3 cores busy");
+        assert_eq!(noise(Lang::Zh, &machine).unwrap(), "开始之前，其他程序占用了 1.3 个核心（平均负载 2.0）");
+        assert_eq!(noise(Lang::Zh, &serde_json::json!({})), None);
+        let said = "Operation not permitted (os error 1)";
+        assert_eq!(refusal(Lang::Zh, said), format!("没有权限（{said}）"));
+        assert_eq!(refusal(Lang::En, said), said);
     }
 
     #[test]

@@ -31,6 +31,10 @@ impl Failure {
     pub fn interrupted() -> Self {
         Failure { code: 130, message: String::new() }
     }
+    /// The same, and which part of the command line it is about.
+    pub fn within(self, what: &str) -> Self {
+        Failure { message: format!("{what}: {}", self.message), ..self }
+    }
     /// The sentence.
     pub fn message(&self) -> &str {
         &self.message

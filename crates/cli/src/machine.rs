@@ -1,14 +1,13 @@
 //! Where a result comes from: the kernel, the processors, the memory and the limits that bound it.
 //! Everything is read from /proc and /sys; what cannot be read is left out, never guessed.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
 /// The machine a result was measured on.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Machine {
     /// The version of duolu that measured.
     pub duolu: String,
@@ -45,8 +44,7 @@ pub struct Machine {
 }
 
 /// Resource limits (getrlimit(2)); `None` is unlimited.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Limits {
     /// RLIMIT_NOFILE, soft: the descriptors a process may have open.
     pub nofile: Option<u64>,
@@ -61,8 +59,7 @@ pub struct Limits {
 }
 
 /// Which processors the two sides were given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Placement {
     /// Whether server and loader were pinned to processors of their own.
     pub pinned: bool,

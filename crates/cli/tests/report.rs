@@ -198,7 +198,7 @@ fn interrupted_noisy_and_partial_results_say_so() {
         ("Noisy machine: other programs used up to 1.3 cores", "机器不安静"),
         ("Server and loader shared one processor", "共用一个处理器"),
         ("In 1 of 1 cells the loader was the limit", "受限于压测端"),
-        ("1 cells have no model", "1 组数据缺少模型"),
+        ("1 cell has no model", "1 组数据缺少模型"),
         ("Each cell was measured once", "每组只测了一次"),
     ] {
         assert!(of(&html, "en").contains(en), "{en}");
@@ -239,7 +239,7 @@ fn two_results_are_laid_over_each_other_and_judged_by_their_spread() {
     let once = judged(cell("poll", 100, 900.0), "once.json");
     assert!(once.contains("one repeat cannot tell") && !once.contains("<td class=\"better\""));
     let moved = judged(stopped("poll", 100, 60, "accept queue"), "moved.json");
-    assert!(moved.contains("held → ✕ accept queue") && moved.contains("1 walls moved"));
+    assert!(moved.contains("held → ✕ accept queue") && moved.contains("1 wall moved"));
     let other = folder.file("bad.json", "{}");
     let output = report(&[&folder.0.join("better.json"), &"--against", &other]);
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));

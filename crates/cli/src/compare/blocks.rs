@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::units;
 use crate::walls::grouped;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// What loader and servers say to each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -28,7 +28,7 @@ impl Speak {
 }
 
 /// What the connections of a rung do.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mix {
     /// Every connection talks all the time.

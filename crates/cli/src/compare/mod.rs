@@ -148,7 +148,7 @@ struct Checked {
     plan: Plan,
     work: Work,
     expectations: Option<Vec<expect::Expectation>>,
-    old: Option<Report>,
+    old: Option<serde_json::Value>,
 }
 
 /// Runs the verb.

@@ -4,6 +4,7 @@ use super::result::{Cell, Report};
 use crate::failure::Failure;
 use crate::terminal;
 use serde::Serialize;
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
@@ -63,14 +64,11 @@ pub fn make_folder(folder: &Path) -> Result<(), Failure> {
 }
 
 /// Writes everything that belongs into the folder; the report shows what changed against an older result.
-pub fn write_files(folder: &Path, report: &Report, old: Option<&Report>) -> Result<(), Failure> {
+pub fn write_files(folder: &Path, report: &Report, old: Option<&Value>) -> Result<(), Failure> {
     write_data(folder, report)?;
-    let value = |report: &Report| {
-        serde_json::to_value(report)
-            .map_err(|error| Failure::cannot(format!("cannot write the result as JSON: {error}")))
-    };
-    let (new, old) = (value(report)?, old.map(value).transpose()?);
-    crate::report::write(&new, old.as_ref(), &folder.join("report.html"))
+    let new = serde_json::to_value(report)
+        .map_err(|error| Failure::cannot(format!("cannot write the result as JSON: {error}")))?;
+    crate::report::write(&new, old, &folder.join("report.html"))
 }
 
 /// Writes result.json and result.csv, each as a whole or not at all: who reads while we write, or after we were

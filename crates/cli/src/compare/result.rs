@@ -1,6 +1,6 @@
 //! What a run gives: one cell for each contender, mix, payload and rung, and the report that holds them. The JSON
-//! fields are the contract that readers rely on: add, never rename. What is read back (`--against`) may be older: a
-//! field that is not there is empty, not wrong.
+//! fields are the contract that readers rely on: add, never rename. They are read back (`--against`, `duolu report`) as
+//! JSON, not as these types: a result may be older.
 
 use super::blocks::{Block, Mix};
 use crate::machine::Machine;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One contender at one rung of the ladder. Without a message there is no rate, and no percentile: `None`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Cell {
     /// The model, or the name of the user's own server.
     pub model: String,
@@ -41,73 +41,52 @@ pub struct Cell {
     pub spread: Option<f64>,
 
     /// What the connections did.
-    #[serde(default)]
     pub mix: Mix,
     /// Bytes of a message; `None` where the protocol decides.
-    #[serde(default)]
     pub payload_bytes: Option<u64>,
     /// How many connections talked.
-    #[serde(default)]
     pub active: Option<u64>,
     /// 9 of 10 answers.
-    #[serde(default)]
     pub p90_us: Option<f64>,
     /// The longest answer.
-    #[serde(default)]
     pub max_us: Option<f64>,
     /// What bounded the rate though every connection was held: a full core of the server, or the loader; or why
     /// there is no rate.
-    #[serde(default)]
     pub limited_by: Option<Wall>,
     /// The errors by their kind.
-    #[serde(default)]
     pub errors_by_kind: BTreeMap<String, u64>,
     /// Messages answered within the window.
-    #[serde(default)]
     pub messages: u64,
     /// The window that the loader measured, seconds; of all repeats together.
-    #[serde(default)]
     pub window_s: f64,
     /// 99 of 100 connections stood within this many microseconds.
-    #[serde(default)]
     pub connect_p99_us: Option<f64>,
     /// The server's CPU use over the window: 1.0 is one core full.
-    #[serde(default)]
     pub server_cpu: Option<f64>,
     /// CPU use of everybody but server and loader, in cores: above 0.3 or so the figures are too low.
-    #[serde(default)]
     pub others_cpu: Option<f64>,
     /// Processor time that the hypervisor gave to other machines (steal), in cores.
-    #[serde(default)]
     pub stolen_cpu: Option<f64>,
     /// The memory of the server's tree at that rung and before the first connection.
-    #[serde(default)]
     pub server_memory: Option<ServerMemory>,
     /// The kernel's part of a connection: sockets, their buffers and kernel stacks, of both ends.
-    #[serde(default)]
     pub kernel_bytes_per_conn: Option<f64>,
     /// What the whole machine had less of for each connection: both ends, the kernel's sockets, kernel stacks.
-    #[serde(default)]
     pub machine_bytes_per_conn: Option<f64>,
     /// Whether the loader was the limit: then the rate is a lower bound.
-    #[serde(default)]
     pub loader_limited: bool,
     /// How many connections each worker of the server had; where there are several and it tells.
-    #[serde(default)]
     pub worker_connections: Option<Vec<u64>>,
     /// (highest - lowest) / median of each figure over the repeats, by the figure's name; empty with one.
-    #[serde(default)]
     pub spreads: BTreeMap<String, f64>,
     /// The runs behind the medians, in the order in which they ran; empty with one.
-    #[serde(default)]
     pub runs: Vec<Run>,
     /// All latencies of all repeats: HdrHistogram V2, base64, nanoseconds.
-    #[serde(default)]
     pub histogram: Option<String>,
 }
 
 /// One of several runs behind a cell.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Run {
     /// Messages answered per second.
     pub rate: Option<f64>,
@@ -122,7 +101,7 @@ pub struct Run {
 }
 
 /// How `server_bytes_per_conn` came about.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ServerMemory {
     /// Bytes at this rung.
     pub bytes: u64,
@@ -147,7 +126,7 @@ impl Cell {
 }
 
 /// A whole run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// 1.
     pub schema: u32,
@@ -162,22 +141,18 @@ pub struct Report {
     /// The cells, block by block, by contender in the table's order, then by rung.
     pub results: Vec<Cell>,
     /// Contenders that cannot run here, and why.
-    #[serde(default)]
     pub unavailable: BTreeMap<String, String>,
     /// What the cells show, in plain sentences.
-    #[serde(default)]
     pub shows: Vec<String>,
     /// What is different from an older result (`--against`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<super::against::Against>,
     /// How the figures were taken: a number without its method cannot be compared.
-    #[serde(default)]
     pub methods: BTreeMap<String, String>,
 }
 
 /// What was asked for.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Asked {
     /// The contenders: models and the user's own servers, in the order of the table.
     pub models: Vec<String>,
@@ -214,8 +189,7 @@ pub struct Asked {
 }
 
 /// A server of the user's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Own {
     /// Its name in the table.
     pub name: String,

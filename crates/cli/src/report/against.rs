@@ -1,16 +1,24 @@
-//! Two results laid over each other: what changed, and whether it is more than chance.
+//! Two results laid over each other: what changed, and whether it is more than chance. The page and `duolu compare
+//! --against` both ask here.
 //!
 //! A change counts where it is larger than the spread of either result, (highest - lowest) / median over its
 //! repeats: two runs of the same binary differ by as much. With one repeat there is no spread, and so no verdict.
 
 use super::run::{Cell, Figure, Run, Wall, Work};
+use crate::lang::Lang;
+use serde::Serialize;
 use serde_json::Value;
+
+/// A server's memory that changed by no more than this in all says nothing, whatever that is for each connection: an
+/// allocator takes and keeps pages by the dozen.
+const PAGES: f64 = 256.0 * 1024.0;
 
 /// What is compared.
 pub const FIGURES: [Figure; 4] = [Figure::Rate, Figure::P99, Figure::Cpu, Figure::Memory];
 
 /// What a change means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Larger than the spread, to the good.
     Better,
@@ -19,6 +27,7 @@ pub enum Verdict {
     /// Not larger than the spread.
     Within,
     /// One of the two was measured once.
+    #[default]
     Unknown,
     /// The loader was the limit in one of them: the rates are lower bounds.
     Bounded,
@@ -48,10 +57,12 @@ impl Change {
         let (before, after) = (positive(old)?, positive(new)?);
         let spread = old.spread(figure).zip(new.spread(figure)).map(|(one, other)| one.max(other));
         let moved = (after / before - 1.0).abs();
+        let pages = (after - before).abs() * new.connections as f64;
         let verdict = match spread {
             _ if figure == Figure::Rate && (old.loader_limited() || new.loader_limited()) => Verdict::Bounded,
             None => Verdict::Unknown,
             Some(spread) if moved <= spread => Verdict::Within,
+            Some(_) if figure == Figure::Memory && pages <= PAGES => Verdict::Within,
             Some(_) if (after > before) == figure.more_is_better() => Verdict::Better,
             Some(_) => Verdict::Worse,
         };
@@ -94,6 +105,43 @@ pub fn pairs<'a>(old: &'a Run, new: &'a Run, work: &Work) -> Vec<Pair<'a>> {
     pairs
 }
 
+/// How many figures changed, in a sentence or two; `moved` is how many lines end elsewhere.
+pub fn summary(lang: Lang, verdicts: &[Verdict], moved: usize) -> String {
+    let count = |verdict: Verdict| verdicts.iter().filter(|given| **given == verdict).count();
+    let (all, better, worse) = (verdicts.len(), count(Verdict::Better), count(Verdict::Worse));
+    let within = count(Verdict::Within);
+    let mut text = match lang {
+        Lang::En => {
+            format!("{all} figures compared: {better} better, {worse} worse, {within} within the spread.")
+        }
+        Lang::Zh => {
+            format!("比较了 {all} 个数据：{better} 个变好，{worse} 个变差，{within} 个在离散范围内。")
+        }
+    };
+    let more = [
+        (
+            count(Verdict::Unknown),
+            [" {n} cannot be judged: one repeat cannot tell a change from chance; measure both with --repeats 5.";
+                2],
+            "{n} 个无法判断：只测一次分不清变化与偶然；请两次都用 --repeats 5 测量。",
+        ),
+        (
+            count(Verdict::Bounded),
+            [
+                " {n} rate is a lower bound, because the loader was the limit: compare CPU per message.",
+                " {n} rates are lower bounds, because the loader was the limit: compare CPU per message.",
+            ],
+            "{n} 个速率只是下限，因为受限于压测端：请比较每条消息的 CPU。",
+        ),
+        (moved, [" {n} wall moved.", " {n} walls moved."], "{n} 处墙有变化。"),
+    ];
+    for (number, [one, many], zh) in more.into_iter().filter(|(number, ..)| *number > 0) {
+        let en = if number == 1 { one } else { many };
+        text.push_str(&lang.pick(en, zh).replace("{n}", &number.to_string()));
+    }
+    text
+}
+
 /// What was not the same when the two were measured: (what, old, new). Any of it may be the reason of a change.
 pub fn conditions(old: &Run, new: &Run) -> Vec<(&'static str, String, String)> {
     const ASKED: [&str; 6] = ["/window_s", "/workers", "/accept", "/server_nofile", "/service", "/active"];
@@ -107,6 +155,10 @@ pub fn conditions(old: &Run, new: &Run) -> Vec<(&'static str, String, String)> {
         "/placement/shared",
         "/placement/pinned",
     ];
+    let noisy = |run: &Run| run.machine.get("noisy").is_some_and(Value::is_string).to_string();
+    let whole = |run: &Run| run.complete.to_string();
+    let marks = [("/noisy", noisy(old), noisy(new)), ("/complete", whole(old), whole(new))];
+    let marks = marks.into_iter().filter(|(_, old, new)| old != new);
     let machine = MACHINE.into_iter().map(|path| (path, &old.machine, &new.machine));
     let asked = ASKED.into_iter().map(|path| (path, &old.asked, &new.asked));
     let different = machine.chain(asked).filter_map(|(path, old, new)| {
@@ -118,7 +170,7 @@ pub fn conditions(old: &Run, new: &Run) -> Vec<(&'static str, String, String)> {
         };
         (old != new && text(old) != text(new)).then(|| (path, text(old), text(new)))
     });
-    different.collect()
+    different.chain(marks).collect()
 }
 
 #[cfg(test)]
@@ -154,6 +206,30 @@ mod tests {
         assert_eq!(verdict(&run(100.0, 5, Some(0.02)), &run(300.0, 1, None)), Verdict::Unknown);
         assert_eq!(verdict(&run(100.0, 1, None), &run(300.0, 5, Some(0.01))), Verdict::Unknown);
         assert_eq!(verdict(&run(100.0, 1, Some(0.0)), &run(300.0, 1, Some(0.0))), Verdict::Unknown);
+    }
+
+    #[test]
+    fn memory_is_judged_by_the_pages_that_it_is_in_all() {
+        let run = |connections: u64, bytes: f64| {
+            let cell = json!({"model": "poll", "connections": connections, "server_bytes_per_conn": bytes, "repeats": 5,
+                "spreads": {"server_bytes_per_conn": 0.01}});
+            Run::read(&json!({"schema": 1, "results": [cell]}), false)
+        };
+        let verdict =
+            |old: &Run, new: &Run| pairs(old, new, old.works()[0])[0].changes[3].expect("memory").verdict;
+        assert_eq!(verdict(&run(100, 200.0), &run(100, 600.0)), Verdict::Within, "40 KiB in all");
+        assert_eq!(verdict(&run(5_000, 200.0), &run(5_000, 600.0)), Verdict::Worse, "2 MiB in all");
+    }
+
+    #[test]
+    fn a_summary_names_only_what_there_is() {
+        let text = summary(Lang::En, &[Verdict::Better, Verdict::Within], 0);
+        assert_eq!(text, "2 figures compared: 1 better, 0 worse, 1 within the spread.");
+        let text = summary(Lang::Zh, &[Verdict::Unknown, Verdict::Bounded], 3);
+        assert!(
+            text.contains("1 个无法判断") && text.contains("1 个速率只是下限") && text.contains("3 处墙"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What changed between two results, as a table with a verdict in each field.
 
-use super::against::{Change, FIGURES, Pair, Verdict, conditions, pairs};
+use super::against::{Change, FIGURES, Pair, Verdict, conditions, pairs, summary};
 use super::figures::{change, whole};
 use super::look::Look;
 use super::markup::escape;
+use super::provenance;
 use super::run::{Run, Wall, Work};
 use super::sections::named;
 use super::words;
@@ -20,7 +21,10 @@ pub fn section(lang: Lang, old: &Run, new: &Run, work: &Work, looks: &[(String, 
         );
         return format!("<p>{text}</p>\n");
     }
-    let mut html = format!("<p>{}</p>\n", escape(&summary(lang, &pairs)));
+    let verdicts: Vec<Verdict> =
+        pairs.iter().flat_map(|pair| pair.changes.iter().flatten()).map(|change| change.verdict).collect();
+    let moved = pairs.iter().filter(|pair| pair.walls().is_some()).count();
+    let mut html = format!("<p>{}</p>\n", escape(&summary(lang, &verdicts, moved)));
     html.push_str(&other_conditions(lang, old, new));
     html.push_str(&alone(lang, old, new, work));
     html.push_str(&table(lang, &pairs, looks));
@@ -38,39 +42,6 @@ pub fn section(lang: Lang, old: &Run, new: &Run, work: &Work, looks: &[(String, 
     html
 }
 
-fn summary(lang: Lang, pairs: &[Pair<'_>]) -> String {
-    let all = || pairs.iter().flat_map(|pair| pair.changes.iter().flatten());
-    let count = |verdict: Verdict| all().filter(|change| change.verdict == verdict).count();
-    let (better, worse, within) = (count(Verdict::Better), count(Verdict::Worse), count(Verdict::Within));
-    let unknown = count(Verdict::Unknown);
-    let moved = pairs.iter().filter(|pair| pair.walls().is_some()).count();
-    let mut text = match lang {
-        Lang::En => format!(
-            "{} figures compared: {better} better, {worse} worse, {within} within the spread.",
-            all().count()
-        ),
-        Lang::Zh => format!(
-            "比较了 {} 个数据：{better} 个变好，{worse} 个变差，{within} 个在离散范围内。",
-            all().count()
-        ),
-    };
-    if unknown > 0 {
-        text.push_str(&match lang {
-            Lang::En => format!(
-                " {unknown} cannot be judged: one repeat cannot tell a change from chance; measure both with --repeats 5."
-            ),
-            Lang::Zh => format!("{unknown} 个无法判断：只测一次分不清变化与偶然；请两次都用 --repeats 5 测量。"),
-        });
-    }
-    if moved > 0 {
-        text.push_str(&match lang {
-            Lang::En => format!(" {moved} walls moved."),
-            Lang::Zh => format!("{moved} 处墙有变化。"),
-        });
-    }
-    text
-}
-
 fn other_conditions(lang: Lang, old: &Run, new: &Run) -> String {
     let different = conditions(old, new);
     if different.is_empty() {
@@ -78,7 +49,10 @@ fn other_conditions(lang: Lang, old: &Run, new: &Run) -> String {
     }
     let list: Vec<String> = different
         .iter()
-        .map(|(path, old, new)| format!("{} {old} → {new}", path.trim_start_matches('/').replace('/', " ")))
+        .map(|(path, old, new)| {
+            let (label, old, new) = (label(lang, path), in_words(lang, old), in_words(lang, new));
+            format!("{label} {old} → {new}")
+        })
         .collect();
     format!(
         "<p class=\"notice warning\">{} {}</p>\n",
@@ -88,6 +62,22 @@ fn other_conditions(lang: Lang, old: &Run, new: &Run) -> String {
         ),
         escape(&lang.list(&list))
     )
+}
+
+fn label(lang: Lang, path: &str) -> String {
+    match path {
+        "/noisy" => lang.pick("noisy machine", "机器不安静").to_owned(),
+        "/complete" => lang.pick("complete", "完整").to_owned(),
+        path => provenance::label(lang, &path.trim_start_matches('/').replace('/', " ")),
+    }
+}
+
+fn in_words(lang: Lang, value: &str) -> &str {
+    match value {
+        "true" => lang.pick("yes", "是"),
+        "false" => lang.pick("no", "否"),
+        value => value,
+    }
 }
 
 /// What only one of the two results has.

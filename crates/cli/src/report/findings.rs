@@ -188,6 +188,9 @@ pub fn notices(lang: Lang, run: &Run) -> Vec<(Weight, String)> {
     }
     if run.unreadable > 0 {
         warn(match lang {
+            Lang::En if run.unreadable == 1 => {
+                "1 cell has no model or no connections and is left out.".to_owned()
+            }
             Lang::En => format!("{} cells have no model or no connections and are left out.", run.unreadable),
             Lang::Zh => format!("{} 组数据缺少模型或连接数，已略去。", run.unreadable),
         });

@@ -4,19 +4,19 @@
 //! what `views` draws (with `chart`, `scale`, `labels`, `look`) and what `sections`, `balance`, `provenance`, `findings`,
 //! `changes` (with `against`) say; `words` holds both languages' names, `figures` and `markup` the last step to text.
 
-mod against;
+pub mod against;
 mod balance;
 mod changes;
 mod chart;
 mod figures;
 mod findings;
-mod input;
+pub mod input;
 mod labels;
 mod look;
 pub mod markup;
 mod page;
 mod provenance;
-mod run;
+pub mod run;
 mod scale;
 mod sections;
 mod views;
@@ -99,6 +99,12 @@ pub fn write(
     };
     let (run, old) = (read(result)?, against.map(read).transpose()?);
     put(&Page { run: &run, old: old.as_ref(), lang: None }.render(), path)
+}
+
+/// The page of a result laid over an older one: both are known to be results.
+#[cfg(test)]
+pub fn page(result: &serde_json::Value, old: &serde_json::Value) -> String {
+    Page { run: &Run::of(result), old: Some(&Run::of(old)), lang: None }.render()
 }
 
 fn place(args: &Args) -> PathBuf {

@@ -158,7 +158,8 @@ fn leaf(lang: Lang, path: &str, value: &Value) -> String {
     }
 }
 
-fn label(lang: Lang, path: &str) -> String {
+/// What people call a field.
+pub fn label(lang: Lang, path: &str) -> String {
     match LABELS.iter().find(|(key, ..)| *key == path) {
         Some((_, en, zh)) => lang.pick(en, zh).to_owned(),
         None if path.contains('.') => path.to_owned(), // a sysctl

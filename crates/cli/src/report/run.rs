@@ -289,6 +289,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// A result that is at hand, whole.
+    pub fn of(result: &impl serde::Serialize) -> Run {
+        Run::read(&serde_json::to_value(result).unwrap_or_default(), false)
+    }
+
     /// Reads a result. `cut` says whether the file ended too early.
     pub fn read(value: &Value, cut: bool) -> Run {
         let part = |field: &str| value.get(field).cloned().unwrap_or(Value::Null);

@@ -21,28 +21,37 @@ impl fmt::Debug for Errno {
 /// Who a report is for: the descriptor's number and the generation of its registration. The generation
 /// changes whenever the number may have come to mean another file, so a late report resolves to nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Token(u64);
+#[repr(C)]
+// Aligned as the kernel's u64 in an epoll_event.
+#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "x86")), repr(align(8)))]
+pub struct Token {
+    generation: u32,
+    fd: RawFd,
+}
 
 impl Token {
     /// The token of descriptor `fd` in its `generation`-th registration.
     pub const fn new(fd: RawFd, generation: u32) -> Self {
-        Token((generation as u64) << 32 | fd as u32 as u64)
+        Token { generation, fd }
     }
     /// The token inside the kernel's 64 bits of user data.
     pub const fn from_bits(bits: u64) -> Self {
-        Token(bits)
+        let (low, high) = (bits as u32, (bits >> 32) as u32);
+        let (generation, fd) = if cfg!(target_endian = "little") { (low, high) } else { (high, low) };
+        Token { generation, fd: fd as RawFd }
     }
-    /// The 64 bits to hand to the kernel.
+    /// The 64 bits to hand to the kernel: in memory they are the token itself.
     pub const fn bits(self) -> u64 {
-        self.0
+        let (generation, fd) = (self.generation as u64, self.fd as u32 as u64);
+        if cfg!(target_endian = "little") { fd << 32 | generation } else { generation << 32 | fd }
     }
     /// The descriptor's number.
     pub const fn fd(self) -> RawFd {
-        self.0 as u32 as i32
+        self.fd
     }
     /// Which registration of that number.
     pub const fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
+        self.generation
     }
 }
 
@@ -100,14 +109,30 @@ impl Change {
     }
 }
 
-/// One thing the kernel tells: this registration is ready for that.
+/// One thing the kernel tells: this registration is ready for that. In memory it is Linux's `epoll_event`, so
+/// that epoll's hands let the kernel write where the brain reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub struct Report {
-    /// Whose.
-    pub token: Token,
     /// What for: READ, WRITE, PEER_CLOSED, HANGUP, ERROR, INVALID, as the kernel said it. The brain adds
     /// READ and WRITE to HANGUP, ERROR and INVALID.
     pub ready: Ready,
+    /// Whose.
+    pub token: Token,
+}
+
+impl Report {
+    /// What it says and of which registration, in one word: all that differs between a descriptor's reports.
+    #[inline(always)]
+    pub(crate) fn said(&self) -> u64 {
+        said(self.ready, self.token.generation)
+    }
+}
+
+/// See [`Report::said`]. On x86-64 the two are neighbours, here and in a descriptor's row: one load.
+#[inline(always)]
+pub(crate) fn said(ready: Ready, generation: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(ready.bits())
 }
 
 /// What a backend can do, to be asked at run time.

@@ -21,8 +21,6 @@ pub struct Engine<B: Backend + ?Sized, C: Clock> {
     clock: C,
     /// Read at most once a turn: a clock costs 24 ns, a turn has many callbacks.
     turn_now: Option<Instant>,
-    /// Stale reports that have been looked at.
-    stale_seen: u64,
     /// Asked once: it does not change.
     edge: bool,
     peer_closed: bool,
@@ -38,7 +36,6 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
             reactor: Reactor::new(clock.now(), priorities),
             clock,
             turn_now: None,
-            stale_seen: 0,
             edge: features.edge,
             peer_closed: features.peer_closed,
             exclusive: features.exclusive,
@@ -121,8 +118,16 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
 
     /// Tells the kernel what has been put off: part of `poll`, and needed before the loop's own descriptor
     /// is watched by another loop.
+    #[inline]
     pub fn flush(&mut self) {
         self.reactor.settle();
+        if self.reactor.has_changes() {
+            self.apply_changes();
+        }
+    }
+
+    #[inline(never)]
+    fn apply_changes(&mut self) {
         while let Some(change) = self.reactor.next_change() {
             self.reactor.counters.changes += 1;
             if let Err(errno) = self.backend.apply(change) {
@@ -149,12 +154,18 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
 
     /// One poll: changes out, one wait not longer than `limit_ns`, reports in, timers expired. Sleeps only if
     /// nothing is due.
+    #[inline(always)]
     pub fn poll(&mut self, limit_ns: Option<u64>) -> Result<(), Errno> {
         self.flush();
-        self.exorcise();
-        let timeout_ns = match (self.sleep_ns(), limit_ns) {
-            (Some(sleep), Some(limit)) => Some(sleep.min(limit)),
-            (sleep, limit) => sleep.or(limit),
+        if self.reactor.is_haunted() {
+            self.exorcise();
+        }
+        let timeout_ns = if self.reactor.has_queued() {
+            Some(0)
+        } else if self.reactor.timers().is_empty() {
+            limit_ns
+        } else {
+            self.until_next(limit_ns)
         };
         self.turn_now = None;
         self.reactor.begin_pass();
@@ -162,21 +173,31 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         self.backend.wait(timeout_ns, self.reactor.room_for_reports())?;
         self.reactor.collect();
         if !self.reactor.timers().is_empty() {
-            let now = self.now();
-            self.reactor.expire(now);
+            self.expire();
         }
         Ok(())
     }
 
-    /// Looks at the stale reports of the last turn; see [`Reactor::is_haunted`].
-    #[inline]
-    fn exorcise(&mut self) {
-        let all = self.reactor.counters.stale_reports;
-        let stale = all - core::mem::replace(&mut self.stale_seen, all);
-        if self.reactor.is_haunted(stale) {
-            self.reactor.counters.rebuilds += 1;
-            let _ = self.reinit();
+    #[inline(never)]
+    fn expire(&mut self) {
+        let now = self.now();
+        self.reactor.expire(now);
+    }
+
+    /// The time to the earliest deadline, at most `limit_ns`.
+    #[inline(never)]
+    fn until_next(&mut self, limit_ns: Option<u64>) -> Option<u64> {
+        match (self.sleep_ns(), limit_ns) {
+            (Some(sleep), Some(limit)) => Some(sleep.min(limit)),
+            (sleep, limit) => sleep.or(limit),
         }
+    }
+
+    /// Rids the kernel's side of stale registrations; see [`Reactor::is_haunted`].
+    #[cold]
+    fn exorcise(&mut self) {
+        self.reactor.counters.rebuilds += 1;
+        let _ = self.reinit();
     }
 
     /// The next due event, or `None` when it is time to poll again: see [`Reactor::next_active`].
@@ -192,6 +213,18 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
     #[inline(always)]
     pub fn next_plain(&mut self) -> Option<(usize, Ready)> {
         self.reactor.next_plain().map(|(index, ready)| (index as usize, ready))
+    }
+
+    /// Whether `next_active` has something to give beside the reports that `next_plain` goes through.
+    #[inline(always)]
+    pub fn has_queued(&self) -> bool {
+        self.reactor.has_queued()
+    }
+
+    /// Whether there is a report that `next_plain` has not given.
+    #[inline(always)]
+    pub fn has_reports(&self) -> bool {
+        self.reactor.is_waiting()
     }
 
     /// Slots of events that are likely to come next, now and then, else none: to have the face's own rows near in time.

@@ -38,13 +38,11 @@ pub struct EventSpec {
     pub exclusive: bool,
     /// Does not keep the loop running (the loop's own waker).
     pub internal: bool,
-    /// The face's word, given back in [`Active`].
-    pub user: u64,
 }
 
 impl EventSpec {
     /// A pure timer or user-triggered event, priority 0, not persistent.
-    pub const fn new(user: u64) -> Self {
+    pub const fn new() -> Self {
         EventSpec {
             source: Source::None,
             interest: Interest::NONE,
@@ -54,16 +52,21 @@ impl EventSpec {
             owned: false,
             exclusive: false,
             internal: false,
-            user,
         }
     }
     /// A persistent, level-triggered event on a descriptor.
-    pub const fn fd(fd: RawFd, interest: Interest, user: u64) -> Self {
-        EventSpec { source: Source::Fd(fd), interest, persist: true, ..EventSpec::new(user) }
+    pub const fn fd(fd: RawFd, interest: Interest) -> Self {
+        EventSpec { source: Source::Fd(fd), interest, persist: true, ..EventSpec::new() }
     }
     /// A persistent event on a signal.
-    pub const fn signal(signo: i32, user: u64) -> Self {
-        EventSpec { source: Source::Signal(signo), persist: true, ..EventSpec::new(user) }
+    pub const fn signal(signo: i32) -> Self {
+        EventSpec { source: Source::Signal(signo), persist: true, ..EventSpec::new() }
+    }
+}
+
+impl Default for EventSpec {
+    fn default() -> Self {
+        EventSpec::new()
     }
 }
 
@@ -72,8 +75,6 @@ impl EventSpec {
 pub struct Active {
     /// Which event.
     pub id: EventId,
-    /// The face's word.
-    pub user: u64,
     /// Why.
     pub ready: Ready,
     /// How many signals were merged into this one call; 0 for other events. Stops at 65,535.
@@ -82,7 +83,7 @@ pub struct Active {
 
 pub use crate::slots::EventId;
 
-/// A u64 that is aligned like a u32, so that an event and its slot's generation fill 48 bytes exactly.
+/// A u64 that is aligned like a u32, so that an event and its slot's generation fill 40 bytes exactly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Packed([u32; 2]);
 
@@ -100,7 +101,6 @@ impl Packed {
 /// The event in its slot.
 #[derive(Debug)]
 pub(crate) struct Event {
-    pub(crate) user: Packed,
     /// The timeout it was last added with, for re-arming persistent ones; 0 = none.
     pub(crate) period_ns: Packed,
     /// Descriptor or signal number; -1 for neither.
@@ -111,7 +111,7 @@ pub(crate) struct Event {
     pub(crate) active_next: u32,
     pub(crate) timer: TimerId,
     /// Collected since the last callback.
-    pub(crate) ready: Ready,
+    ready: u16,
     pub(crate) count: u16,
     pub(crate) interest: Interest,
     pub(crate) priority: u8,
@@ -159,14 +159,13 @@ impl Event {
             kind |= if set { flag } else { 0 };
         }
         let mut event = Event {
-            user: Packed::new(spec.user),
             period_ns: Packed::default(),
             number,
             next: NONE,
             active_prev: NONE,
             active_next: NONE,
             timer: TimerId::NONE,
-            ready: Ready::NONE,
+            ready: 0,
             count: 0,
             interest: spec.interest,
             priority: spec.priority,
@@ -188,6 +187,17 @@ impl Event {
         self.kind & (PERSIST | ONE_SHOT | EDGE | INTERNAL) == PERSIST && self.period_ns.get() == 0
     }
 
+    /// Collected since the last callback.
+    #[inline]
+    pub(crate) fn ready(&self) -> Ready {
+        Ready::from_bits(u32::from(self.ready))
+    }
+
+    #[inline]
+    pub(crate) fn set_ready(&mut self, ready: Ready) {
+        self.ready = ready.bits() as u16;
+    }
+
     #[inline]
     pub(crate) fn is(&self, kind: u8) -> bool {
         self.kind & kind != 0
@@ -205,4 +215,4 @@ impl Event {
     }
 }
 
-const _: () = assert!(core::mem::size_of::<Event>() == 44, "with its generation an event fills 48 bytes");
+const _: () = assert!(size_of::<Event>() == 36, "with its generation an event fills 40 bytes");

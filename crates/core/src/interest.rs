@@ -7,6 +7,7 @@ macro_rules! flag_set {
     ($(#[$doc:meta])* $name:ident: $word:ty { $($(#[$flag_doc:meta])* $flag:ident = $bit:expr;)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+        #[repr(transparent)]
         pub struct $name($word);
 
         impl $name {
@@ -60,29 +61,41 @@ flag_set! {
 }
 
 flag_set! {
-    /// Why a callback is due.
-    Ready: u16 {
+    /// Why a callback is due. What the kernel tells has the bits that poll(2) and epoll(7) have for it, so that a
+    /// kernel's report is one of the loop's as it stands.
+    Ready: u32 {
         /// Reading would not block.
         READ = 1;
         /// Writing would not block.
         WRITE = 4;
         /// The peer has shut its sending side.
-        PEER_CLOSED = 2;
+        PEER_CLOSED = 0x2000;
         /// Both directions are shut (EPOLLHUP). Comes with READ and WRITE for whoever asked for those.
         HANGUP = 16;
         /// The descriptor has an error pending (EPOLLERR). Comes with READ and WRITE likewise.
         ERROR = 8;
         /// The event's own timeout ran out.
-        TIMEOUT = 32;
+        TIMEOUT = 0x1000;
         /// A signal arrived.
-        SIGNAL = 64;
+        SIGNAL = 0x4000;
         /// Activated by the program itself.
-        USER = 128;
+        USER = 0x8000;
         /// The descriptor is not open (POLLNVAL, EBADF): it was closed while still watched. The kernel
         /// has let go of it; it is reported once, with READ and WRITE for whoever asked for those.
-        INVALID = 256;
+        INVALID = 32;
     }
 }
+
+impl Interest {
+    /// What tells that this has come true.
+    pub const fn as_ready(self) -> Ready {
+        const SAME: u32 = Ready::READ.0 | Ready::WRITE.0;
+        let peer_closed = if self.contains(Interest::PEER_CLOSED) { Ready::PEER_CLOSED.0 } else { 0 };
+        Ready(self.0 as u32 & SAME | peer_closed)
+    }
+}
+
+const _: () = assert!(Interest::READ.0 as u32 == Ready::READ.0 && Interest::WRITE.0 as u32 == Ready::WRITE.0);
 
 /// How often readiness is told.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

@@ -101,8 +101,15 @@ pub struct Reactor {
     /// Events whose timers ran out in this turn, from the last to the first: where memory will be needed, no more.
     ahead: Vec<u32>,
     budget: Budget,
+    /// One priority and no budget: see `straight`.
+    may_go_straight: bool,
     pending: usize,
     internal_active: usize,
+    /// There was a stale report since `is_haunted` was last asked, or in the wait before.
+    suspicious: bool,
+    /// Stale reports that `is_haunted` has not looked at yet.
+    stale: u32,
+    /// Waits in a row that brought some.
     stale_streak: u32,
     pub(crate) counters: Counters,
 }
@@ -110,12 +117,14 @@ pub struct Reactor {
 impl Reactor {
     /// A brain with 1 to 256 priorities.
     pub fn new(now: Instant, priorities: u16) -> Self {
+        let active = ActiveQueues::new(priorities);
         Reactor {
+            may_go_straight: active.priorities() == 1,
             events: Slots::new(),
             watches: Watches::new(),
             signals: Signals::new(),
             timers: Timers::new(now),
-            active: ActiveQueues::new(priorities),
+            active,
             waiting: Waiting::default(),
             pass: Pass::OVER,
             told: 0,
@@ -123,6 +132,8 @@ impl Reactor {
             budget: Budget { max_callbacks: u32::MAX, from_priority: 0 },
             pending: 0,
             internal_active: 0,
+            suspicious: false,
+            stale: 0,
             stale_streak: 0,
             counters: Counters::default(),
         }
@@ -214,9 +225,9 @@ impl Reactor {
             self.timers.cancel(event.timer);
             event.timer = TimerId::NONE;
         }
-        if event.has(ACTIVE) && event.ready.intersects(Ready::TIMEOUT) {
-            event.ready = event.ready - Ready::TIMEOUT;
-            if event.ready.is_empty() {
+        if event.has(ACTIVE) && event.ready().intersects(Ready::TIMEOUT) {
+            event.set_ready(event.ready() - Ready::TIMEOUT);
+            if event.ready().is_empty() {
                 self.deactivate(index);
             }
         }
@@ -225,7 +236,8 @@ impl Reactor {
     fn deactivate(&mut self, index: u32) {
         self.active.remove(&mut self.events, index);
         let event = &mut self.events[index];
-        (event.ready, event.count) = (Ready::NONE, 0);
+        event.set_ready(Ready::NONE);
+        event.count = 0;
         if event.is(INTERNAL) {
             self.internal_active -= 1;
         }
@@ -316,7 +328,7 @@ impl Reactor {
     #[inline]
     fn make_active(&mut self, index: u32, ready: Ready) {
         let event = &mut self.events[index];
-        event.ready |= ready;
+        event.set_ready(event.ready() | ready);
         if !event.has(ACTIVE) {
             if event.is(INTERNAL) {
                 self.internal_active += 1;
@@ -338,8 +350,13 @@ impl Reactor {
         }
     }
 
-    /// The next merged change to tell the kernel before waiting.
+    /// Whether there may be something to tell the kernel before waiting.
     #[inline]
+    pub(crate) fn has_changes(&self) -> bool {
+        self.watches.has_dirty()
+    }
+
+    /// The next merged change to tell the kernel before waiting.
     pub(crate) fn next_change(&mut self) -> Option<Change> {
         self.watches.next_change()
     }
@@ -360,7 +377,7 @@ impl Reactor {
         let mut at = self.watches.head(fd);
         while at != NONE {
             let next = self.events[at].next;
-            let asked = Ready::from_bits(u16::from(self.events[at].interest.bits()));
+            let asked = self.events[at].interest.as_ready();
             self.make_active(at, asked | why);
             at = next;
         }
@@ -370,8 +387,7 @@ impl Reactor {
     #[inline]
     fn take_in(&mut self, report: Report) {
         let Some(watched) = self.watches.resolve(report.token) else {
-            self.counters.stale_reports += 1;
-            return;
+            return self.note_stale();
         };
         let mut at = watched.head;
         if report.ready.intersects(Ready::INVALID) {
@@ -393,22 +409,31 @@ impl Reactor {
         }
         // What nobody asks for comes from an older registration under the same token: the number was closed and
         // reopened, a duplicate keeps the old file alive, and the change of interest went to the new one.
-        self.counters.stale_reports += u64::from(!concerned);
+        if !concerned {
+            self.note_stale();
+        }
+    }
+
+    #[cold]
+    fn note_stale(&mut self) {
+        self.counters.stale_reports += 1;
+        self.stale = self.stale.saturating_add(1);
+        self.suspicious = true;
     }
 
     /// After a wait that was reported in full: whether stale registrations keep waking us. Twice in a row
     /// cannot be a report that crossed a removal: a duplicate of a closed descriptor holds it alive.
-    pub(crate) fn is_haunted(&mut self, stale: u64) -> bool {
-        if stale == 0 {
-            self.stale_streak = 0;
-            return false;
-        }
-        self.stale_streak += 1;
-        if self.stale_streak < 2 {
-            return false;
-        }
-        self.stale_streak = 0;
-        true
+    #[inline]
+    pub(crate) fn is_haunted(&mut self) -> bool {
+        self.suspicious && self.is_haunted_again()
+    }
+
+    #[cold]
+    fn is_haunted_again(&mut self) -> bool {
+        let streak = if core::mem::take(&mut self.stale) == 0 { 0 } else { self.stale_streak + 1 };
+        self.stale_streak = streak % 2;
+        self.suspicious = self.stale_streak > 0;
+        streak == 2
     }
 
     /// Makes every event active whose deadline has come, in exact order.
@@ -465,6 +490,12 @@ impl Reactor {
     #[inline]
     pub fn has_active(&self) -> bool {
         !self.active.is_empty() || self.is_waiting()
+    }
+
+    /// Whether the queue has anything; reports that wait are not in it.
+    #[inline(always)]
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.active.is_empty()
     }
 
     /// Events of the program's own that are pending.
@@ -557,8 +588,8 @@ impl Reactor {
             armed += usize::from(timed);
             assert!(!timed || self.timers.deadline(event.timer).is_some());
             assert_eq!(event.has(SIMPLE), event.is_simple());
-            assert!(event.has(ACTIVE) || event.ready.is_empty() && event.count == 0);
-            assert!(!event.has(ACTIVE) || !event.ready.is_empty());
+            assert!(event.has(ACTIVE) || event.ready().is_empty() && event.count == 0);
+            assert!(!event.has(ACTIVE) || !event.ready().is_empty());
         }
         assert_eq!((self.pending, self.timers.len()), (pending, armed));
     }

@@ -12,7 +12,7 @@
 //! (d) Edge and one-shot: adding must report what is ready already, so the kernel is always told again.
 //! (e) A descriptor found not to be open is dead until something is added to it again: never told, never retried.
 
-use crate::backend::{Change, RawFd, Report, Token, Watch};
+use crate::backend::{Change, RawFd, Report, Token, Watch, said};
 use crate::event::{EDGE, EXCLUSIVE, Event, LISTED, NONE, ON_FD, ONE_SHOT, OWNED, SIMPLE};
 use crate::interest::{Interest, Ready, Trigger};
 use crate::reactor::Refused;
@@ -23,35 +23,26 @@ use alloc::vec::Vec;
 const MAX_FD: RawFd = 1 << 24;
 
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(crate) struct Descriptor {
-    /// The first pending event.
-    pub(crate) head: u32,
+    /// A promise, so that a report is resolved with one comparison: registered, with one event only, about
+    /// which being told exactly this changes nothing. Made when a report was found to be such a one; whatever
+    /// changes the row, its list or its event takes it back. [`NOT_PLAIN`]: none.
+    plain: Ready,
     /// Of the present registration; what tokens are compared with.
     pub(crate) generation: u32,
+    /// The first pending event.
+    pub(crate) head: u32,
     /// Union over the list.
     wanted: Interest,
     /// What the kernel watches for; empty after a one-shot report.
     known: Interest,
-    /// See [`Plain`]. In place of a trigger of its own: two of the flags are the trigger.
-    plain: Plain,
+    /// The trigger among them.
     flags: u8,
 }
 
-/// A promise about a descriptor, so that a report is resolved with one look at one row: registered, with one event
-/// only, about which being told exactly this changes nothing. Made when a report was found to be
-/// such a one; whatever changes the row, its list or its event takes it back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Plain(u8);
-
-impl Plain {
-    /// No promise: what no report says.
-    const NO: Plain = Plain(Ready::USER.bits() as u8);
-
-    #[inline(always)]
-    fn covers(self, ready: Ready) -> bool {
-        ready.bits() == u16::from(self.0)
-    }
-}
+/// What no report says.
+const NOT_PLAIN: Ready = Ready::USER;
 
 /// The kernel has a registration with our present token.
 const IN_KERNEL: u8 = 1;
@@ -70,15 +61,15 @@ const EDGES: u8 = 64;
 const ONCE: u8 = 128;
 
 const VACANT: Descriptor = Descriptor {
-    head: NONE,
+    plain: NOT_PLAIN,
     generation: 0,
+    head: NONE,
     wanted: Interest::NONE,
     known: Interest::NONE,
-    plain: Plain::NO,
     flags: 0,
 };
 
-const _: () = assert!(size_of::<Descriptor>() == 12);
+const _: () = assert!(size_of::<Descriptor>() == 16);
 
 #[derive(Debug)]
 pub(crate) struct Watches {
@@ -124,14 +115,14 @@ impl Descriptor {
             self.generation = self.generation.wrapping_add(1);
         }
         self.known = self.wanted;
-        self.plain = Plain::NO;
+        self.plain = NOT_PLAIN;
         self.flags = (self.flags | IN_KERNEL) & !(REARM | SUSPECT | DEAD);
         Token::new(fd, self.generation)
     }
 
     fn let_go(&mut self) {
         self.known = Interest::NONE;
-        self.plain = Plain::NO;
+        self.plain = NOT_PLAIN;
         self.flags &= !(IN_KERNEL | REARM);
     }
 }
@@ -217,7 +208,7 @@ impl Watches {
         event.state |= LISTED;
         event.next = NONE;
         let watched = &mut self.table[fd as usize];
-        watched.plain = Plain::NO;
+        watched.plain = NOT_PLAIN;
         let mut at = watched.head;
         if at == NONE {
             watched.head = index;
@@ -236,7 +227,7 @@ impl Watches {
         event.state &= !LISTED;
         let (fd, next, owned) = (event.number, event.next, event.is(OWNED));
         let watched = &mut self.table[fd as usize];
-        watched.plain = Plain::NO;
+        watched.plain = NOT_PLAIN;
         if watched.head == index && next == NONE {
             // As `recompute`, for the only event.
             (watched.head, watched.wanted) = (NONE, Interest::NONE);
@@ -270,30 +261,36 @@ impl Watches {
             at = events[at].next;
         }
         watched.wanted = wanted;
-        watched.plain = Plain::NO;
+        watched.plain = NOT_PLAIN;
         if wanted != watched.known {
             self.mark(fd);
         }
     }
 
-    /// Makes the promise [`Plain`] for reports like this one.
+    /// Makes the promise [`Descriptor::plain`] for reports like this one.
     pub(crate) fn promise_plain(&mut self, report: &Report) {
-        self.table[report.token.fd() as usize].plain = Plain(report.ready.bits() as u8);
+        self.table[report.token.fd() as usize].plain = report.ready;
+    }
+
+    /// Nothing may go the short way any more.
+    pub(crate) fn none_plain(&mut self) {
+        for watched in &mut self.table {
+            watched.plain = NOT_PLAIN;
+        }
     }
 
     /// An event on `fd` is not what it was.
     pub(crate) fn not_plain(&mut self, fd: RawFd) {
         if let Some(watched) = self.table.get_mut(fd as usize) {
-            watched.plain = Plain::NO;
+            watched.plain = NOT_PLAIN;
         }
     }
 
-    /// The only event of a descriptor for which [`Plain`] covers the report.
+    /// The only event of the report's descriptor, where [`Descriptor::plain`] is kept for such reports.
     #[inline(always)]
     pub(crate) fn plain_event(&self, report: &Report) -> Option<u32> {
         let watched = self.table.get(report.token.fd() as usize)?;
-        let fits = watched.generation == report.token.generation() && watched.plain.covers(report.ready);
-        fits.then_some(watched.head)
+        (said(watched.plain, watched.generation) == report.said()).then_some(watched.head)
     }
 
     #[inline]
@@ -315,14 +312,14 @@ impl Watches {
         Some(Change::Remove { token: Token::new(fd, watched.generation) })
     }
 
-    /// The next thing to tell the kernel; a descriptor that is as the kernel knows it needs nothing.
+    /// Whether anything is queued for `next_change`.
     #[inline]
-    pub(crate) fn next_change(&mut self) -> Option<Change> {
-        if self.dirty.is_empty() { None } else { self.next_dirty() }
+    pub(crate) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
-    #[inline(never)]
-    fn next_dirty(&mut self) -> Option<Change> {
+    /// The next thing to tell the kernel; a descriptor that is as the kernel knows it needs nothing.
+    pub(crate) fn next_change(&mut self) -> Option<Change> {
         while let Some(fd) = self.dirty.pop() {
             let watched = &mut self.table[fd as usize];
             watched.flags &= !DIRTY;
@@ -407,9 +404,9 @@ impl Watches {
                 assert!(len <= events.len(), "a descriptor's list runs in a circle");
             }
             listed += len;
-            if watched.plain != Plain::NO {
+            if watched.plain != NOT_PLAIN {
                 assert!(watched.has(IN_KERNEL) && len == 1 && events[watched.head].has(SIMPLE), "fd {fd}");
-                assert_eq!(watched.plain.0 & !union.bits(), 0, "fd {fd} promises what nobody asks");
+                assert!(union.as_ready().contains(watched.plain), "fd {fd} promises what nobody asks");
             }
             assert_eq!(watched.wanted, union, "fd {fd}");
             let unsaid = watched.wanted != watched.known || watched.has(REARM) && watched.head != NONE;

@@ -25,7 +25,9 @@ impl Clock for AnyClock {
 }
 
 /// No slot.
-pub(crate) const NOBODY: u32 = u32::MAX;
+pub(crate) const NOBODY: usize = usize::MAX;
+/// In `Context::running`, beside the slot: its callback asked for something, see `Context::asked`.
+pub(crate) const ASKED: usize = 1 << (usize::BITS - 1);
 
 /// How far the program wants the loop to go on.
 ///
@@ -65,10 +67,10 @@ pub struct Context<D = ()> {
     pub(crate) course: Course,
     /// The slot of the event whose callback is running, as long as nothing has happened that its return must look
     /// at: so that the usual return is one comparison. Else [`NOBODY`].
-    pub(crate) running: u32,
+    pub(crate) running: usize,
     /// That event where `running` does not name it any more.
     pub(crate) looked_at: Option<EventId>,
-    /// What the last callback that asked for anything but `Next::Keep` asked.
+    /// What the running callback asks for, when it returns.
     pub(crate) asked: Next,
     /// Listeners that rest because the process is out of descriptors, and are to be enabled again.
     pub(crate) resting: Vec<EventId>,
@@ -78,6 +80,8 @@ pub struct Context<D = ()> {
     pub(crate) spare_posts: Vec<Post<D>>,
     pub(crate) signals: Option<SignalWatch>,
     pub(crate) slow: Option<SlowWatch>,
+    /// There are hooks, or `slow` is watched for: turns have more to do.
+    pub(crate) extras: bool,
     pub(crate) stats: Stats,
     pub(crate) fallback: Option<String>,
     pub(crate) default_priority: u8,
@@ -104,6 +108,7 @@ impl<D> Context<D> {
             spare_posts: Vec::new(),
             signals: None,
             slow: None,
+            extras: false,
             stats: Stats::default(),
             fallback: None,
             default_priority: (priorities / 2).min(255) as u8,
@@ -121,6 +126,15 @@ impl<D> Context<D> {
     }
     pub(crate) fn into_data(self) -> D {
         self.data
+    }
+
+    /// What a callback wants to happen when it has returned.
+    #[inline(always)]
+    pub(crate) fn ask(&mut self, next: Next) {
+        if !matches!(next, Next::Keep) {
+            self.asked = next;
+            self.running |= ASKED;
+        }
     }
 }
 
@@ -146,7 +160,7 @@ impl<D: 'static> Context<D> {
         handler: impl Handler<D, F>,
     ) -> Result<EventId, Error> {
         let fd = source.as_fd().as_raw_fd();
-        let spec = EventSpec { owned: true, ..EventSpec::fd(fd, Interest::NONE, 0) };
+        let spec = EventSpec { owned: true, ..EventSpec::fd(fd, Interest::NONE) };
         self.watch(spec, options.into(), Box::new(OnSource { handler, source }))
     }
 
@@ -163,8 +177,8 @@ impl<D: 'static> Context<D> {
         options: impl Into<Options>,
         mut callback: impl FnMut(&mut Context<D>, RawFd, Ready) -> Next + 'static,
     ) -> Result<EventId, Error> {
-        let object = OnActive(move |ctx: &mut Context<D>, cause: Cause| callback(ctx, fd, cause.ready));
-        self.watch(EventSpec::fd(fd, Interest::NONE, 0), options.into(), Box::new(object))
+        let object = OnActive(move |ctx: &mut Context<D>, cause: Cause| callback(ctx, fd, cause.ready()));
+        self.watch(EventSpec::fd(fd, Interest::NONE), options.into(), Box::new(object))
     }
 
     fn watch(
@@ -206,7 +220,7 @@ impl<D: 'static> Context<D> {
 
     /// A timer or user event: nothing in it can be refused.
     fn install_plain(&mut self, persist: bool, timeout: Timeout, object: Box<dyn Object<D>>) -> EventId {
-        let spec = EventSpec { persist, priority: self.default_priority, ..EventSpec::new(0) };
+        let spec = EventSpec { persist, priority: self.default_priority, ..EventSpec::new() };
         self.install(spec, timeout, object).expect("a timer asks nothing of the kernel")
     }
 
@@ -254,7 +268,7 @@ impl<D: 'static> Context<D> {
         &mut self,
         mut callback: impl FnMut(&mut Context<D>, Ready) -> Next + 'static,
     ) -> EventId {
-        let object = OnActive(move |ctx: &mut Context<D>, cause: Cause| callback(ctx, cause.ready));
+        let object = OnActive(move |ctx: &mut Context<D>, cause: Cause| callback(ctx, cause.ready()));
         self.install_plain(true, Timeout::Keep, Box::new(object))
     }
 
@@ -267,9 +281,8 @@ impl<D: 'static> Context<D> {
         mut callback: impl FnMut(&mut Context<D>, u32) -> Next + 'static,
     ) -> Result<EventId, Error> {
         SignalWatch::subscribe(self, signo)?;
-        let spec = EventSpec { priority: self.default_priority, ..EventSpec::signal(signo, 0) };
-        let object =
-            OnActive(move |ctx: &mut Context<D>, cause: Cause| callback(ctx, u32::from(cause.count)));
+        let spec = EventSpec { priority: self.default_priority, ..EventSpec::signal(signo) };
+        let object = OnActive(move |ctx: &mut Context<D>, cause: Cause| callback(ctx, cause.count()));
         let installed = self.install(spec, Timeout::Keep, Box::new(object));
         if installed.is_err() {
             SignalWatch::unsubscribe(self, signo);
@@ -286,7 +299,7 @@ impl<D: 'static> Context<D> {
     /// Deregisters an event and drops its callback and source (closing the descriptor); works on the running
     /// event too, whose own are dropped when it returns. False where the id is stale.
     pub fn remove(&mut self, id: EventId) -> bool {
-        if self.running == id.index() as u32 {
+        if self.running == id.index() {
             self.look_closer();
         }
         let source = self.engine.reactor().source(id);
@@ -360,7 +373,7 @@ impl<D: 'static> Context<D> {
 
     /// The event whose callback is running.
     pub fn current(&self) -> Option<EventId> {
-        if self.running == NOBODY { self.looked_at } else { Some(self.engine.id_at(self.running as usize)) }
+        if self.running == NOBODY { self.looked_at } else { Some(self.engine.id_at(self.running & !ASKED)) }
     }
 
     /// Has the running callback's return look at what has changed: its event is destroyed, or the pass ends.

@@ -1,13 +1,13 @@
-//! The loop itself. [`EventLoop::turn`] reads as a table of contents:
+//! The loop itself. `EventLoop::thorough_turn` reads as a table of contents:
 //! posts, prepare hooks, poll (changes out, wait, reports in, timers), check hooks, dispatch, idle hooks.
 
 use crate::config::Config;
 use crate::context::{Context, Course, NOBODY};
 use crate::hooks::When;
-use crate::object::{Cause, Object, OnActive, Outcome};
+use crate::object::{Cause, Object, OnActive};
 use crate::options::Next;
 use crate::stats::SlowCallback;
-use duolu_core::{Active, EventSpec, Interest, Timeout};
+use duolu_core::{Active, Errno, EventSpec, Interest, Timeout};
 use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -49,6 +49,8 @@ pub struct EventLoop<D = ()> {
     interval_from_priority: u8,
     /// The waker ends a wait; on other hands posts are looked for at every turn.
     waker_watched: bool,
+    /// Every turn has more to do than most loops' have.
+    thorough: bool,
     _not_send: PhantomData<*const ()>,
 }
 
@@ -84,6 +86,7 @@ impl<D: 'static> EventLoop<D> {
             max_interval_ns: max_interval.map(duolu_core::time::duration_nanos),
             interval_from_priority: from_priority,
             waker_watched: false,
+            thorough: true,
             _not_send: PhantomData,
         }
     }
@@ -91,7 +94,7 @@ impl<D: 'static> EventLoop<D> {
     /// Has the waker end the wait: an internal event like any other.
     pub(crate) fn watch_waker(&mut self) -> io::Result<()> {
         let fd = self.context.shared.waker.as_fd().as_raw_fd();
-        let spec = EventSpec { owned: true, internal: true, ..EventSpec::fd(fd, Interest::READ, 0) };
+        let spec = EventSpec { owned: true, internal: true, ..EventSpec::fd(fd, Interest::READ) };
         let object = OnActive(|ctx: &mut Context<D>, _: Cause| {
             ctx.shared.waker.drain();
             ctx.run_posts();
@@ -99,40 +102,46 @@ impl<D: 'static> EventLoop<D> {
         });
         self.context.install(spec, Timeout::Keep, Box::new(object))?;
         self.waker_watched = true;
+        self.thorough = self.max_interval_ns.is_some();
         Ok(())
     }
 
     /// Runs until stopped, or until nothing is pending any more.
     pub fn run(&mut self) -> io::Result<Exit> {
-        self.run_while(|ctx| ctx.has_work())
+        self.run_turns(false)
     }
 
     /// Runs until stopped, even while nothing is pending: for loops that live on what other threads post.
     pub fn run_until_stopped(&mut self) -> io::Result<()> {
-        self.run_while(|_| true).map(drop)
+        self.run_turns(true).map(drop)
     }
 
-    fn run_while(&mut self, go_on: impl Fn(&Context<D>) -> bool) -> io::Result<Exit> {
+    fn run_turns(&mut self, even_if_empty: bool) -> io::Result<Exit> {
         self.context.course = Course::Run;
         loop {
-            if !go_on(&self.context) {
+            if !self.context.has_work() && !even_if_empty {
                 return Ok(Exit::Empty);
             }
-            self.turn(None)?;
+            self.turn()?;
             if self.ended() {
                 return Ok(Exit::Stopped);
             }
         }
     }
 
+    #[inline]
     fn ended(&mut self) -> bool {
-        matches!(std::mem::replace(&mut self.context.course, Course::Run), Course::Stop | Course::Break)
+        let course = self.context.course;
+        if course != Course::Run {
+            self.context.course = Course::Run;
+        }
+        matches!(course, Course::Stop | Course::Break)
     }
 
     /// One turn that may sleep: waits until something is due, calls it back, returns.
     pub fn run_once(&mut self) -> io::Result<()> {
         self.context.course = Course::Run;
-        self.turn(None)?;
+        self.thorough_turn(None)?;
         self.ended();
         Ok(())
     }
@@ -140,7 +149,7 @@ impl<D: 'static> EventLoop<D> {
     /// One turn that does not sleep longer than `limit`; zero only looks.
     pub fn run_for(&mut self, limit: Duration) -> io::Result<()> {
         self.context.course = Course::Run;
-        self.turn(Some(duolu_core::time::duration_nanos(limit)))?;
+        self.thorough_turn(Some(duolu_core::time::duration_nanos(limit)))?;
         self.ended();
         Ok(())
     }
@@ -150,32 +159,44 @@ impl<D: 'static> EventLoop<D> {
         self.run_for(Duration::ZERO)
     }
 
+    /// One pass; of what the head of this file lists, only what most loops have: a poll and callbacks. All in
+    /// one function, for few instructions in each turn.
+    #[inline(always)]
+    fn turn(&mut self) -> io::Result<()> {
+        if self.thorough || self.context.extras {
+            return self.thorough_turn(None);
+        }
+        self.context.stats.turns += 1;
+        self.context.engine.poll(None).map_err(io_error)?;
+        self.context.dispatch();
+        Ok(())
+    }
+
     /// One pass: see the head of this file.
-    fn turn(&mut self, limit_ns: Option<u64>) -> io::Result<()> {
+    #[inline(never)]
+    fn thorough_turn(&mut self, limit_ns: Option<u64>) -> io::Result<()> {
         let ctx = &mut self.context;
         ctx.stats.turns += 1;
         let mut limit_ns = limit_ns;
         if !self.waker_watched {
             ctx.run_posts();
         }
-        if !ctx.hooks.is_empty() {
-            ctx.run_hooks(When::Prepare);
-            if ctx.hooks.has(When::Idle) || ctx.course != Course::Run {
-                limit_ns = Some(0);
-            }
+        ctx.run_hooks(When::Prepare);
+        if ctx.hooks.has(When::Idle) || ctx.course != Course::Run {
+            limit_ns = Some(0);
         }
-        ctx.engine.poll(limit_ns).map_err(|errno| io::Error::from_raw_os_error(errno.0))?;
-        if !ctx.hooks.is_empty() {
-            ctx.run_hooks(When::Check);
-        }
+        ctx.engine.poll(limit_ns).map_err(io_error)?;
+        ctx.run_hooks(When::Check);
         let before = ctx.engine.counters().activations;
-        if ctx.slow.is_none() && self.max_interval_ns.is_none() {
-            self.context.dispatch();
+        if ctx.course > Course::Stop {
+            ctx.pass_ended();
+        } else if ctx.slow.is_none() && self.max_interval_ns.is_none() {
+            ctx.dispatch();
         } else {
             self.dispatch_measured();
         }
         let ctx = &mut self.context;
-        if !ctx.hooks.is_empty() && ctx.engine.counters().activations == before {
+        if ctx.engine.counters().activations == before {
             ctx.run_hooks(When::Idle);
         }
         Ok(())
@@ -189,7 +210,7 @@ impl<D: 'static> EventLoop<D> {
         while self.context.course <= Course::Stop {
             let Some(active) = self.context.engine.next_active() else { break };
             let priority = self.context.engine.reactor().priority(active.id);
-            self.context.call(active.id.index(), Cause { ready: active.ready, count: active.count });
+            self.context.call(active.id.index(), Cause::new(active.ready, active.count));
             let after = self.context.clock_now();
             self.context.measured(&active, after - before);
             before = after;
@@ -208,12 +229,11 @@ impl<D: 'static> EventLoop<D> {
     /// After a fork, in the child: gives the loop a kernel side of its own. Everything stays pending; signals
     /// and posts reach the child's loop only. The parent's loop is not touched.
     pub fn reinit(&mut self) -> io::Result<()> {
-        let error = |errno: duolu_core::Errno| io::Error::from_raw_os_error(errno.0);
-        self.context.shared.waker.reinit().map_err(error)?;
+        self.context.shared.waker.reinit().map_err(io_error)?;
         if let Some(signals) = &mut self.context.signals {
             signals.reinit()?;
         }
-        self.context.engine.reinit().map_err(error)
+        self.context.engine.reinit().map_err(io_error)
     }
 
     /// The loop's own descriptor, for embedding in another loop: readable when [`EventLoop::run_nonblocking`]
@@ -237,6 +257,11 @@ impl<D: 'static> EventLoop<D> {
     pub fn into_data(self) -> D {
         self.context.into_data()
     }
+}
+
+#[cold]
+fn io_error(errno: Errno) -> io::Error {
+    io::Error::from_raw_os_error(errno.0)
 }
 
 impl<D: 'static> Context<D> {
@@ -264,23 +289,31 @@ impl<D: 'static> Context<D> {
         self.spare_posts = posts;
     }
 
-    #[inline]
+    #[inline(always)]
     fn dispatch(&mut self) {
-        while self.course <= Course::Stop {
-            // Most callbacks come this way: few instructions for each.
-            while let Some((index, ready)) = self.engine.next_plain() {
-                if !self.call(index, Cause { ready, count: 0 }) {
-                    break;
-                }
-            }
-            if self.course > Course::Stop {
-                break;
-            }
+        while if self.dispatch_plain() { self.engine.has_queued() } else { self.course <= Course::Stop } {
             self.touch_ahead();
             let Some(active) = self.engine.next_active() else { break };
-            self.call(active.id.index(), Cause { ready: active.ready, count: active.count });
+            if !self.call(active.id.index(), Cause::new(active.ready, active.count))
+                && self.course > Course::Stop
+            {
+                break;
+            }
         }
         self.pass_ended();
+    }
+
+    /// Most callbacks come this way: few instructions for each. True when no report is left, false where
+    /// something needs a closer look.
+    #[inline(always)]
+    fn dispatch_plain(&mut self) -> bool {
+        while self.engine.has_reports() {
+            let Some((index, ready)) = self.engine.next_plain() else { return false };
+            if !self.call(index, Cause::new(ready, 0)) {
+                return false;
+            }
+        }
+        true
     }
 
     /// With a hundred thousand timers due every object is a wait for memory; so the waits are had together.
@@ -307,19 +340,18 @@ impl<D: 'static> Context<D> {
         let Some(mut object) = self.objects.get_mut(index).and_then(Option::take) else {
             return self.without_object(index);
         };
-        self.running = index as u32;
+        self.running = index;
         let unwinding = Unwinding(self);
-        let outcome = object.call(unwinding.0, cause);
+        object.call(unwinding.0, cause);
         std::mem::forget(unwinding);
-        if outcome == Outcome::Keep
-            && self.running == index as u32
+        if self.running == index
             && let Some(slot) = self.objects.get_mut(index)
         {
             // Its event is not destroyed, so nothing has come into the slot: no need to drop what is there.
             std::mem::forget(slot.replace(object));
             return true;
         }
-        self.settle(object, outcome);
+        self.settle(object);
         false
     }
 
@@ -332,7 +364,8 @@ impl<D: 'static> Context<D> {
 
     /// After a callback that did not simply keep its event.
     #[inline(never)]
-    fn settle(&mut self, object: Box<dyn Object<D>>, outcome: Outcome) {
+    fn settle(&mut self, object: Box<dyn Object<D>>) {
+        let next = std::mem::replace(&mut self.asked, Next::Keep);
         let Some(id) = self.current() else {
             // The callback has exchanged this loop's context for another's (`mem::swap`), and the engine that
             // watches the source is out of reach: it must not be closed, so it stays open for good.
@@ -341,7 +374,6 @@ impl<D: 'static> Context<D> {
             return;
         };
         (self.running, self.looked_at) = (NOBODY, None);
-        let next = if outcome == Outcome::Asked { self.asked } else { Next::Keep };
         match next {
             Next::Keep => {}
             Next::Rearm(rearm) => self.rearm(id, rearm),

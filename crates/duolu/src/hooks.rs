@@ -72,6 +72,7 @@ impl<D: 'static> Context<D> {
         let id = HookId(self.hooks.next);
         self.hooks.next += 1;
         self.hooks.entries.push(Entry { id, when, hook: Some(hook) });
+        self.note_extras();
         id
     }
 
@@ -79,6 +80,7 @@ impl<D: 'static> Context<D> {
     pub fn remove_hook(&mut self, id: HookId) -> bool {
         let Some(position) = self.hooks.position(id) else { return false };
         let entry = self.hooks.entries.remove(position);
+        self.note_extras();
         drop(entry);
         true
     }

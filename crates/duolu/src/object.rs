@@ -24,35 +24,27 @@ where
 
 /// Why it is called: so little that it travels in a register.
 #[derive(Clone, Copy)]
-pub(crate) struct Cause {
-    pub(crate) ready: Ready,
-    /// Signals merged.
-    pub(crate) count: u16,
-}
+pub(crate) struct Cause(u64);
 
-/// What a call comes to: `Next` by way of the context, unless it is the usual one, so that a register tells.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Outcome {
-    /// `Next::Keep`.
-    Keep,
-    /// It is in `Context::asked`.
-    Asked,
-}
-
-impl Outcome {
+impl Cause {
+    /// `count`: signals merged.
     #[inline(always)]
-    fn of<D>(next: Next, ctx: &mut Context<D>) -> Self {
-        if matches!(next, Next::Keep) {
-            return Outcome::Keep;
-        }
-        ctx.asked = next;
-        Outcome::Asked
+    pub(crate) fn new(ready: Ready, count: u16) -> Self {
+        Cause(u64::from(count) << 32 | u64::from(ready.bits()))
+    }
+    #[inline(always)]
+    pub(crate) fn ready(self) -> Ready {
+        Ready::from_bits(self.0 as u32)
+    }
+    pub(crate) fn count(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 }
 
-/// One virtual call from the loop to whatever is registered.
+/// One virtual call from the loop to whatever is registered. What the callback wants next it tells
+/// by [`Context::ask`], unless it is the usual: so that nothing has to be given back.
 pub(crate) trait Object<D> {
-    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) -> Outcome;
+    fn call(&mut self, ctx: &mut Context<D>, cause: Cause);
 }
 
 /// On a descriptor. The handler is declared first, so that its state is dropped before the descriptor closes.
@@ -63,9 +55,9 @@ pub(crate) struct OnSource<F, H> {
 
 impl<D, F, H: Handler<D, F>> Object<D> for OnSource<F, H> {
     #[inline]
-    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) -> Outcome {
-        let next = self.handler.ready(ctx, &self.source, cause.ready);
-        Outcome::of(next, ctx)
+    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) {
+        let next = self.handler.ready(ctx, &self.source, cause.ready());
+        ctx.ask(next);
     }
 }
 
@@ -73,9 +65,9 @@ impl<D, F, H: Handler<D, F>> Object<D> for OnSource<F, H> {
 pub(crate) struct OnActive<C>(pub(crate) C);
 
 impl<D, C: FnMut(&mut Context<D>, Cause) -> Next> Object<D> for OnActive<C> {
-    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) -> Outcome {
+    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) {
         let next = (self.0)(ctx, cause);
-        Outcome::of(next, ctx)
+        ctx.ask(next);
     }
 }
 
@@ -83,10 +75,10 @@ impl<D, C: FnMut(&mut Context<D>, Cause) -> Next> Object<D> for OnActive<C> {
 pub(crate) struct OnceOnly<C>(pub(crate) Option<C>);
 
 impl<D, C: FnOnce(&mut Context<D>)> Object<D> for OnceOnly<C> {
-    fn call(&mut self, ctx: &mut Context<D>, _: Cause) -> Outcome {
+    fn call(&mut self, ctx: &mut Context<D>, _: Cause) {
         if let Some(callback) = self.0.take() {
             callback(ctx);
         }
-        Outcome::of(Next::Remove, ctx)
+        ctx.ask(Next::Remove);
     }
 }

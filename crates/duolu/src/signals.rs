@@ -22,7 +22,7 @@ impl SignalWatch {
         let hub = SignalHub::new().map_err(|errno| io::Error::from_raw_os_error(errno.0))?;
         let hub = Rc::new(hub);
         let fd = hub.as_fd().as_raw_fd();
-        let spec = EventSpec { owned: true, internal: true, ..EventSpec::fd(fd, Interest::READ, 0) };
+        let spec = EventSpec { owned: true, internal: true, ..EventSpec::fd(fd, Interest::READ) };
         let arrived = Rc::clone(&hub);
         let object = OnActive(move |ctx: &mut Context<D>, _: Cause| {
             arrived.take(|signo, count| ctx.engine.deliver_signal(signo, count));

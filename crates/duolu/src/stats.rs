@@ -48,10 +48,16 @@ impl<D: 'static> crate::Context<D> {
     pub fn watch_slow(&mut self, threshold: Duration, tell: impl FnMut(&SlowCallback) + 'static) {
         let threshold_ns = duolu_core::time::duration_nanos(threshold);
         self.slow = Some(SlowWatch { threshold_ns, tell: Box::new(tell) });
+        self.note_extras();
     }
 
     /// Ends the measuring.
     pub fn unwatch_slow(&mut self) {
         self.slow = None;
+        self.note_extras();
+    }
+
+    pub(crate) fn note_extras(&mut self) {
+        self.extras = self.slow.is_some() || !self.hooks.is_empty();
     }
 }

@@ -1,7 +1,7 @@
 //! Handing out what is due, between two polls.
 
 use super::Reactor;
-use crate::event::{Active, EventId, INTERNAL, ONE_SHOT, PERSIST, SIMPLE};
+use crate::event::{Active, INTERNAL, ONE_SHOT, PERSIST, SIMPLE};
 use crate::interest::Ready;
 use crate::time::Instant;
 use crate::timers::TimerId;
@@ -39,8 +39,9 @@ pub struct Budget {
 
 impl Reactor {
     /// A poll begins: the next `next_active` starts with the most urgent queue.
+    #[inline]
     pub(crate) fn begin_pass(&mut self) {
-        self.count_straight(); // a pass that was broken off after its last report
+        self.counters.activations += self.waiting.take_uncounted();
         self.pass = Pass::FRESH;
         self.told = 0;
     }
@@ -57,10 +58,10 @@ impl Reactor {
         {
             return Some(active);
         }
-        self.count_straight();
         if self.active.is_empty() {
             return None;
         }
+        self.count_straight();
         let Pass { priority, left, .. } = self.pass;
         let goes_on =
             left > 0 && self.active.is_most_urgent(priority) && self.told < self.budget.max_callbacks;
@@ -70,18 +71,14 @@ impl Reactor {
         self.pass.left -= 1;
         let (index, event) = self.active.pop(&mut self.events, self.pass.priority)?;
         self.counters.activations += 1;
-        let active = Active {
-            user: event.user.get(),
-            ready: core::mem::take(&mut event.ready),
-            count: core::mem::take(&mut event.count),
-            id: EventId::from_bits(0),
-        };
+        let (ready, count) = (event.ready(), core::mem::take(&mut event.count));
+        event.set_ready(Ready::NONE);
         if event.has(SIMPLE) {
             self.told += 1;
         } else {
-            self.follow_up(index, active.ready, now);
+            self.follow_up(index, ready, now);
         }
-        Some(Active { id: self.events.id(index), ..active })
+        Some(Active { id: self.events.id(index), ready, count })
     }
 
     /// Chooses the queue to go on with; false when it is time to ask the kernel again.
@@ -138,5 +135,7 @@ impl Reactor {
     pub fn set_budget(&mut self, budget: Budget) {
         self.settle();
         self.budget = budget;
+        self.may_go_straight = self.active.priorities() == 1 && budget.max_callbacks == u32::MAX;
+        self.watches.none_plain();
     }
 }

@@ -30,14 +30,29 @@ pub(super) struct Waiting {
     counted: usize,
 }
 
+impl Waiting {
+    /// Reports handed out straight that are not in the counters yet.
+    #[inline]
+    fn uncounted(&self) -> u64 {
+        (self.next - self.counted) as u64
+    }
+
+    /// The same; from now on they are counted.
+    #[inline]
+    pub(super) fn take_uncounted(&mut self) -> u64 {
+        let uncounted = self.uncounted();
+        self.counted = self.next;
+        uncounted
+    }
+}
+
 /// What a report tells an event that asks for `interest`; nothing where it is not concerned.
 #[inline]
 pub(super) fn told(report: &Report, interest: Interest) -> Ready {
     const ALL: Ready = Ready::READ.with(Ready::WRITE).with(Ready::PEER_CLOSED);
     let trouble = report.ready & TROUBLE;
     let ready = if trouble.is_empty() { report.ready } else { ALL };
-    // Interest and Ready share the bits of READ, WRITE and PEER_CLOSED.
-    let hit = ready & Ready::from_bits(u16::from(interest.bits()));
+    let hit = ready & interest.as_ready();
     if hit.is_empty() { Ready::NONE } else { hit | trouble }
 }
 
@@ -55,15 +70,19 @@ impl Reactor {
     #[inline]
     pub(crate) fn collect(&mut self) {
         self.counters.reports += self.waiting.reports.len() as u64;
-        let straight = self.active.priorities() == 1
-            && self.active.is_empty()
-            && self.budget.max_callbacks == u32::MAX
-            // So that something is due where `has_active` says so, and a wait that brought only stale reports is
-            // known as such at once.
-            && self.waiting.reports.first().is_some_and(|report| {
-                self.watches.plain_event(report).is_some() || self.usual(report).is_some()
-            });
-        if !straight {
+        let first = self.waiting.reports.first();
+        if !self.active.is_empty() || first.is_none_or(|first| self.watches.plain_event(first).is_none()) {
+            self.settle_unless_usual();
+        }
+    }
+
+    /// Settles what cannot go straight, and where the first report is not a usual one: so that something is due
+    /// where `has_active` says so, and a wait that brought only stale reports is known as such at once.
+    #[inline(never)]
+    fn settle_unless_usual(&mut self) {
+        let first = self.waiting.reports.first();
+        let straight = self.may_go_straight && self.active.is_empty();
+        if !straight || first.is_none_or(|first| self.usual(first).is_none()) {
             self.settle();
         }
     }
@@ -77,7 +96,7 @@ impl Reactor {
         if report.ready.intersects(TROUBLE) || !event.has(SIMPLE) || event.next != NONE {
             return None;
         }
-        let ready = report.ready & Ready::from_bits(u16::from(event.interest.bits()));
+        let ready = report.ready & event.interest.as_ready();
         if ready.is_empty() {
             return None;
         }
@@ -113,8 +132,7 @@ impl Reactor {
             Some(plain) => plain,
             None => self.next_usual()?,
         };
-        let user = self.events[index].user.get();
-        Some(Active { id: self.events.id(index), user, ready, count: 0 })
+        Some(Active { id: self.events.id(index), ready, count: 0 })
     }
 
     /// The next waiting report, where its descriptor's row alone says whose it is. The event is known to exist.
@@ -144,15 +162,14 @@ impl Reactor {
     /// Reports handed out straight that are not in the counters yet.
     #[inline]
     pub(crate) fn uncounted(&self) -> u64 {
-        (self.waiting.next - self.waiting.counted) as u64
+        self.waiting.uncounted()
     }
 
     /// Notes what has been handed out straight, before anything looks at the pass.
     #[inline]
     pub(super) fn count_straight(&mut self) {
-        let handed_out = self.uncounted();
+        let handed_out = self.waiting.take_uncounted();
         if handed_out > 0 {
-            self.waiting.counted = self.waiting.next;
             self.told = self.told.saturating_add(handed_out as u32);
             self.counters.activations += handed_out;
             self.pass = Pass { state: State::Running, priority: 0, left: 0 };
@@ -180,8 +197,8 @@ impl Reactor {
     }
 
     /// Whether reports are waiting.
-    #[inline]
-    pub(super) fn is_waiting(&self) -> bool {
+    #[inline(always)]
+    pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.next < self.waiting.reports.len()
     }
 }

@@ -70,7 +70,7 @@ scenarios! {
 
     fn added_again_in_its_own_callback_costs_nothing_where_owned(s) {
         let (a, b) = s.world.stream_pair();
-        let event = s.add_spec(EventSpec { owned: true, persist: false, ..EventSpec::fd(a, READ, 0) });
+        let event = s.add_spec(EventSpec { owned: true, persist: false, ..EventSpec::fd(a, READ) });
         s.write(b, b"x");
         let before = s.changes();
         for _ in 0..5 {
@@ -133,8 +133,8 @@ scenarios! {
 
     fn urgent_readiness_before_idle_readiness(s) {
         let ((a, b), (c, d)) = (s.world.stream_pair(), s.world.stream_pair());
-        let idle = s.add_spec(EventSpec { priority: 7, ..EventSpec::fd(a, READ, 0) });
-        let urgent = s.add_spec(EventSpec { priority: 0, ..EventSpec::fd(c, READ, 0) });
+        let idle = s.add_spec(EventSpec { priority: 7, ..EventSpec::fd(a, READ) });
+        let urgent = s.add_spec(EventSpec { priority: 0, ..EventSpec::fd(c, READ) });
         s.write(b, b"x");
         s.write(d, b"x");
         assert_eq!(s.turn(), [(urgent, Ready::READ)]);
@@ -145,7 +145,7 @@ scenarios! {
     fn all_256_priorities_in_order(s) {
         let clock = crate::stage::AnyClock(s.engine.clock().0.clone());
         let mut engine = Engine::new(Box::new(Nothing), clock, 256);
-        let spec = |priority| EventSpec { priority, ..EventSpec::new(0) };
+        let spec = |priority| EventSpec { priority, ..EventSpec::new() };
         let ids: Vec<_> = (0..=255).rev().map(|p| engine.create(spec(p)).expect("256 priorities")).collect();
         ids.iter().for_each(|&id| assert!(engine.activate(id, Ready::USER)));
         let mut told = Vec::new();
@@ -257,7 +257,7 @@ scenarios! {
 
     fn internal_events_do_not_count_as_pending(s) {
         let (a, b) = s.world.stream_pair();
-        let internal = s.add_spec(EventSpec { internal: true, ..EventSpec::fd(a, READ, 0) });
+        let internal = s.add_spec(EventSpec { internal: true, ..EventSpec::fd(a, READ) });
         assert_eq!(s.engine.pending_count(), 0);
         s.write(b, b"x");
         assert_eq!(s.turn(), [(internal, Ready::READ)]);

@@ -105,7 +105,7 @@ scenarios! {
     fn a_descriptor_that_is_not_open(s) {
         let (a, _b) = s.world.stream_pair();
         s.world.close(a);
-        let event = s.engine.create(EventSpec::fd(a, READ, 0)).expect("known");
+        let event = s.engine.create(EventSpec::fd(a, READ)).expect("known");
         match s.engine.add(event, Timeout::After(3_600_000 * MS)) {
             Err(Refused::Kernel(errno)) => {
                 assert_eq!(errno.0, 9, "EBADF");
@@ -178,7 +178,7 @@ scenarios! {
         let ((a, b), (c, d)) = (s.world.stream_pair(), s.world.stream_pair());
         let file = s.world.regular_file();
         let level = s.watch(a, READ);
-        let edge = s.add_spec(EventSpec { trigger: Trigger::Edge, ..EventSpec::fd(c, READ, 0) });
+        let edge = s.add_spec(EventSpec { trigger: Trigger::Edge, ..EventSpec::fd(c, READ) });
         let removed = s.watch(file, READ);
         let timer = s.timer(Timeout::After(3_600_000 * MS));
         s.quiet_but(removed);
@@ -197,7 +197,7 @@ scenarios! {
 
     fn a_spent_one_shot_stays_spent_through_reinit(s) {
         let (a, b) = s.world.stream_pair();
-        let event = s.add_spec(EventSpec { trigger: Trigger::OneShot, ..EventSpec::fd(a, READ, 0) });
+        let event = s.add_spec(EventSpec { trigger: Trigger::OneShot, ..EventSpec::fd(a, READ) });
         s.write(b, b"x");
         assert_eq!(s.turn(), [(event, Ready::READ)]);
         s.engine.reinit().expect("a new kernel side");

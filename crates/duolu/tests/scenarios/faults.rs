@@ -19,7 +19,7 @@ fn sim(s: &Stage) -> Sim {
 fn a_refused_addition_is_told_at_once_and_leaves_the_event_as_it_was() {
     on_each(|s| {
         let (a, b) = s.world.stream_pair();
-        let event = s.engine.create(EventSpec::fd(a, READ, 0)).unwrap();
+        let event = s.engine.create(EventSpec::fd(a, READ)).unwrap();
         for refusal in [errno::ENOSPC, errno::ENOMEM, errno::EPERM] {
             sim(s).kernel().faults.refuse_next.push_back(Some(refusal));
             assert_eq!(s.engine.add(event, Timeout::After(MS)), Err(Refused::Kernel(refusal)));
@@ -39,7 +39,7 @@ fn a_refused_second_event_tells_the_first_that_its_descriptor_is_in_error() {
     on_each(|s| {
         let (a, _b) = s.world.stream_pair();
         let first = s.watch(a, READ);
-        let second = s.engine.create(EventSpec::fd(a, Interest::WRITE, 0)).unwrap();
+        let second = s.engine.create(EventSpec::fd(a, Interest::WRITE)).unwrap();
         sim(s).kernel().faults.refuse_next.push_back(Some(errno::ENOMEM));
         assert_eq!(s.engine.add(second, Timeout::Keep), Err(Refused::Kernel(errno::ENOMEM)));
         let told = s.turn_with(0, |_, _| {});
@@ -107,7 +107,7 @@ fn the_clock_jumps_a_year() {
         let days: Vec<_> =
             [200, 1, 364, 30, 7].iter().map(|day| (*day, s.timer(Timeout::After(day * DAY)))).collect();
         let later = s.timer(Timeout::After(366 * DAY));
-        let periodic = s.engine.create(EventSpec { persist: true, ..EventSpec::new(0) }).unwrap();
+        let periodic = s.engine.create(EventSpec { persist: true, ..EventSpec::new() }).unwrap();
         s.add(periodic, Timeout::After(2 * DAY));
         s.world.sleep(365 * DAY);
         let mut order = days;
@@ -174,7 +174,7 @@ fn an_echo_over_a_slow_lossy_network() {
         sim(s).kernel().delay = Delay { min_ns: MS, max_ns: 50 * MS, loss_permille: 100 };
         let (client, server) = s.world.stream_pair();
         let reader = s.watch(server, READ);
-        let answers = s.add_spec(EventSpec { trigger: Trigger::Edge, ..EventSpec::fd(client, READ, 0) });
+        let answers = s.add_spec(EventSpec { trigger: Trigger::Edge, ..EventSpec::fd(client, READ) });
         let mut received = Vec::new();
         let mut sent = 0_u8;
         let mut turns = 0;

@@ -59,7 +59,7 @@ scenarios! {
 
     fn peer_closed_is_told_while_bytes_wait(s) {
         let (a, b) = s.world.stream_pair();
-        let spec = EventSpec::fd(a, Interest::PEER_CLOSED, 0);
+        let spec = EventSpec::fd(a, Interest::PEER_CLOSED);
         if !s.features().peer_closed {
             assert_eq!(s.engine.create(spec), Err(Refused::Unsupported("PEER_CLOSED")));
             return;
@@ -136,7 +136,7 @@ scenarios! {
 
     fn not_persistent_is_told_once(s) {
         let (a, b) = s.world.stream_pair();
-        let event = s.add_spec(EventSpec { persist: false, ..EventSpec::fd(a, READ, 0) });
+        let event = s.add_spec(EventSpec { persist: false, ..EventSpec::fd(a, READ) });
         s.write(b, b"x");
         assert_eq!(s.turn(), [(event, Ready::READ)]);
         assert!(!s.engine.is_pending(event));
@@ -147,7 +147,7 @@ scenarios! {
 
     fn not_pending_any_more_in_its_own_callback(s) {
         let (a, b) = s.world.stream_pair();
-        s.add_spec(EventSpec { persist: false, ..EventSpec::fd(a, READ, 0) });
+        s.add_spec(EventSpec { persist: false, ..EventSpec::fd(a, READ) });
         s.write(b, b"x");
         let told = s.turn_with(1_000_000, |s, active| assert!(!s.engine.is_pending(active.id)));
         assert_eq!(told.len(), 1);
@@ -219,12 +219,12 @@ scenarios! {
 
     fn what_cannot_be_is_refused_in_words(s) {
         let (a, _b) = s.world.stream_pair();
-        let none = s.engine.create(EventSpec::fd(a, Interest::NONE, 0)).expect("known");
+        let none = s.engine.create(EventSpec::fd(a, Interest::NONE)).expect("known");
         assert_eq!(s.engine.add(none, Timeout::Keep), Err(Refused::NoInterest));
-        let negative = s.engine.create(EventSpec::fd(-1, READ, 0)).expect("known");
+        let negative = s.engine.create(EventSpec::fd(-1, READ)).expect("known");
         assert_eq!(s.engine.add(negative, Timeout::Keep), Err(Refused::BadDescriptor(-1)));
-        assert_eq!(s.engine.create(EventSpec::signal(0, 0)), Err(Refused::BadSignal(0)));
-        let spec = EventSpec { priority: 8, ..EventSpec::new(0) };
+        assert_eq!(s.engine.create(EventSpec::signal(0)), Err(Refused::BadSignal(0)));
+        let spec = EventSpec { priority: 8, ..EventSpec::new() };
         assert_eq!(s.engine.create(spec), Err(Refused::BadPriority(8)));
         assert_eq!(s.engine.pending_count(), 0);
     }

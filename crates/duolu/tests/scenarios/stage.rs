@@ -140,12 +140,12 @@ impl Stage {
 
     /// A persistent level event, pending.
     pub fn watch(&mut self, fd: RawFd, interest: Interest) -> EventId {
-        self.add_spec(EventSpec::fd(fd, interest, 0))
+        self.add_spec(EventSpec::fd(fd, interest))
     }
 
     /// The same, for a descriptor that the loop holds open.
     pub fn watch_owned(&mut self, fd: RawFd, interest: Interest) -> EventId {
-        self.add_spec(EventSpec { owned: true, ..EventSpec::fd(fd, interest, 0) })
+        self.add_spec(EventSpec { owned: true, ..EventSpec::fd(fd, interest) })
     }
 
     pub fn add_spec(&mut self, spec: EventSpec) -> EventId {
@@ -163,11 +163,11 @@ impl Stage {
 
     /// Known and not pending, with that priority.
     pub fn user_event(&mut self, priority: u8) -> EventId {
-        self.engine.create(EventSpec { priority, ..EventSpec::new(0) }).expect("an event")
+        self.engine.create(EventSpec { priority, ..EventSpec::new() }).expect("an event")
     }
 
     pub fn signal_event(&mut self, signo: i32) -> EventId {
-        self.add_spec(EventSpec { source: Source::Signal(signo), persist: true, ..EventSpec::new(0) })
+        self.add_spec(EventSpec { source: Source::Signal(signo), persist: true, ..EventSpec::new() })
     }
 
     pub fn del(&mut self, id: EventId) {

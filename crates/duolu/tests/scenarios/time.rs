@@ -113,7 +113,7 @@ scenarios! {
     }
 
     fn a_period_does_not_drift(s) {
-        let timer = s.engine.create(EventSpec { persist: true, ..EventSpec::new(0) }).expect("an event");
+        let timer = s.engine.create(EventSpec { persist: true, ..EventSpec::new() }).expect("an event");
         s.add(timer, Timeout::After(MS));
         let first_ns = deadline_ns(s, timer).expect("armed");
         s.world.sleep(MS + MS / 2); // late, but not by a whole period (a slow machine may make it more)
@@ -128,7 +128,7 @@ scenarios! {
     }
 
     fn missed_periods_are_not_made_up_for(s) {
-        let timer = s.engine.create(EventSpec { persist: true, ..EventSpec::new(0) }).expect("an event");
+        let timer = s.engine.create(EventSpec { persist: true, ..EventSpec::new() }).expect("an event");
         s.add(timer, Timeout::After(MS / 10));
         s.world.sleep(5 * MS);
         assert_eq!(s.turn(), [(timer, Ready::TIMEOUT)], "once, not fifty times");
@@ -137,7 +137,7 @@ scenarios! {
 
     fn a_timeout_on_a_descriptor_fires_without_activity(s) {
         let (a, b) = s.world.stream_pair();
-        let event = s.engine.create(EventSpec::fd(a, READ, 0)).expect("an event");
+        let event = s.engine.create(EventSpec::fd(a, READ)).expect("an event");
         s.add(event, Timeout::After(MS));
         assert_eq!(s.turn(), [(event, Ready::TIMEOUT)]);
         assert!(s.engine.is_pending(event) && deadline_ns(s, event).is_some(), "persistent: both go on");
@@ -148,7 +148,7 @@ scenarios! {
 
     fn a_timeout_ends_a_not_persistent_event(s) {
         let (a, b) = s.world.stream_pair();
-        let event = s.engine.create(EventSpec { persist: false, ..EventSpec::fd(a, READ, 0) }).expect("an event");
+        let event = s.engine.create(EventSpec { persist: false, ..EventSpec::fd(a, READ) }).expect("an event");
         s.add(event, Timeout::After(10));
         assert_eq!(s.turn(), [(event, Ready::TIMEOUT)]);
         assert!(!s.engine.is_pending(event));
@@ -158,7 +158,7 @@ scenarios! {
 
     fn activity_ends_the_timeout_of_a_not_persistent_event(s) {
         let (a, b) = s.world.stream_pair();
-        let event = s.engine.create(EventSpec { persist: false, ..EventSpec::fd(a, READ, 0) }).expect("an event");
+        let event = s.engine.create(EventSpec { persist: false, ..EventSpec::fd(a, READ) }).expect("an event");
         s.write(b, b"x");
         s.add(event, Timeout::After(3_600_000 * MS));
         assert_eq!(s.turn(), [(event, Ready::READ)]);
@@ -167,7 +167,7 @@ scenarios! {
 
     fn activity_starts_the_timeout_anew(s) {
         let (a, b) = s.world.stream_pair();
-        let event = s.engine.create(EventSpec::fd(a, READ, 0)).expect("an event");
+        let event = s.engine.create(EventSpec::fd(a, READ)).expect("an event");
         s.add(event, Timeout::After(3_600_000 * MS));
         let before_ns = deadline_ns(s, event).expect("armed");
         s.world.sleep(MS);
@@ -180,7 +180,7 @@ scenarios! {
 
     fn keep_keeps_and_never_takes_away(s) {
         let (a, _b) = s.world.stream_pair();
-        let event = s.engine.create(EventSpec::fd(a, READ, 0)).expect("an event");
+        let event = s.engine.create(EventSpec::fd(a, READ)).expect("an event");
         s.add(event, Timeout::After(3_600_000 * MS));
         let deadline = deadline_ns(s, event);
         s.add(event, Timeout::Keep);
@@ -193,7 +193,7 @@ scenarios! {
     /// What was removed with its timeout comes back without it.
     fn a_removed_timeout_does_not_come_back(s) {
         let (a, b) = s.world.stream_pair();
-        let event = s.engine.create(EventSpec::fd(a, READ, 0)).expect("an event");
+        let event = s.engine.create(EventSpec::fd(a, READ)).expect("an event");
         s.add(event, Timeout::After(3_600_000 * MS));
         s.del(event);
         s.add(event, Timeout::Keep);

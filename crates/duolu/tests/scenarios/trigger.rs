@@ -6,7 +6,7 @@ const READ: Interest = Interest::READ;
 const WRITE: Interest = Interest::WRITE;
 
 fn spec(fd: RawFd, interest: Interest, trigger: Trigger) -> EventSpec {
-    EventSpec { trigger, ..EventSpec::fd(fd, interest, 0) }
+    EventSpec { trigger, ..EventSpec::fd(fd, interest) }
 }
 
 /// Silence on backends with edges, the same again on those without.

@@ -65,7 +65,7 @@ pub struct Model {
 
 /// What this backend would report for an open descriptor in that state.
 fn reported(personality: Personality, ready: Ready, interest: Interest) -> Ready {
-    let asked = Ready::from_bits(u16::from(interest.bits()));
+    let asked = interest.as_ready();
     if personality != Personality::Select {
         return ready & (asked | Ready::HANGUP | Ready::ERROR);
     }
@@ -211,7 +211,7 @@ impl Model {
             let told = reported(personality, kernel.readiness(fd), event.spec.interest);
             event.may_tell |= told;
             if told.intersects(Ready::HANGUP | Ready::ERROR) {
-                event.may_tell |= Ready::from_bits(u16::from(event.spec.interest.bits()));
+                event.may_tell |= event.spec.interest.as_ready();
             }
         }
     }
@@ -264,14 +264,13 @@ impl Model {
         let armed = self.armed + 1;
         let event = self.events.iter_mut().find(|event| event.id == active.id);
         let event = event.unwrap_or_else(|| panic!("told of a destroyed event: {active:?}"));
-        assert_eq!(active.user, event.spec.user, "told under another event's name");
         assert!(
             event.is_pending() || event.is_surely_active(),
             "told of a removed event: {active:?} {event:?}"
         );
         const IO: Ready = Ready::READ.with(Ready::WRITE).with(Ready::PEER_CLOSED);
         const TROUBLE: Ready = Ready::HANGUP.with(Ready::ERROR).with(Ready::INVALID);
-        let asked = Ready::from_bits(u16::from(event.asked.bits()));
+        let asked = event.asked.as_ready();
         let mut may = event.may_tell | event.by_user;
         if event.tainted {
             may |= asked | TROUBLE;

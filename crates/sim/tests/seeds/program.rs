@@ -258,7 +258,7 @@ impl Program {
             return self.destroy();
         }
         self.serial += 1;
-        let mut spec = EventSpec::new(self.serial);
+        let mut spec = EventSpec::new();
         match self.rng.below(10) {
             0..2 => {}
             2 => spec.source = Source::Signal(self.rng.between(1, 3) as i32),
@@ -422,7 +422,7 @@ impl Program {
     }
 
     fn stale_id(&mut self) {
-        let spec = EventSpec::new(0);
+        let spec = EventSpec::new();
         let id = self.engine.create(spec).expect("a timer");
         assert!(self.engine.destroy(id));
         assert!(!self.engine.del(id) && !self.engine.activate(id, Ready::USER) && !self.engine.exists(id));

@@ -19,11 +19,12 @@
 //! (g) EPOLLEXCLUSIVE is refused (EINVAL) by EPOLL_CTL_MOD, from and to, and together with RDHUP or ONESHOT.
 //!     It is only a wish: where it cannot be had the watch goes without.
 
-use super::{Poll, bits_of, ready_of};
+use super::{Poll, bits_of};
 use crate::syscall;
 use crate::syscall::{own, timespec_of};
 use crate::waker::{eventfd, write_one};
 use duolu_core::{Backend, Change, Errno, Features, Interest, RawFd, Ready, Report, Token, Trigger, Watch};
+use std::mem::{MaybeUninit, offset_of};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Room for this many reports at first; doubled whenever a wait fills it, up to `MAX_EVENTS`.
@@ -41,7 +42,8 @@ pub struct Epoll {
     one_shots: usize,
     /// Regular files, trap (c). Each is in `watched` too, as `Outside`.
     files: Poll,
-    events: Vec<libc::epoll_event>,
+    /// So many reports are taken in one wait.
+    room: usize,
     /// A registration may have outlived its number, trap (a).
     suspect: bool,
     /// Whether epoll_pwait2 is there, trap (d).
@@ -99,7 +101,7 @@ impl Epoll {
             watched: Vec::new(),
             one_shots: 0,
             files: Poll::new(),
-            events: vec![libc::epoll_event { events: 0, u64: 0 }; FIRST_EVENTS],
+            room: FIRST_EVENTS,
             suspect: false,
             has_pwait2: true,
             front: None,
@@ -201,74 +203,70 @@ impl Epoll {
         Ok(())
     }
 
+    /// Has the kernel write up to `self.room` reports into `room`, which is as long at least.
     #[inline]
-    fn sleep(&mut self, timeout_ns: Option<u64>) -> Result<usize, Errno> {
+    fn sleep(&mut self, timeout_ns: Option<u64>, room: Room<'_>) -> Result<usize, Errno> {
+        // For ever, or not at all: the older call does as well.
+        let timeout_ms = match timeout_ns {
+            None => -1,
+            Some(0) => 0,
+            Some(ns) => return self.sleep_ns(ns, room),
+        };
+        wait_ms(&self.epoll, room, self.room, timeout_ms)
+    }
+
+    /// Trap (d).
+    #[inline(never)]
+    fn sleep_ns(&mut self, timeout_ns: u64, room: Room<'_>) -> Result<usize, Errno> {
         if self.has_pwait2 {
-            match pwait2(&self.epoll, &mut self.events, timeout_ns) {
+            match pwait2(&self.epoll, room, self.room, timeout_ns) {
                 Err(Errno(libc::ENOSYS | libc::EPERM)) => self.has_pwait2 = false,
                 answer => return answer,
             }
         }
-        self.sleep_ms(timeout_ns)
+        let timeout_ms = timeout_ns.div_ceil(1_000_000).min(i32::MAX as u64) as i32;
+        wait_ms(&self.epoll, room, self.room, timeout_ms)
     }
 
-    /// Trap (d). In line, too: under valgrind, which lacks epoll_pwait2, it is what the benches count.
-    #[inline]
-    fn sleep_ms(&mut self, timeout_ns: Option<u64>) -> Result<usize, Errno> {
-        let (buffer, room) = (self.events.as_mut_ptr(), self.events.len() as i32);
-        let timeout_ms = timeout_ns.map_or(-1, |ns| ns.div_ceil(1_000_000).min(i32::MAX as u64) as i32);
-        // SAFETY: the buffer has `room` entries.
-        syscall!(unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), buffer, room, timeout_ms) })
-            .map(|count| count as usize)
-    }
-
-    /// One system call, and what it tells. Written for few instructions: everything rare is elsewhere.
-    #[inline]
+    /// One system call; the kernel writes the reports where the brain reads them. Written for few instructions:
+    /// everything rare is elsewhere.
+    #[inline(always)]
     fn wait_for_kernel(&mut self, timeout_ns: Option<u64>, reports: &mut Vec<Report>) -> Result<(), Errno> {
-        let count = match self.sleep(timeout_ns) {
+        reports.reserve(self.room);
+        let count = match self.sleep(timeout_ns, reports.spare_capacity_mut()) {
             Ok(count) => count,
-            Err(Errno(libc::EINTR)) => return Ok(()),
-            Err(errno) => return Err(errno),
+            Err(errno) => return not_if_interrupted(errno),
         };
-        if self.suspect || self.one_shots > 0 {
-            if !self.collect_checked(count, reports) {
-                self.rebuild();
-            }
-        } else {
-            reports.extend(
-                self.events[..count].iter().map(|event| Report {
-                    token: Token::from_bits(event.u64),
-                    ready: ready_of(event.events),
-                }),
-            );
+        // SAFETY: the kernel has written `count` of the reserved entries; any bits make a `Report`.
+        unsafe { reports.set_len(reports.len() + count) };
+        if self.room == count {
+            self.room = (2 * count).min(MAX_EVENTS);
         }
-        if count == self.events.len() {
-            self.grow();
+        if usize::from(self.suspect) | self.one_shots != 0 {
+            self.check(count, reports);
         }
         Ok(())
     }
 
+    /// Checks the last `count` reports against the table and drops strangers. If there is one, the epoll is built anew.
     #[cold]
-    fn grow(&mut self) {
-        let room = (2 * self.events.len()).min(MAX_EVENTS);
-        self.events.resize(room, libc::epoll_event { events: 0, u64: 0 });
-    }
-
-    /// The first `count` of `events`, each checked against the table. False if one was a stranger.
-    #[cold]
-    fn collect_checked(&mut self, count: usize, reports: &mut Vec<Report>) -> bool {
-        let before = reports.len();
-        for event in &self.events[..count] {
-            let token = Token::from_bits(event.u64);
-            let Some(Some(slot)) = self.watched.get_mut(token.fd() as usize) else { continue };
-            if slot.generation == token.generation() {
-                if slot.watch.trigger == Trigger::OneShot && slot.in_kernel() {
-                    slot.state = State::Disarmed;
-                }
-                reports.push(Report { token, ready: ready_of(event.events) });
+    fn check(&mut self, count: usize, reports: &mut Vec<Report>) {
+        let (all, mut earlier) = (reports.len(), reports.len() - count);
+        reports.retain(|&Report { token, .. }| {
+            if earlier > 0 {
+                earlier -= 1;
+                return true;
             }
+            let Some(Some(slot)) = self.watched.get_mut(token.fd() as usize) else { return false };
+            let ours = slot.generation == token.generation();
+            if ours && slot.watch.trigger == Trigger::OneShot && slot.in_kernel() {
+                slot.state = State::Disarmed;
+            }
+            ours
+        });
+        if reports.len() < all {
+            self.rebuild();
         }
-        reports.len() - before == count
     }
 
     /// Trap (a): a new epoll with what the table says. If that fails the old one stays, and so do its strangers:
@@ -432,18 +430,36 @@ fn watch_inside(front: &OwnedFd, inner: &OwnedFd) -> Result<(), Errno> {
     syscall!(unsafe { libc::epoll_ctl(front, libc::EPOLL_CTL_ADD, inner, &mut event) }).map(drop)
 }
 
+/// A signal ends a wait early, and that is all.
+#[cold]
+fn not_if_interrupted(errno: Errno) -> Result<(), Errno> {
+    if errno.0 == libc::EINTR { Ok(()) } else { Err(errno) }
+}
+
+/// Where reports are to go.
+type Room<'a> = &'a mut [MaybeUninit<Report>];
+
+// The kernel writes reports as they are.
+const _: () = assert!(size_of::<Report>() == size_of::<libc::epoll_event>());
+const _: () = assert!(offset_of!(Report, ready) == offset_of!(libc::epoll_event, events));
+const _: () = assert!(offset_of!(Report, token) == offset_of!(libc::epoll_event, u64));
+
+#[inline(always)]
+fn wait_ms(epoll: &OwnedFd, room: Room<'_>, most: usize, timeout_ms: i32) -> Result<usize, Errno> {
+    debug_assert!(room.len() >= most);
+    let buffer = room.as_mut_ptr().cast();
+    // SAFETY: the buffer has room for `most` reports, each of which is an `epoll_event` in memory.
+    syscall!(unsafe { libc::epoll_wait(epoll.as_raw_fd(), buffer, most as i32, timeout_ms) })
+        .map(|count| count as usize)
+}
+
 /// epoll_pwait2 by its number: glibc has a name for it only since 2.35.
-#[inline]
-fn pwait2(
-    epoll: &OwnedFd,
-    events: &mut [libc::epoll_event],
-    timeout_ns: Option<u64>,
-) -> Result<usize, Errno> {
-    let timeout = timespec_of(timeout_ns.unwrap_or(0));
-    let timeout_ptr = if timeout_ns.is_some() { &raw const timeout } else { std::ptr::null() };
+fn pwait2(epoll: &OwnedFd, room: Room<'_>, most: usize, timeout_ns: u64) -> Result<usize, Errno> {
+    debug_assert!(room.len() >= most);
+    let timeout = timespec_of(timeout_ns);
     let (number, epoll, no_mask) = (libc::SYS_epoll_pwait2, epoll.as_raw_fd(), std::ptr::null::<()>());
-    let (buffer, room) = (events.as_mut_ptr(), events.len());
-    // SAFETY: the buffer has `room` entries, the timeout outlives the call, no signal mask.
-    let count = unsafe { libc::syscall(number, epoll, buffer, room, timeout_ptr, no_mask, 0usize) };
+    let (buffer, timeout_ptr) = (room.as_mut_ptr(), &raw const timeout);
+    // SAFETY: as in `wait_ms`; the timeout outlives the call, no signal mask.
+    let count = unsafe { libc::syscall(number, epoll, buffer, most, timeout_ptr, no_mask, 0usize) };
     syscall!(count).map(|count| count as usize)
 }

@@ -33,12 +33,16 @@ impl fmt::Debug for EventId {
     }
 }
 
-/// Room for `len` rows in a table that lives as long as its loop. Beyond a page or so it grows by a quarter, not to
-/// double: what is not used would be half of it. Moving a large table is mostly remapping its pages.
+/// Room for `len` rows in a table that lives as long as its loop. A small one grows to double; beyond some pages it
+/// takes enough to get pages of its own from the system (malloc: from 128 KiB on), and then a quarter more
+/// each time. Of such a table what is not used yet takes no memory, moving it is remapping its pages, and it leaves
+/// no holes behind where it was.
 pub fn reserve_table<T>(table: &mut Vec<T>, len: usize) {
-    const SMALL: usize = 4096;
-    if len > table.capacity() && len > SMALL {
-        table.reserve_exact(len + len / 4 - table.len());
+    const SMALL_BYTES: usize = 16 << 10;
+    const OWN_PAGES_BYTES: usize = 132 << 10;
+    if len > table.capacity() && len * size_of::<T>() > SMALL_BYTES {
+        let rows = (len + len / 4).max(OWN_PAGES_BYTES / size_of::<T>());
+        table.reserve_exact(rows - table.len());
     }
 }
 

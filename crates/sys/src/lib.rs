@@ -6,6 +6,7 @@
 //! - [`socket`], [`process`]: safe helpers for what `std` has no way to ask for;
 //! - [`tcp_diag`]: every TCP socket of the machine, and what the kernel knows of it;
 //! - [`tracepoint`], [`tcp_trace`]: what the kernel says of itself, among it every change of a TCP state;
+//! - [`calls`]: select, poll and epoll bare, for showing what they do;
 //! - [`worker`]: forked worker processes, what they count, the sockets a service manager left open;
 //! - [`netns`], [`capture`]: a network of one's own, and its packets;
 //! - [`sync`]: the one place that names a mutex or an atomic.
@@ -15,6 +16,7 @@
 
 pub mod backend;
 pub mod capture;
+pub mod calls;
 pub mod child;
 pub mod clock;
 pub mod completion;

@@ -15,8 +15,8 @@
 //! what is done without it.
 
 pub mod backend;
-pub mod capture;
 pub mod calls;
+pub mod capture;
 pub mod child;
 pub mod clock;
 pub mod completion;

@@ -408,6 +408,7 @@ pub fn errno_name(error: &io::Error) -> String {
         Some(rustix::io::Errno::EXIST) => "EEXIST",
         Some(rustix::io::Errno::INTR) => "EINTR",
         Some(rustix::io::Errno::INVAL) => "EINVAL",
+        Some(rustix::io::Errno::LOOP) => "ELOOP",
         Some(rustix::io::Errno::MFILE) => "EMFILE",
         Some(rustix::io::Errno::MSGSIZE) => "EMSGSIZE",
         Some(rustix::io::Errno::NOENT) => "ENOENT",

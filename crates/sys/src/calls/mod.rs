@@ -17,7 +17,7 @@ pub use fd::{Fcntl, fcntl, open_again};
 pub use fortify::{Fortified, fd_set_fortified};
 pub use name::name_of;
 pub use poll::{poll, pollfd};
-pub use select::{FD_SETSIZE, FdSet, select};
+pub use select::{FD_SET_BYTES, FD_SETSIZE, FdSet, select};
 
 /// The flags of poll(2) and epoll_ctl(2), and those of open(2) that fcntl(2) shows.
 pub mod flags {

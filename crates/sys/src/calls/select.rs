@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How many bits the C library's fd_set has: descriptor numbers 0 to 1,023.
 pub const FD_SETSIZE: usize = libc::FD_SETSIZE;
+/// How large the C library's fd_set is.
+pub const FD_SET_BYTES: usize = size_of::<libc::fd_set>();
 
 const WORD_BITS: usize = 64;
 const _: () = assert!(size_of::<libc::c_ulong>() == 8, "the kernel's sets are made of longs");

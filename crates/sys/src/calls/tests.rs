@@ -26,7 +26,7 @@ fn select_leaves_the_sets_alone_when_it_fails() {
     let closed = dup(eventfd().unwrap(), 700).unwrap().as_raw_fd();
     let mut set = FdSet::of([closed, 0]);
     let before = set.clone();
-    let outcome = select(closed as usize + 1, Some(&mut set), None, None, Some(&mut Duration::ZERO));
+    let outcome = select(closed as usize + 1, Some(&mut set), None, None, Some(&mut { Duration::ZERO }));
     assert_eq!((outcome.unwrap_err().raw_os_error(), set), (Some(libc::EBADF), before));
     assert!(FdSet::of([-1]).is_empty());
 }
@@ -39,7 +39,7 @@ fn select_takes_numbers_past_1023() {
     let mut set = FdSet::of([high.as_raw_fd()]);
     let nfds = high.as_raw_fd() as usize + 1;
     assert!(set.room() > FD_SETSIZE);
-    assert_eq!(select(nfds, Some(&mut set), None, None, Some(&mut Duration::ZERO)).unwrap(), 1);
+    assert_eq!(select(nfds, Some(&mut set), None, None, Some(&mut { Duration::ZERO })).unwrap(), 1);
     assert!(set.contains(high.as_raw_fd()));
     set.remove(high.as_raw_fd());
     assert!(set.is_empty());

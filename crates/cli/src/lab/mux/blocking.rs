@@ -118,9 +118,8 @@ fn run(stage: &mut Stage) -> Result<(), Trouble> {
 
 fn row(asleep: &Asleep) -> Vec<Said> {
     let hidden = || said("(hidden)", "（内核不显示）");
-    let name = |text: &Option<String>| {
-        text.clone().filter(|name| name != HIDDEN).map_or_else(hidden, Said::same)
-    };
+    let name =
+        |text: &Option<String>| text.clone().filter(|name| name != HIDDEN).map_or_else(hidden, Said::same);
     let Asleep { call, task } = asleep;
     vec![Said::same(*call), Said::same(task.state.to_string()), name(&task.call), name(&task.wchan)]
 }

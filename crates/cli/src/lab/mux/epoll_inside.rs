@@ -133,7 +133,15 @@ fn observe() -> io::Result<Facts> {
     }
     let listed = parse(&fdinfo(&epoll)?);
     let (raised, raised_listed, told) = ready_order()?;
-    Ok(Facts { added, listed, raised, raised_listed, told, after_close: close_one(false)?, after_close_with_copy: close_one(true)? })
+    Ok(Facts {
+        added,
+        listed,
+        raised,
+        raised_listed,
+        told,
+        after_close: close_one(false)?,
+        after_close_with_copy: close_one(true)?,
+    })
 }
 
 /// One file under five numbers. The tree sorts by the file's address first and by the number after: only among copies

@@ -113,7 +113,9 @@ impl<T: Send + 'static> Thread<T> {
     /// # Errors
     /// TimedOut: it does not.
     pub fn asleep_in(&self, calls: &[&str]) -> io::Result<Task> {
-        super::kit::until(&format!("a thread to sleep in {}", calls[0]), || Ok(is_in(&look(self.tid)?, calls)))?;
+        super::kit::until(&format!("a thread to sleep in {}", calls[0]), || {
+            Ok(is_in(&look(self.tid)?, calls))
+        })?;
         // Once more: its state says "asleep" a moment before it has left the processor and is counted as such.
         look(self.tid)
     }

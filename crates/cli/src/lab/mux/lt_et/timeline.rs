@@ -5,7 +5,7 @@ use super::{Act, Seen, Step};
 use crate::lab::picture::{Paper, Picture, columns, pad, pad_left};
 use crate::lab::said::{Said, said};
 use crate::lab::svg::WIDTH;
-use crate::report::Lang;
+use crate::lang::Lang;
 use crate::report::markup::{escape, px};
 use std::fmt::Write;
 

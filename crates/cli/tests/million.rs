@@ -1,6 +1,6 @@
 //! Past the descriptor limit: server and loader under 600 descriptors hold thousands of connections, through as many
 //! rings as it takes. Where io_uring is not available these tests fail, unless DUOLU_TEST_NO_URING=1 says that this is
-//! known.
+//! known. The server may do without: in as many processes as it takes.
 
 mod load_support;
 
@@ -18,7 +18,7 @@ fn skipped() -> bool {
     std::env::var_os("DUOLU_TEST_NO_URING").is_some_and(|value| value == "1")
 }
 
-/// `duolu serve echo --model io_uring` with so few descriptors.
+/// `duolu serve echo` with so few descriptors.
 struct Server {
     process: Owned,
     address: SocketAddr,
@@ -26,9 +26,12 @@ struct Server {
 
 impl Server {
     fn start(variables: &[(&str, &str)]) -> Self {
-        let script = format!(
-            "ulimit -n {DESCRIPTORS}; exec \"$0\" serve echo :0 --model io_uring --json-ready --drain 1s"
-        );
+        Server::start_with(variables, "--model io_uring")
+    }
+
+    fn start_with(variables: &[(&str, &str)], words: &str) -> Self {
+        let script =
+            format!("ulimit -n {DESCRIPTORS}; exec \"$0\" serve echo :0 {words} --json-ready --drain 1s");
         let mut child = Command::new("sh")
             .args(["-c", &script, duolu()])
             .envs(variables.iter().copied())
@@ -241,4 +244,78 @@ fn a_server_that_dies_under_a_crowd_is_named_and_ends_the_run() {
         "{json}"
     );
     assert_eq!(errors(&json, "reset") + errors(&json, "closed_early"), 3000, "{json}");
+}
+
+/// The same crowd against epoll, in as many processes as it takes.
+const PROCESSES: &str = "--model epoll-lt --processes";
+
+fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+#[test]
+fn epoll_in_as_many_processes_as_it_takes_holds_a_crowd_too() {
+    if skipped() {
+        return;
+    }
+    // 499 for each of 600 descriptors are counted on.
+    let server = Server::start_with(&[], &format!("{PROCESSES} --max-connections 4000"));
+    let workers = children(server.process.0.id());
+    assert_eq!(workers.len(), 9);
+    let target = server.address;
+    let json = json(&load_with(&[], &format!("{target} --speak echo -c 4000 -d 1s --timeout 20s --json")));
+    assert_eq!((&json["established"], &json["errors"]), (&4000.into(), &serde_json::json!({})), "{json}");
+    assert!(json["messages"].as_u64() > Some(0), "a sample in the window: {json}");
+    assert!(json["crowd"]["server_rss_bytes"].as_u64() < Some(128 << 20), "{json}");
+    assert_eq!(json["crowd"]["server_processes"], 10, "its workers, and their parent: {json}");
+    assert_eq!(server.end().0, Some(0));
+    assert!(workers.iter().all(|pid| !std::path::Path::new(&format!("/proc/{pid}/fd/0")).exists()));
+}
+
+#[test]
+fn a_worker_that_is_full_is_named_and_its_queue_is_not_held() {
+    if skipped() {
+        return;
+    }
+    // Three of 600 descriptors for 2,500: those that they cannot accept wait in queues that are not one another's.
+    let server = Server::start_with(&[], &format!("{PROCESSES} --workers 3 --quiet"));
+    let target = server.address;
+    let json = json(&load_with(&[], &format!("{target} -c 2500 -d 500ms --timeout 2s --json")));
+    let (held, left) = (json["established"].as_u64().expect("a number"), errors(&json, "not_accepted"));
+    assert!((1500..1800).contains(&held), "{json}");
+    assert_eq!(held + left + errors(&json, "timeout"), 2500, "{json}");
+    assert_eq!(json["wall"]["name"], "server descriptor limit", "{json}");
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn a_worker_that_dies_under_a_crowd_takes_its_share_along_and_no_more() {
+    if skipped() {
+        return;
+    }
+    let server = Server::start_with(&[], &format!("{PROCESSES} --workers 8 --quiet"));
+    let (target, workers) = (server.address, children(server.process.0.id()));
+    let descriptors = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    let output = std::thread::scope(|scope| {
+        let run =
+            scope.spawn(move || load_with(&[], &format!("{target} -c 2400 -d 3s --timeout 20s --json")));
+        let began = Instant::now();
+        let held = || workers.iter().map(|pid| descriptors(*pid)).sum::<usize>();
+        while held() < 2400 && began.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let victim = rustix::process::Pid::from_raw(workers[0] as i32).expect("a process number");
+        rustix::process::kill_process(victim, rustix::process::Signal::KILL).expect("a worker of our server");
+        run.join().expect("the loader runs")
+    });
+    let json = json(&output);
+    assert_eq!(output.status.code(), Some(0), "seven of eight still serve: {json}");
+    let lost = errors(&json, "reset") + errors(&json, "closed_early");
+    assert!((150..450).contains(&lost), "about an eighth: {json}");
+    assert_eq!(json["established"], 2400 - lost, "{json}");
+    let (code, said) = server.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("process {} was killed by signal 9", workers[0])), "{said}");
 }

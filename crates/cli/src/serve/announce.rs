@@ -17,6 +17,8 @@ pub struct Announce {
     pub address: SocketAddr,
     pub admin: Option<SocketAddr>,
     pub workers: usize,
+    /// Whether those are processes though the model has a loop.
+    pub processes: bool,
     /// `shared`, `exclusive`, `reuseport`; nothing for models that have one acceptor.
     pub accept: Option<&'static str>,
     /// Nothing but warnings on stderr.
@@ -37,8 +39,9 @@ impl Announce {
             let admin = self.admin.map_or_else(String::new, |admin| format!(", admin on {admin}"));
             let most =
                 descriptors.map_or_else(|| "any number of".to_owned(), |most| format!("at most {most}"));
+            let each = if self.processes { " each" } else { "" };
             tell(&format!(
-                "duolu serve: {service} on {address}{admin}, model {model}{workers}, pid {pid}, {most} descriptors"
+                "duolu serve: {service} on {address}{admin}, model {model}{workers}, pid {pid}, {most} descriptors{each}"
             ));
         }
         if self.json {
@@ -50,6 +53,7 @@ impl Announce {
                 port: self.address.port(),
                 model: self.model,
                 workers: self.workers,
+                processes: self.processes,
                 accept: self.accept,
                 pid,
                 backend,
@@ -82,12 +86,13 @@ impl Announce {
     }
 
     fn workers_in_words(&self) -> String {
-        let what = match (self.model, self.workers) {
-            (Model::Fork | Model::Thread, _) => return String::new(),
-            (Model::Prefork, 1) => "process",
-            (Model::Prefork, _) => "processes",
-            (_, 1) => "worker",
-            _ => "workers",
+        let processes = self.processes || self.model == Model::Prefork;
+        let what = match (self.model, processes, self.workers) {
+            (Model::Fork | Model::Thread, ..) => return String::new(),
+            (_, true, 1) => "process",
+            (_, true, _) => "processes",
+            (_, false, 1) => "worker",
+            (_, false, _) => "workers",
         };
         let accept = match self.accept {
             Some(accept) if self.workers > 1 => format!(" (accept {accept})"),
@@ -107,6 +112,8 @@ struct Line<'a> {
     port: u16,
     model: Model,
     workers: usize,
+    /// Whether the workers of a model with a loop are processes (`--processes`).
+    processes: bool,
     accept: Option<&'a str>,
     pid: u32,
     backend: &'a str,

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Words of a tally: two cache lines, so that workers do not slow one another down.
 const WORDS: usize = 16;
 const DRAINING: usize = 0;
-/// The board's own words (the draining mark) come before the tallies.
+const SHORT: usize = 1;
+/// The board's own words (draining, short of memory) come before the tallies.
 const HEADER: usize = WORDS;
 
 /// All the counters of one server.
@@ -25,7 +26,7 @@ pub enum Count {
     Accepted,
     /// Connections closed, for whatever reason.
     Closed,
-    /// Connections closed at once because of `--max-connections`, or because no process or thread was to be had.
+    /// Connections closed at once because of `--max-connections`, or because no process, thread or memory was to be had.
     Refused,
     /// Messages answered.
     Messages,
@@ -97,6 +98,16 @@ impl Board {
     /// Whether the server has begun to end: no new connections, and services say goodbye.
     pub fn draining(&self) -> bool {
         self.words[DRAINING].load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether the machine is short of memory: nobody else is let in.
+    pub fn is_short(&self) -> bool {
+        self.words[SHORT].load(Ordering::Relaxed) != 0
+    }
+
+    /// See [`Board::is_short`].
+    pub fn set_short(&self, short: bool) {
+        self.words[SHORT].store(short.into(), Ordering::Relaxed);
     }
 
     /// The server begins to end.

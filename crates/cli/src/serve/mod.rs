@@ -1,7 +1,8 @@
 //! `duolu serve`: a TCP server on any model. This file is the command line; a model is a file of its own.
 //!
 //! Reading order: [`service`] (what is done with the bytes, the same for all), [`setup`] (what a model gets),
-//! [`blocking`] with [`thread`], [`fork`] and [`prefork`], then [`worker`] with the models that have a loop.
+//! [`blocking`] with [`thread`], [`fork`] and [`prefork`], then [`worker`] with the models that have a loop, and
+//! [`processes`], where those are processes.
 
 mod admin;
 mod announce;
@@ -18,7 +19,9 @@ mod holder;
 mod http;
 mod listen;
 mod notify;
+mod pool;
 mod prefork;
+mod processes;
 mod service;
 mod setup;
 mod thread;
@@ -27,6 +30,7 @@ mod worker;
 
 use crate::failure::Failure;
 use crate::model::Model;
+use crate::walls::grouped;
 use crate::{terminal, units};
 use announce::Announce;
 use board::Board;
@@ -35,9 +39,12 @@ use service::{Service, Session};
 use setup::{Accept, Setup};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
+use worker::Worker;
 
 /// How many processes prefork has unless told: each serves one connection at a time.
 const PREFORK_PROCESSES: usize = 16;
+/// As many as `--workers` takes.
+const MOST_WORKERS: usize = 1024;
 
 /// A TCP server on any I/O model: echo, http
 #[derive(clap::Args)]
@@ -66,10 +73,19 @@ pub struct Args {
     /// Address to listen on; 0.0.0.0 or :: to be reached from other machines
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     bind: IpAddr,
-    /// Threads with a loop each [default: 1]; for prefork processes [default: 16]
+    /// Threads with a loop each [default: 1]; for prefork processes [default: 16]; with --processes see there
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
-    /// How workers come to their connections [default: shared]
+    /// Workers are processes, each with a loop and RLIMIT_NOFILE descriptors of its own
+    #[arg(long)]
+    #[arg(
+        long_help = "Workers are processes, each with a loop and RLIMIT_NOFILE descriptors of its own, so that N of them \
+                     hold N times as many connections. Without --workers as many as --max-connections needs (with \
+                     12 % to spare, since SO_REUSEPORT does not spread evenly), else one for each processor. One that \
+                     is killed is replaced; one that fails ends the server"
+    )]
+    processes: bool,
+    /// How workers come to their connections [default: shared; with --processes reuseport]
     #[arg(long, value_enum)]
     accept: Option<Accept>,
     /// Connections that may wait to be accepted; the kernel cuts it to net.core.somaxconn
@@ -108,9 +124,16 @@ fn serve<S: Session>(setup: Setup) -> Result<(), Failure> {
         Model::Fork => fork::serve::<S>(setup),
         Model::Prefork => prefork::serve::<S>(setup),
         Model::Thread => thread::serve::<S>(setup),
-        Model::IoUring => worker::serve(setup, completion::serve::<S>),
-        model => worker::serve(setup, move |worker| evented::serve::<S>(model, worker)),
+        Model::IoUring => serve_loops(setup, completion::serve::<S>),
+        model => serve_loops(setup, move |worker| evented::serve::<S>(model, worker)),
     }
+}
+
+fn serve_loops(
+    setup: Setup,
+    body: impl Fn(Worker) -> Result<(), Failure> + Clone + Send + 'static,
+) -> Result<(), Failure> {
+    if setup.processes { processes::serve(setup, body) } else { worker::serve(setup, body) }
 }
 
 /// From the words of the command line to sockets that listen.
@@ -124,6 +147,7 @@ fn prepare(args: Args) -> Result<Setup, Failure> {
     Ok(Setup {
         model: args.model,
         workers,
+        processes: args.processes,
         accept,
         listeners,
         inherited,
@@ -138,6 +162,7 @@ fn prepare(args: Args) -> Result<Setup, Failure> {
             address,
             admin: admin_address,
             workers,
+            processes: args.processes,
             accept: args.model.is_event_driven().then(|| accept_name(accept)),
             quiet: args.quiet,
             json: args.json_ready,
@@ -150,18 +175,66 @@ fn prepare(args: Args) -> Result<Setup, Failure> {
 
 fn workers(args: &Args) -> Result<usize, Failure> {
     let (model, given) = (args.model, args.workers.map(usize::from));
+    if args.processes && !model.is_event_driven() {
+        return Err(Failure::usage(format!(
+            "--processes is for the event-driven models; {model} {}",
+            if model == Model::Thread { "has threads" } else { "has processes already" }
+        )));
+    }
     match model {
         Model::Fork | Model::Thread if given.is_some() => Err(Failure::usage(format!(
             "--workers makes no sense with --model {model}, which has one for each connection; \
              prefork and the event-driven models take it"
         ))),
         Model::Prefork => Ok(given.unwrap_or(PREFORK_PROCESSES)),
-        _ => Ok(given.unwrap_or(1)),
+        _ => loops(args, given),
     }
 }
 
+/// How many loops: as many as were asked for, or, as processes, as hold `--max-connections`. Says so where those that
+/// were asked for are too few.
+fn loops(args: &Args, given: Option<usize>) -> Result<usize, Failure> {
+    let fallback = given.unwrap_or_else(|| if args.processes { processors() } else { 1 });
+    // The ring's connections are no descriptors.
+    let most = args.max_connections.filter(|_| args.model != Model::IoUring);
+    let Some((most, room)) = most.zip(processes::Room::of_this_process()) else { return Ok(fallback) };
+    let needed = if most <= room.alone { 1 } else { most.div_ceil(room.among_several) };
+    if args.processes && given.is_none() {
+        return match usize::try_from(needed).ok().filter(|needed| *needed <= MOST_WORKERS) {
+            Some(needed) => Ok(needed),
+            None => Err(Failure::usage(format!(
+                "{} connections would take {} processes of {} each, and {MOST_WORKERS} are the most: raise 'ulimit -n' \
+                 first",
+                grouped(most),
+                grouped(needed),
+                grouped(room.among_several)
+            ))),
+        };
+    }
+    let processes = if args.processes { fallback as u64 } else { 1 };
+    if processes < needed && !args.quiet {
+        let (who, room) = match processes {
+            1 => ("one process".to_owned(), room.alone),
+            several => (format!("{several} processes"), several * room.among_several),
+        };
+        terminal::tell(&format!(
+            "duolu serve: {who} can be counted on for {} connections, not for {}: --processes --workers {needed}",
+            grouped(room),
+            grouped(most)
+        ));
+    }
+    Ok(fallback)
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn accept(args: &Args) -> Result<Accept, Failure> {
-    let (model, accept) = (args.model, args.accept.unwrap_or(Accept::Shared));
+    // A service manager gives one socket as a rule.
+    let own_sockets = args.processes && std::env::var_os("LISTEN_FDS").is_none();
+    let default = if own_sockets { Accept::Reuseport } else { Accept::Shared };
+    let (model, accept) = (args.model, args.accept.unwrap_or(default));
     if args.accept.is_some() && !model.is_event_driven() {
         return Err(Failure::usage(format!(
             "--accept is for the event-driven models; {model} has one way only"

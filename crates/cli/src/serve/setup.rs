@@ -26,6 +26,8 @@ pub struct Setup {
     pub model: Model,
     /// Threads, or processes for prefork. 1 where the model has no such number.
     pub workers: usize,
+    /// Whether the workers of a model with a loop are processes, each with descriptors of its own.
+    pub processes: bool,
     /// How they share the work.
     pub accept: Accept,
     /// Listening, non-blocking sockets: one, or with reuseport one for each worker.
@@ -49,7 +51,7 @@ pub struct Setup {
 impl Setup {
     /// Whether there is room for the connection that was just counted as accepted.
     pub fn has_room(board: Board, max_connections: u64) -> bool {
-        max_connections == u64::MAX || board.open() <= max_connections
+        !board.is_short() && (max_connections == u64::MAX || board.open() <= max_connections)
     }
 
     /// Waits until `is_done`, `drain` is over, or a SIGINT says now. `is_done` is asked now and then, and may hurry

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
-/// What one worker thread gets.
+/// What one worker gets: a thread here, a process in `processes.rs`.
 pub struct Worker {
     /// 0 for the first.
     pub index: usize,
@@ -22,7 +22,7 @@ pub struct Worker {
     pub exclusive: bool,
     /// Whether other workers accept on the same listener.
     pub shared: bool,
-    /// Its counters; this thread alone writes them.
+    /// Its counters; it alone writes them.
     pub tally: Tally,
     /// More connections than this in the whole server (`Setup::has_room`) are closed at once.
     pub max_connections: u64,
@@ -32,7 +32,8 @@ pub struct Worker {
     pub stop: OwnedFd,
     /// Whether anybody reads counters that cost something to keep (the admin endpoint).
     pub publish: bool,
-    readiness: mpsc::Sender<Result<Ready, Failure>>,
+    /// Whom [`Worker::ready`] tells.
+    pub(super) told: Box<dyn Fn(Ready) + Send>,
 }
 
 /// What a worker found out when it started.
@@ -45,7 +46,7 @@ pub struct Ready {
 impl Worker {
     /// Tells that this worker accepts from now on.
     pub fn ready(&self, ready: Ready) {
-        let _ = self.readiness.send(Ok(ready)); // nobody waits any more: another worker failed
+        (self.told)(ready);
     }
 }
 
@@ -62,6 +63,7 @@ pub fn serve(
     let running = Arc::new(AtomicUsize::new(setup.workers));
     let listeners: Vec<_> = std::mem::take(&mut setup.listeners).into_iter().map(Arc::new).collect();
     for index in 0..setup.workers {
+        let teller = readiness.clone();
         let worker = Worker {
             index,
             listener: listeners[index % listeners.len()].clone(),
@@ -71,10 +73,11 @@ pub fn serve(
             max_connections: setup.max_connections,
             stop: stop.try_clone().map_err(no_descriptor)?.into(),
             publish,
-            readiness: readiness.clone(),
+            told: Box::new(move |ready| drop(teller.send(Ok(ready)))), // nobody waits: another worker failed
         };
         let sender = ended_sender.try_clone().map_err(no_descriptor)?;
-        start(worker, body.clone(), Farewell { sender, running: running.clone() })?;
+        let farewell = Farewell { sender, running: running.clone() };
+        start(worker, body.clone(), readiness.clone(), farewell)?;
     }
     drop((listeners, stop, readiness)); // the workers have them: the port closes when the last one lets go
     let mut backend = String::new();
@@ -99,12 +102,12 @@ pub fn serve(
 fn start(
     worker: Worker,
     body: impl FnOnce(Worker) -> Result<(), Failure> + Send + 'static,
+    readiness: mpsc::Sender<Result<Ready, Failure>>,
     farewell: Farewell,
 ) -> Result<(), Failure> {
     let name = format!("worker {}", worker.index);
     let thread = move || {
         let _farewell = farewell;
-        let readiness = worker.readiness.clone();
         if let Err(failure) = body(worker) {
             let _ = readiness.send(Err(failure)); // the main thread has left: the process ends already
         }
@@ -126,7 +129,8 @@ impl Drop for Farewell {
     }
 }
 
-fn no_descriptor(error: std::io::Error) -> Failure {
+/// Why there are no pipes to a worker, and what to do.
+pub(super) fn no_descriptor(error: std::io::Error) -> Failure {
     Failure::cannot(format!("no descriptors for the workers: {error}; raise 'ulimit -n'"))
 }
 

@@ -42,6 +42,11 @@ pub fn queues(target: SocketAddr) -> Vec<Queue> {
         .collect()
 }
 
+/// Connections to `target` that wait for accept(2), in all its queues together.
+pub fn waiting(target: SocketAddr) -> u64 {
+    queues(target).iter().map(|queue| u64::from(queue.waiting)).sum()
+}
+
 /// The far ends of the connections to `target` that the kernel has completed and nobody has accepted.
 pub fn not_accepted(target: SocketAddr) -> HashSet<SocketAddr> {
     sockets(TcpState::Established, target.port())

@@ -6,6 +6,7 @@ mod errors;
 mod exchange;
 mod http;
 mod limits;
+mod processes;
 mod server;
 mod surroundings;
 

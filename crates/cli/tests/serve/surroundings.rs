@@ -76,6 +76,15 @@ fn value(metrics: &str, name: &str) -> f64 {
     line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
 }
 
+/// Models that can run here; those with a loop also with processes for workers.
+fn ways(models: &[&'static str]) -> Vec<(&'static str, &'static [&'static str])> {
+    const PROCESSES: &[&str] = &["--processes", "--workers", "2"];
+    let with_loop = |model: &str| !["fork", "prefork", "thread"].contains(&model);
+    let plain = models.iter().map(|model| (*model, [].as_slice()));
+    let processes = models.iter().filter(|model| with_loop(model)).map(|model| (*model, PROCESSES));
+    plain.chain(processes).filter(|(model, _)| can_run(model)).collect()
+}
+
 /// A shell that passes its stdin on as descriptor 3, as systemd would, and becomes the server.
 fn with_socket(socket: OwnedFd, arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
@@ -86,11 +95,11 @@ fn with_socket(socket: OwnedFd, arguments: &[&str]) -> Command {
 
 #[test]
 fn sockets_of_a_service_manager_are_used_and_left_to_it() {
-    for model in ["fork", "prefork", "thread", "epoll-et", "io_uring"].into_iter().filter(|it| can_run(it)) {
+    for (model, more) in ways(&["fork", "prefork", "thread", "epoll-et", "io_uring"]) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         // The address on the command line gives way.
-        let arguments = ["serve", "echo", "--model", model, "--port", "1"];
+        let arguments = [&["serve", "echo", "--model", model, "--port", "1"], more].concat();
         let mut server = Server::spawn(&mut with_socket(listener.try_clone().unwrap().into(), &arguments));
         assert_eq!(server.address, address, "{model}");
         let mut stream = connect(address);
@@ -110,10 +119,11 @@ fn sockets_of_a_service_manager_are_used_and_left_to_it() {
 /// It would be ready with an error for ever: a server that only skips that keeps a core busy, and serves nobody.
 #[test]
 fn a_handed_over_socket_that_is_shut_ends_the_server() {
-    let models = ["fork", "prefork", "thread", "select", "epoll-et", "io_uring-poll", "io_uring"];
-    for model in models.into_iter().filter(|it| can_run(it)) {
+    for (model, more) in
+        ways(&["fork", "prefork", "thread", "select", "epoll-et", "io_uring-poll", "io_uring"])
+    {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let arguments = ["serve", "echo", "--model", model];
+        let arguments = [&["serve", "echo", "--model", model], more].concat();
         let mut server = Server::spawn(&mut with_socket(listener.try_clone().unwrap().into(), &arguments));
         rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
         assert_eq!(server.exit_code(), Some(3), "{model}: {}", server.stderr());

@@ -31,8 +31,10 @@ pub struct Account {
     pub memory_before_bytes: Option<u64>,
     pub memory_during_bytes: Option<u64>,
     pub memory_after_bytes: Option<u64>,
-    /// Of the server's processes, where it runs here and is ours.
+    /// Of the server's processes, where it runs here and is ours. What several share counts once (their Pss).
     pub server_rss_bytes: Option<u64>,
+    /// How many processes listen.
+    pub server_processes: usize,
     pub loader_rss_bytes: Option<u64>,
     /// Of the kernel, for both ends where the server is here; without the processes' own.
     pub kernel_bytes_per_connection: Option<u64>,
@@ -44,6 +46,7 @@ pub struct Account {
 pub struct Accountant {
     account: Account,
     backlog: Option<u32>,
+    queues: usize,
     pids: Vec<u32>,
     rss_before: u64,
     sockets_before: u64,
@@ -58,7 +61,12 @@ impl Accountant {
         let pids = listen::owners(&queues);
         let rss_before = resident(&pids).unwrap_or(0) + own_rss().unwrap_or(0);
         Accountant {
-            account: Account { memory_before_bytes: memory::available(), ..Account::default() },
+            account: Account {
+                memory_before_bytes: memory::available(),
+                server_processes: pids.len(),
+                ..Account::default()
+            },
+            queues: queues.len(),
             backlog: queues.iter().filter_map(|queue| queue.backlog).min(),
             pids,
             rss_before,
@@ -70,6 +78,11 @@ impl Accountant {
     /// The server's listen queue, where it is here.
     pub fn backlog(&self) -> Option<u32> {
         self.backlog
+    }
+
+    /// How many sockets listen there.
+    pub fn queues(&self) -> usize {
+        self.queues
     }
 
     /// While all are held.
@@ -132,10 +145,17 @@ fn sockets() -> Option<u64> {
     any.then_some(sum)
 }
 
+/// The memory of these processes. Forked ones share most of their pages: the sum of their resident sets would count
+/// those as often as there are processes.
 fn resident(pids: &[u32]) -> Option<u64> {
-    let each = pids
-        .iter()
-        .filter_map(|pid| meminfo(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS"));
+    let read = |pid: &u32, file: &str, field: &str| {
+        meminfo(&fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?, field)
+    };
+    let alone = pids.len() == 1;
+    let each = pids.iter().filter_map(|pid| match alone {
+        true => read(pid, "status", "VmRSS"),
+        false => read(pid, "smaps_rollup", "Pss"),
+    });
     (!pids.is_empty()).then(|| each.sum())
 }
 

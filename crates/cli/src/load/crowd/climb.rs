@@ -1,10 +1,16 @@
-//! Dialling, as fast as the server takes them and no faster, and what ends it.
+//! The crowd's turn, and dialling (`dial`, and `late` for what never comes), as fast as the server takes them and no
+//! faster, and what ends it.
 //!
 //! The kernel completes a connection before the server has accepted it. So that no more than [`WINDOW`] of those
 //! wait, every so many-th connection is a mark: it exchanges a message at once, and because connections are accepted
-//! in the order in which they came, its answer proves all before it. The last one is a mark too.
+//! in the order in which they came, its answer proves all before it. The last one is a mark too. Where several
+//! sockets share the port (SO_REUSEPORT) each has a queue and an order of its own: there the marks only set the pace,
+//! and what proves the connections is that all queues are empty in the end.
 //!
 //! Every connection is received from, so that one that the server ends is noticed and no longer counted.
+
+mod dial;
+mod late;
 
 use super::super::args::Plan;
 use super::super::errors::Kind;
@@ -12,25 +18,18 @@ use super::super::pattern::Pattern;
 use super::super::tally::Tally;
 use super::sample::Samples;
 use crate::failure::Failure;
+use crate::walls::Wall;
 use crate::walls::memory::Floor;
-use crate::walls::server::Server;
-use crate::walls::{Wall, grouped, listen, names};
 use duolu_sys::completion::{Completion, ConnId, Errno as Refusal, Report, Rings};
-use duolu_sys::socket;
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 /// Connections that may be waiting to be accepted.
 const WINDOW: u64 = 1024;
 /// Marks in a window.
 const MARKS: u64 = 8;
-/// Dialled in one turn: with less the turns cost, with more the samples wait.
-const BATCH: usize = 32;
-/// Memory is looked at after so many connections; they take 10 MB.
-const LOOK_EVERY: u64 = 1024;
 /// Late ones are looked for so often.
 const SWEEP: Duration = Duration::from_millis(100);
 /// The loader stops before a server with the same floor does: the reason is known here.
@@ -84,6 +83,12 @@ pub struct Crowd<'a> {
     /// Connections that the server is known to have accepted, or that have failed.
     proven: u64,
     window: u64,
+    /// Whether the server is known to have fetched what it has from its queues; with one queue the marks tell.
+    fetched: bool,
+    /// Connections at the last look that waited in one of several queues, and when there were last fewer.
+    waiting: (u64, Instant),
+    /// Counted as not accepted, but still in their slots: nobody knows which they are until a sample is not answered.
+    unaccepted: u64,
     dials: HashMap<u32, Dial>,
     last_connected: Option<ConnId>,
     failed: u64,
@@ -101,7 +106,8 @@ pub struct Crowd<'a> {
 }
 
 impl<'a> Crowd<'a> {
-    pub fn new(plan: &'a Plan, rings: Rings, backlog: Option<u32>) -> Self {
+    /// `queues` is how many sockets listen for the target, as far as is known.
+    pub fn new(plan: &'a Plan, rings: Rings, backlog: Option<u32>, queues: usize) -> Self {
         let now = Instant::now();
         let half = backlog.map_or(WINDOW, |backlog| u64::from(backlog) / 2);
         let salt = u64::from(std::process::id()).wrapping_mul(31);
@@ -115,6 +121,9 @@ impl<'a> Crowd<'a> {
             dialled: 0,
             proven: 0,
             window: half.clamp(2, WINDOW),
+            fetched: queues < 2,
+            waiting: (u64::MAX, now),
+            unaccepted: 0,
             dials: HashMap::new(),
             last_connected: None,
             failed: 0,
@@ -133,8 +142,12 @@ impl<'a> Crowd<'a> {
 
     /// Whether all are there, or no more come.
     pub fn is_up(&self) -> bool {
-        let all = self.stopped || self.dialled == self.plan.connections as u64;
-        all && self.dials.is_empty() && (self.proven >= self.dialled || self.held == 0 || self.wall.is_some())
+        let proven = self.proven >= self.dialled && self.fetched;
+        self.all_dialled() && self.dials.is_empty() && (proven || self.held == 0 || self.wall.is_some())
+    }
+
+    fn all_dialled(&self) -> bool {
+        self.stopped || self.dialled == self.plan.connections as u64
     }
 
     /// From now on exchanges count as measured.
@@ -204,118 +217,6 @@ impl<'a> Crowd<'a> {
         Ok(())
     }
 
-    /// Says whether there is more to dial now.
-    fn dial_some(&mut self) -> Result<bool, Failure> {
-        for _ in 0..BATCH {
-            if self.stopped || self.dialled == self.plan.connections as u64 {
-                return Ok(false);
-            }
-            let ahead = self.dialled - self.proven >= self.window;
-            let early = self
-                .plan
-                .connect_rate
-                .is_some_and(|rate| self.dialled as f64 > rate * self.begun.elapsed().as_secs_f64());
-            if ahead || early {
-                return Ok(false);
-            }
-            self.dial()?;
-        }
-        Ok(true)
-    }
-
-    fn dial(&mut self) -> Result<(), Failure> {
-        let since = Instant::now();
-        let source = match self.sources.len() {
-            0 => None,
-            many => {
-                self.next_source = (self.next_source + 1) % many;
-                Some(SocketAddr::from((self.sources[self.next_source], 0)))
-            }
-        };
-        let socket = match socket::connect(self.plan.target.address, source) {
-            Ok(connecting) => connecting.stream,
-            Err(why) => {
-                self.no_socket(&why);
-                return Ok(());
-            }
-        };
-        // The server reads a clean end, and no TIME-WAIT stays. Where it cannot be set some stay.
-        let _ = socket::set_abort_after_fin(&socket);
-        let conn = match self.adopt(socket) {
-            Ok(conn) => conn,
-            Err(errno) => {
-                self.no_place(errno);
-                return Ok(());
-            }
-        };
-        self.dialled += 1;
-        let slot = conn.slot() as usize;
-        if slot >= self.places.len() {
-            self.places.resize(slot + 1, Place { generation: 0, state: State::Gone });
-        }
-        self.places[slot] = Place { generation: conn.generation(), state: State::Connecting };
-        self.dials.insert(conn.slot(), Dial { ordinal: self.dialled, since });
-        Ok(())
-    }
-
-    fn adopt(&mut self, socket: TcpStream) -> Result<ConnId, Refusal> {
-        self.rings.adopt(OwnedFd::from(socket))
-    }
-
-    fn no_socket(&mut self, why: &std::io::Error) {
-        let errno = Errno::from_io_error(why).unwrap_or(Errno::IO);
-        let kind = Kind::from_errno(errno);
-        if kind == Kind::NoPorts && self.sources.len() > 1 {
-            self.sources.remove(self.next_source); // its ports are used up, another's are not
-            return;
-        }
-        self.stop(kind, why.to_string());
-        match kind {
-            Kind::NoPorts => self.own_limit = Some((kind, self.held)),
-            _ if [Errno::NFILE, Errno::NOMEM, Errno::NOBUFS].contains(&errno) => {
-                self.wall = Some(self.machine_wall(why));
-            }
-            _ => {}
-        }
-    }
-
-    fn no_place(&mut self, errno: Refusal) {
-        let why = std::io::Error::from_raw_os_error(errno.0);
-        self.stop(Kind::NoDescriptors, format!("no ring for more connections: {why}"));
-        self.wall = Some(self.machine_wall(&why));
-    }
-
-    fn machine_wall(&self, why: &std::io::Error) -> Wall {
-        let held = grouped(self.held);
-        if let Some(shortage) = self.floor.shortage(0) {
-            return shortage.wall("the loader", self.held);
-        }
-        let rings = self.rings.count();
-        Wall::new(
-            names::LOADER_DESCRIPTORS,
-            format!("the loader stopped at {held} connections in {rings} rings: {why}"),
-            "sysctl -w fs.file-max=5000000 if that is it; ulimit -n makes the rings' tables larger",
-        )
-    }
-
-    /// No more are dialled; the rest is counted as failed for this reason.
-    fn stop(&mut self, kind: Kind, what: String) {
-        self.stopped = true;
-        self.tally.error(kind, self.plan.connections as u64 - self.dialled);
-        self.tally.first_wrong.get_or_insert(what);
-    }
-
-    fn look_at_memory(&mut self) {
-        if self.stopped || self.dialled - self.looked_at < LOOK_EVERY {
-            return;
-        }
-        self.looked_at = self.dialled;
-        if let Some(shortage) = self.floor.shortage(BEFORE_SERVER_BYTES) {
-            self.stopped = true; // in good order: nothing has failed
-            self.wall = Some(shortage.wall("the loader", self.held));
-        }
-    }
-
     fn connected(&mut self, conn: ConnId, now: Instant) {
         let Some(dial) = self.dials.remove(&conn.slot()) else { return };
         self.tally.connect.saturating_record((now - dial.since).as_nanos() as u64);
@@ -331,8 +232,7 @@ impl<'a> Crowd<'a> {
 
     /// Where nothing else will prove the last ones, the last one does.
     fn mark_the_last(&mut self) {
-        let all = self.stopped || self.dialled == self.plan.connections as u64;
-        let waits = all || self.dialled - self.proven >= self.window;
+        let waits = self.all_dialled() || self.dialled - self.proven >= self.window;
         if self.proven < self.dialled && waits && self.dials.is_empty() && self.samples.marks() == 0 {
             match self.last_connected {
                 Some(conn) if self.is_held(conn) => self.samples.mark(&mut self.rings, conn, self.dialled),
@@ -372,48 +272,6 @@ impl<'a> Crowd<'a> {
         if in_vain && !self.stopped {
             self.stopped = true;
             self.tally.error(kind, self.plan.connections as u64 - self.dialled);
-        }
-    }
-
-    /// Whatever has waited too long.
-    fn sweep(&mut self, now: Instant) {
-        let timeout = self.plan.timeout;
-        let late = self.dials.iter().filter(|(_, dial)| now - dial.since > timeout);
-        let late: Vec<u32> = late.map(|(slot, _)| *slot).collect();
-        for slot in late {
-            let conn = ConnId::new(slot, self.places[slot as usize].generation);
-            self.rings.cancel(conn);
-            self.lose(conn, Kind::ConnectTimeout, format!("no connection within {timeout:?}"));
-        }
-        let late = self.samples.late(now, timeout);
-        if late.iter().any(|(_, is_mark)| *is_mark) && self.proven < self.dialled {
-            self.not_accepted();
-        }
-        for (slot, _) in late {
-            let conn = ConnId::new(slot, self.places[slot as usize].generation);
-            self.rings.cancel(conn);
-            self.lose(conn, Kind::Timeout, format!("no whole reply within {timeout:?}"));
-        }
-    }
-
-    /// The server does not go on: those in its listen queue are not held, and why is asked while they wait.
-    fn not_accepted(&mut self) {
-        if self.wall.is_some() || !self.plan.target.is_here {
-            return;
-        }
-        let target = self.plan.target.address;
-        let waiting = listen::not_accepted(target).len() as u64;
-        if waiting == 0 {
-            return;
-        }
-        self.wall = match self.floor.shortage(BEFORE_SERVER_BYTES) {
-            Some(shortage) => Some(shortage.wall("the server", self.held.saturating_sub(waiting))),
-            None => Server::find(target).and_then(|server| server.why_not_accepted()),
-        };
-        self.held = self.held.saturating_sub(waiting);
-        self.tally.error(Kind::NotAccepted, waiting);
-        if !self.stopped {
-            self.stop(Kind::NotAccepted, "the server did not accept the connection".to_owned());
         }
     }
 

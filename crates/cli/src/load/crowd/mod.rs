@@ -63,7 +63,7 @@ pub fn run(plan: &Arc<Plan>) -> Result<Outcome, Failure> {
     let shown = Arc::new(AtomicU64::new(0));
     let mut progress = Progress::new(plan, shown.clone());
     let mut accountant = Accountant::begin(plan);
-    let mut crowd = Crowd::new(plan, rings, accountant.backlog());
+    let mut crowd = Crowd::new(plan, rings, accountant.backlog(), accountant.queues());
     let begun = Instant::now();
 
     while !crowd.is_up() && !interrupted.load(Ordering::Relaxed) {

@@ -24,7 +24,7 @@ lint:
 # What the tests talk to and are counted with.
 tools:
 	scripts/need.sh strace=strace curl=curl wrk=wrk nc=netcat-openbsd memcached=memcached \
-	  /usr/sbin/nginx=nginx-light ip=iproute2 \
+	  /usr/sbin/nginx=nginx-light ip=iproute2 ss=iproute2 \
 	  taskset=util-linux prlimit=util-linux setpriv=util-linux unshare=util-linux \
 	  '/usr/lib/*/faketime/libfaketime.so.1=faketime'
 

@@ -2,7 +2,6 @@
 
 mod expect;
 mod failure;
-#[allow(dead_code, unused_imports)] // until `states` is there to use all of it
 mod inspect;
 mod lang;
 mod machine;
@@ -17,6 +16,7 @@ mod lab;
 mod load;
 mod report;
 mod serve;
+mod states;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -42,6 +42,7 @@ struct Cli {
 enum Verb {
     Compare(compare::Args),
     Serve(serve::Args),
+    States(states::Args),
     Load(load::Args),
     Lab(lab::Args),
     Report(report::Args),
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
     let outcome = match cli.verb {
         Verb::Compare(args) => compare::run(args),
         Verb::Serve(args) => serve::run(args),
+        Verb::States(args) => states::run(args),
         Verb::Load(args) => load::run(args),
         Verb::Lab(args) => lab::run(args),
         Verb::Report(args) => report::run(args),

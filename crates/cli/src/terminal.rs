@@ -44,6 +44,13 @@ pub fn stderr_color() -> bool {
     decide(std::io::stderr().is_terminal())
 }
 
+/// How many columns stdout has, if it is a terminal.
+pub fn stdout_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    // A terminal that does not know its size says 0.
+    Some(if size.ws_col == 0 { 80 } else { usize::from(size.ws_col) })
+}
+
 /// Data on stdout. A reader that has gone away (`| head`) has seen what it wanted, and that is no failure.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ mod children;
 mod contender;
 mod diagnose;
 mod expect;
-mod figures;
+pub mod figures;
 mod interrupt;
 mod ladder;
 mod loader;

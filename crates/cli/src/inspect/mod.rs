@@ -18,7 +18,7 @@ use owners::Owners;
 use sockets::Reader;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// One socket, with what the kernel alone does not say.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +31,9 @@ pub struct Socket {
     pub peer: Option<usize>,
     /// Which side of the connection it is.
     pub role: Role,
+    /// Since which of the snapshots in a row it has been in this state; not kept of listeners and of what is
+    /// ESTABLISHED.
+    pub seen_since: Option<Instant>,
 }
 
 impl Socket {
@@ -73,9 +76,15 @@ impl Snapshot {
         life::closer(socket.tcp.state, self.peer(socket).map(|peer| peer.tcp.state))
     }
 
-    /// How many sockets there are in each state. Both ends of a connection count, as in ss(8).
-    pub fn count(&self, state: TcpState) -> usize {
-        self.sockets.iter().filter(|socket| socket.tcp.state == state).count()
+    /// How long it has been in its state: what the kernel tells, or, if that is longer, since when it has been seen so.
+    pub fn age(&self, socket: &Socket) -> Option<Age> {
+        let seen = socket.seen_since.map_or(Duration::ZERO, |since| self.taken_at.duration_since(since));
+        let seen_ms = u64::try_from(seen.as_millis()).unwrap_or(u64::MAX);
+        match life::age(&socket.tcp) {
+            Some(age) if !age.at_least || age.ms >= seen_ms => Some(age),
+            None if seen_ms == 0 => None,
+            _ => Some(Age { ms: seen_ms, at_least: true }),
+        }
     }
 }
 
@@ -84,6 +93,18 @@ impl Snapshot {
 pub struct Inspector {
     reader: Reader,
     owners: Owners,
+    seen: HashMap<Ends, Seen>,
+}
+
+/// An own end and the other one.
+type Ends = (SocketAddr, SocketAddr);
+
+/// What the last snapshot showed of one socket.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    state: TcpState,
+    cookie: u64,
+    since: Instant,
 }
 
 impl Inspector {
@@ -105,18 +126,38 @@ impl Inspector {
         let unread = self.owners.find(&wanted);
         let peers = peers(&found);
         let roles = life::roles(&found, query.ports);
-        let parts = found.into_iter().zip(peers).zip(roles);
+        let since = self.since(&found, taken_at);
+        let parts = found.into_iter().zip(peers).zip(roles).zip(since);
         let sockets = parts
-            .map(|((tcp, peer), role)| Socket { owners: self.owners.of(tcp.inode), peer, role, tcp })
+            .map(|(((tcp, peer), role), seen_since)| {
+                let owners = self.owners.of(tcp.inode);
+                Socket { owners, peer, role, seen_since, tcp }
+            })
             .collect();
         Ok(Snapshot { sockets, source, unread, taken_at, clock })
+    }
+
+    /// Since when each has been in its state, as far as the snapshots before this one show.
+    fn since(&mut self, found: &[TcpSocket], now: Instant) -> Vec<Option<Instant>> {
+        let mut seen = HashMap::new();
+        let mut since = |tcp: &TcpSocket| {
+            if matches!(tcp.state, TcpState::Listen | TcpState::Established) {
+                return None;
+            }
+            let same = |before: &&Seen| before.state == tcp.state && before.cookie == tcp.cookie;
+            let since = self.seen.get(&tcp.ends()).filter(same).map_or(now, |before| before.since);
+            seen.insert(tcp.ends(), Seen { state: tcp.state, cookie: tcp.cookie, since });
+            Some(since)
+        };
+        let all = found.iter().map(&mut since).collect();
+        self.seen = seen;
+        all
     }
 }
 
 /// For each socket the index of the one with the ends the other way round.
 fn peers(found: &[TcpSocket]) -> Vec<Option<usize>> {
-    let index: HashMap<(SocketAddr, SocketAddr), usize> =
-        found.iter().enumerate().map(|(at, tcp)| (tcp.ends(), at)).collect();
+    let index: HashMap<Ends, usize> = found.iter().enumerate().map(|(at, tcp)| (tcp.ends(), at)).collect();
     let peer = |(at, tcp): (usize, &TcpSocket)| {
         let (local, remote) = tcp.ends();
         // A socket that has connected to itself has no other end.
@@ -147,7 +188,8 @@ mod tests {
         assert_eq!((waiting.role, waiting.owners.len()), (Role::Server, 0));
         let (server, _) = listener.accept().expect("accept");
         let now = snapshot(port);
-        assert_eq!((now.count(TcpState::Established), now.count(TcpState::Listen)), (2, 1));
+        let count = |state| now.sockets.iter().filter(|socket| socket.tcp.state == state).count();
+        assert_eq!((count(TcpState::Established), count(TcpState::Listen)), (2, 1));
         let ours = now.sockets.iter().find(|socket| socket.tcp.local.port() != port).expect("the client");
         assert_eq!(ours.role, Role::Client);
         let theirs = now.peer(ours).expect("the other end");
@@ -160,5 +202,31 @@ mod tests {
         }
         let listening = now.sockets.iter().find(|socket| socket.role == Role::Listener).expect("listed");
         assert_eq!((listening.peer, listening.owners.len()), (None, 1));
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_tell_is_known_from_having_watched() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect(("127.0.0.1", port)).expect("connect");
+        let (_server, _) = listener.accept().expect("accept");
+        client.shutdown(std::net::Shutdown::Write).expect("shutdown");
+        let mut inspector = Inspector::new();
+        // Without tcp_info, as from /proc/net/tcp: the kernel tells nothing.
+        let query = Query { ports: Ports::Local(port), ..Query::default() };
+        let age = |inspector: &mut Inspector| {
+            let now = inspector.snapshot(&query).expect("sockets");
+            let waiting = now.sockets.iter().find(|socket| socket.tcp.state == TcpState::CloseWait);
+            waiting.map(|socket| now.age(socket))
+        };
+        for _ in 0..500 {
+            if age(&mut inspector).is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        let age = age(&mut inspector).expect("CLOSE-WAIT").expect("it has been seen before");
+        assert!(age.at_least && age.ms >= 20, "{age:?}");
     }
 }

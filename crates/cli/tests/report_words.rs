@@ -53,7 +53,7 @@ fn evidence_and_fix_are_said_in_the_language_of_the_page() {
     for sentence in [
         "服务器（进程 4711，nginx）已打开 1,017 个描述符，上限是 1,024（RLIMIT_NOFILE）",
         "prlimit --pid 4711 --nofile=65536）",
-        "压测端用了一个核心的 0.97，服务器用了1 个核心中的 0.50",
+        "压测端用了一个核心的 0.97，服务器用了 1 个核心中的 0.50",
         "这个速率只是下限",
         "<small>未被 accept 60</small>",
         "<p class=\"evidence\" lang=\"en\"><b><bdi>select</bdi></b> in English</p>",

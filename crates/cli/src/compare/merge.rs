@@ -11,7 +11,7 @@ type Get = fn(&Cell) -> Option<f64>;
 type Set = fn(&mut Cell, Option<f64>);
 
 /// The figures that are medians: the name of the JSON field, how it is read, how it is written.
-pub const FIGURES: [(&str, Get, Set); 14] = [
+pub const FIGURES: [(&str, Get, Set); 15] = [
     ("rate", |cell| cell.rate, |cell, value| cell.rate = value),
     ("p50_us", |cell| cell.p50_us, |cell, value| cell.p50_us = value),
     ("p90_us", |cell| cell.p90_us, |cell, value| cell.p90_us = value),
@@ -29,6 +29,7 @@ pub const FIGURES: [(&str, Get, Set); 14] = [
     ("loader_cpu", |cell| cell.loader_cpu, |cell, value| cell.loader_cpu = value),
     ("server_cpu", |cell| cell.server_cpu, |cell, value| cell.server_cpu = value),
     ("others_cpu", |cell| cell.others_cpu, |cell, value| cell.others_cpu = value),
+    ("own_cpu", |cell| cell.own_cpu, |cell, value| cell.own_cpu = value),
     ("stolen_cpu", |cell| cell.stolen_cpu, |cell, value| cell.stolen_cpu = value),
 ];
 

@@ -343,7 +343,11 @@ fn finish(
         });
         Ok(())
     } else if !report.results.is_empty() || !report.unavailable.is_empty() {
-        terminal::print(&table::render(report, terminal::stdout_color()))
+        let style = table::Style {
+            color: terminal::stdout_color(),
+            width: terminal::stdout_width().unwrap_or(table::WIDEST).min(table::WIDEST),
+        };
+        terminal::print(&table::render(report, style))
     } else {
         Ok(())
     };

@@ -65,6 +65,8 @@ pub struct Cell {
     pub server_cpu: Option<f64>,
     /// CPU use of everybody but server and loader, in cores: above 0.3 or so the figures are too low.
     pub others_cpu: Option<f64>,
+    /// CPU use of compare itself, which looks at the server meanwhile: thousands of processes take their time.
+    pub own_cpu: Option<f64>,
     /// Processor time that the hypervisor gave to other machines (steal), in cores.
     pub stolen_cpu: Option<f64>,
     /// The memory of the server's tree at that rung and before the first connection.

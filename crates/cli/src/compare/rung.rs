@@ -105,7 +105,7 @@ pub fn climb(
         marks: watch.marks().clone(),
         descriptors_before: server.descriptors_before,
         server_cpu: seen.cpu,
-        others_cpu: others_cpu(load.report.as_ref(), &seen),
+        others_cpu: others_cpu(load.report.as_ref(), &seen, cores),
         all_cpus: cores,
         server_cpus: server_cores(&server.contender, work),
         shared: work.placement.shared,
@@ -154,14 +154,17 @@ fn server_cores(contender: &Contender, work: &Work) -> usize {
     }
 }
 
-/// What neither the server nor the loader used: other programs, and we ourselves looking around. A loader that told
-/// nothing is taken to have used a whole core.
-fn others_cpu(report: Option<&LoadReport>, seen: &Window) -> Option<f64> {
+/// What neither the server nor the loader used, nor we ourselves looking around. A loader that told nothing is taken to
+/// have used a whole core.
+fn others_cpu(report: Option<&LoadReport>, seen: &Window, cores: usize) -> Option<f64> {
     let loader = match report {
         Some(report) => report.loader_cpu? * report.threads.unwrap_or(1) as f64,
         None => 1.0,
     };
-    Some((seen.machine_cpu? - seen.cpu.unwrap_or(0.0) - loader).max(0.0))
+    // With processors besides those of server and loader, we are on one of them.
+    let looking = seen.own_cpu.filter(|_| machine::allowed_cpus().len() <= cores);
+    let ours = seen.cpu.unwrap_or(0.0) + looking.unwrap_or(0.0);
+    Some((seen.machine_cpu? - ours - loader).max(0.0))
 }
 
 /// The figures of one run, from what the loader told and what was seen of the server.
@@ -186,6 +189,7 @@ fn cell(facts: &Facts<'_>, name: &str, seen: &Window) -> Cell {
         limited_by: diagnose::limit(facts),
         others_cpu: facts.others_cpu.filter(|_| seen.cpu.is_some()),
         stolen_cpu: seen.stolen_cpu,
+        own_cpu: seen.own_cpu,
         messages: report.messages,
         connect_p99_us: report.connect_p99_us,
         server_cpu: seen.cpu,

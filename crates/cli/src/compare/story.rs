@@ -159,12 +159,10 @@ fn whose_limit(report: &Report) -> Option<String> {
                 .to_owned(),
         );
     }
-    let measured = report.results.iter().filter(|cell| cell.wall.is_none()).count();
-    let limited = report
-        .results
-        .iter()
-        .filter(|cell| cell.limited_by.as_ref().is_some_and(|limit| limit.name == names::LOADER));
-    match limited.count() {
+    let stood: Vec<&Cell> = report.results.iter().filter(|cell| cell.wall.is_none()).collect();
+    let measured = stood.len();
+    let by_loader = |cell: &&&Cell| cell.limited_by.as_ref().is_some_and(|limit| limit.name == names::LOADER);
+    match stood.iter().filter(by_loader).count() {
         0 => None,
         count if count == measured => {
             Some("The loader was the limit everywhere: every msg/s is a lower bound, compare CPU.".to_owned())

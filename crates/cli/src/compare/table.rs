@@ -8,13 +8,31 @@ use crate::machine::Placement;
 use crate::terminal::paint;
 use crate::walls::{Wall, grouped, names};
 
-/// The table fits into this many columns: a terminal side by side with something else, a mail, a readme.
-const WIDTH: usize = 100;
+/// The text is never wider: a mail and a readme have room for it.
+pub const WIDEST: usize = 100;
+
+/// What the text looks like.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// Whether it is coloured.
+    pub color: bool,
+    /// The columns it fits into; names and one group of figures are never narrower than they are.
+    pub width: usize,
+}
+
 /// The longest name of a model; an own server's may be longer.
 const NAME: usize = 13;
 /// Rate 5, its mark 1, p99 6, CPU 6, memory 5, and the spaces between them.
 const GROUP: usize = 26;
 const BETWEEN: usize = 3;
+
+impl Style {
+    /// A sentence over as many lines as it takes, painted.
+    fn lines(self, code: &str, sentence: &str) -> String {
+        let lines = wrap(sentence, self.width);
+        lines.iter().map(|line| format!("{}\n", paint(self.color, code, line))).collect()
+    }
+}
 
 const BOLD: &str = "1";
 const DIM: &str = "2";
@@ -22,33 +40,39 @@ const BEST: &str = "1;32";
 const STOP: &str = "33";
 
 /// The whole text that a person reads.
-pub fn render(report: &Report, color: bool) -> String {
-    let mut text = heading(report, color);
+pub fn render(report: &Report, style: Style) -> String {
+    let mut text = heading(report, style);
     let blocks = blocks(report);
     for block in &blocks {
         if blocks.len() > 1 {
             let title = block.title(&report.asked.service);
-            text.push_str(&format!("\n{}\n", paint(color, BOLD, &title)));
+            text.push_str(&format!("\n{}\n", paint(style.color, BOLD, &title)));
         }
-        text.push_str(&Part::of(report, block).render(color));
+        text.push_str(&Part::of(report, block).render(style));
     }
     text.push('\n');
-    text.push_str(&legend(report, color));
-    text.push_str(&unavailable(report, color));
-    text.push_str(&walls(report, color));
+    text.push_str(&legend(report, style));
+    text.push_str(&unavailable(report, style));
+    text.push_str(&walls(report, style));
     if !report.shows.is_empty() {
-        text.push_str(&format!("\n{}\n", paint(color, BOLD, "What this shows")));
-        report.shows.iter().for_each(|sentence| text.push_str(&bullet(sentence)));
+        text.push_str(&format!("\n{}\n", paint(style.color, BOLD, "What this shows")));
+        report.shows.iter().for_each(|sentence| text.push_str(&bullet(sentence, style.width)));
     }
     if let Some(against) = &report.against {
         let title = format!("Against {}", against.file);
-        text.push_str(&format!("\n{}\n", paint(color, BOLD, &title)));
-        against.sentences().iter().for_each(|sentence| text.push_str(&bullet(sentence)));
+        text.push_str(&format!("\n{}", style.lines(BOLD, &title)));
+        against.sentences().iter().for_each(|sentence| text.push_str(&bullet(sentence, style.width)));
     }
     if report.interrupted {
-        text.push_str(&format!("\n{}\n", paint(color, STOP, "Interrupted: what is above is only a part.")));
+        text.push_str(&format!(
+            "\n{}\n",
+            paint(style.color, STOP, "Interrupted: what is above is only a part.")
+        ));
     } else if !report.complete {
-        text.push_str(&format!("\n{}\n", paint(color, STOP, "Out of time: some rungs were not measured.")));
+        text.push_str(&format!(
+            "\n{}\n",
+            paint(style.color, STOP, "Out of time: some rungs were not measured.")
+        ));
     }
     text
 }
@@ -65,7 +89,7 @@ fn blocks(report: &Report) -> Vec<Block> {
     found
 }
 
-fn heading(report: &Report, color: bool) -> String {
+fn heading(report: &Report, style: Style) -> String {
     let (machine, asked) = (&report.machine, &report.asked);
     let work = match blocks(report)[..] {
         [only] => only.title(&asked.service),
@@ -77,20 +101,9 @@ fn heading(report: &Report, color: bool) -> String {
     };
     let gib = machine.memory_bytes as f64 / f64::from(1 << 30);
     let cpus = if machine.cpus == 1 { "CPU" } else { "CPUs" };
-    format!(
-        "{}\n{}\n",
-        paint(color, BOLD, &format!("duolu compare: {work}{repeats}")),
-        paint(
-            color,
-            DIM,
-            &format!(
-                "Linux {}, {} {cpus}, {gib:.0} GiB; {}",
-                machine.kernel,
-                machine.cpus,
-                place(&machine.placement)
-            )
-        )
-    )
+    let place = place(&machine.placement);
+    let of = format!("Linux {}, {} {cpus}, {gib:.0} GiB; {place}", machine.kernel, machine.cpus);
+    style.lines(BOLD, &format!("duolu compare: {work}{repeats}")) + &style.lines(DIM, &of)
 }
 
 fn place(placement: &Placement) -> String {
@@ -130,15 +143,15 @@ impl<'a> Part<'a> {
         Part { rungs, rows, name: NAME.max(longest), cells }
     }
 
-    fn render(&self, color: bool) -> String {
+    fn render(&self, style: Style) -> String {
         // As many groups stand side by side; more rungs make a second table.
-        let side_by_side = (WIDTH - self.name) / (GROUP + BETWEEN);
+        let side_by_side = (style.width.saturating_sub(self.name) / (GROUP + BETWEEN)).max(1);
         let tables = self.rungs.len().div_ceil(side_by_side).max(1);
         let chunks = self.rungs.chunks(self.rungs.len().div_ceil(tables).max(1));
-        chunks.map(|rungs| format!("\n{}", self.table(rungs, color))).collect()
+        chunks.map(|rungs| format!("\n{}", self.table(rungs, style))).collect()
     }
 
-    fn table(&self, rungs: &[u64], color: bool) -> String {
+    fn table(&self, rungs: &[u64], style: Style) -> String {
         let gap = " ".repeat(BETWEEN);
         let width = self.name;
         let mut title = " ".repeat(width);
@@ -150,20 +163,21 @@ impl<'a> Part<'a> {
             columns.push_str(&format!("{gap}{:>5}  {:>6} {:>6} {:>5}", "msg/s", "p99", "CPU", "mem"));
             rule.push_str(&format!("{gap}{}", "─".repeat(GROUP)));
         }
-        let mut text = format!("{}\n{}\n", paint(color, DIM, &title), paint(color, BOLD, &columns));
-        text.push_str(&format!("{}\n", paint(color, DIM, &rule)));
+        let mut text =
+            format!("{}\n{}\n", paint(style.color, DIM, &title), paint(style.color, BOLD, &columns));
+        text.push_str(&format!("{}\n", paint(style.color, DIM, &rule)));
         let climbed = |name: &&&str| {
             self.cells.iter().any(|cell| cell.model == **name && rungs.contains(&cell.connections))
         };
         for name in self.rows.iter().filter(climbed) {
-            text.push_str(&self.row(name, rungs, color));
+            text.push_str(&self.row(name, rungs, style));
         }
         text
     }
 
-    fn row(&self, name: &str, rungs: &[u64], color: bool) -> String {
+    fn row(&self, name: &str, rungs: &[u64], style: Style) -> String {
         let width = self.name;
-        let mut line = paint(color, BOLD, &format!("{name:width$}"));
+        let mut line = paint(style.color, BOLD, &format!("{name:width$}"));
         let mut used = width;
         for rung in rungs {
             let found = self.cells.iter().find(|cell| cell.model == name && cell.connections == *rung);
@@ -173,28 +187,28 @@ impl<'a> Part<'a> {
             if let Some(wall) = &cell.wall {
                 let held = format!("■ {} (held {})", wall.name, grouped(cell.established));
                 let short = format!("■ {}", wall.name);
-                let room = WIDTH - used;
+                let room = style.width.saturating_sub(used).max(12);
                 let shown = [held, short].into_iter().find(|text| text.chars().count() <= room);
                 let shown = shown.unwrap_or_else(|| {
                     let cut: String = wall.name.chars().take(room - 3).collect();
                     format!("■ {cut}…")
                 });
-                line.push_str(&paint(color, STOP, &shown));
+                line.push_str(&paint(style.color, STOP, &shown));
                 break;
             }
-            line.push_str(&self.figures(cell, color));
+            line.push_str(&self.figures(cell, style));
             used += GROUP;
         }
         format!("{}\n", line.trim_end())
     }
 
-    fn figures(&self, cell: &Cell, color: bool) -> String {
+    fn figures(&self, cell: &Cell, style: Style) -> String {
         let show = |value: Option<f64>, form: fn(f64) -> String| value.map_or("-".to_owned(), form);
         let rate = format!("{:>5}", show(cell.rate, rate));
         let rivals = self.cells.iter().filter(|other| other.connections == cell.connections && other.held());
         let best = rivals.filter_map(|other| other.rate).fold(0.0, f64::max);
         let is_best = cell.rate.is_some_and(|rate| rate >= best);
-        let rate = if is_best { paint(color, BEST, &rate) } else { rate };
+        let rate = if is_best { paint(style.color, BEST, &rate) } else { rate };
         format!(
             "{rate}{} {:>6} {:>6} {:>5}",
             mark(cell),
@@ -214,7 +228,7 @@ fn mark(cell: &Cell) -> char {
     }
 }
 
-fn legend(report: &Report, color: bool) -> String {
+fn legend(report: &Report, style: Style) -> String {
     let marked = |wanted: char| report.results.iter().any(|cell| cell.wall.is_none() && mark(cell) == wanted);
     let mut lines =
         vec!["CPU: the server's CPU time for one message; mem: its memory for one connection".to_owned()];
@@ -229,17 +243,17 @@ fn legend(report: &Report, color: bool) -> String {
     if marked('~') {
         lines.push(format!("~  {}: the server could do more than this", names::LOADER));
     }
-    let mut text: String = lines.iter().map(|line| format!("{}\n", paint(color, DIM, line))).collect();
+    let mut text: String = lines.iter().map(|line| style.lines(DIM, line)).collect();
     for cell in report.results.iter().filter(|cell| cell.wall.is_none() && mark(cell) == '!') {
         let why = cell.limited_by.as_ref().map_or("", |limit| &limit.evidence);
         let line = format!("! no figure for {} at {}: {why}", cell.model, grouped(cell.connections));
-        text.push_str(&paragraph(&line, 0));
+        text.push_str(&paragraph(&line, 0, style.width));
     }
     text
 }
 
 /// The models that cannot run here, those with the same reason together.
-fn unavailable(report: &Report, color: bool) -> String {
+fn unavailable(report: &Report, style: Style) -> String {
     let mut text = String::new();
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for (model, why) in &report.unavailable {
@@ -250,14 +264,14 @@ fn unavailable(report: &Report, color: bool) -> String {
     }
     for (why, models) in reasons {
         let models = models.join(", ");
-        text.push_str(&format!("\n{}\n", paint(color, STOP, &format!("cannot run here: {models}"))));
-        text.push_str(&paragraph(why, 4));
+        text.push_str(&format!("\n{}", style.lines(STOP, &format!("cannot run here: {models}"))));
+        text.push_str(&paragraph(why, 4, style.width));
     }
     text
 }
 
 /// Each wall once: who met it, what was read, what moves it.
-fn walls(report: &Report, color: bool) -> String {
+fn walls(report: &Report, style: Style) -> String {
     let mut text = String::new();
     let met: Vec<(&Cell, &Wall)> =
         report.results.iter().filter_map(|cell| Some((cell, cell.wall.as_ref()?))).collect();
@@ -268,7 +282,7 @@ fn walls(report: &Report, color: bool) -> String {
         if !told.contains(&name) {
             told.push(name);
             let same: Vec<_> = met.iter().copied().filter(|(_, wall)| wall.name == name).collect();
-            text.push_str(&explain(name, &same, color));
+            text.push_str(&explain(name, &same, style));
         }
     }
     text
@@ -276,7 +290,7 @@ fn walls(report: &Report, color: bool) -> String {
 
 /// One wall: who, and then evidence and fix of the first who met it, and of others if they differ in more than
 /// numbers.
-fn explain(name: &str, met: &[(&Cell, &Wall)], color: bool) -> String {
+fn explain(name: &str, met: &[(&Cell, &Wall)], style: Style) -> String {
     let several = met.iter().any(|(cell, _)| cell.mix != met[0].0.mix);
     let who: Vec<String> = met
         .iter()
@@ -286,27 +300,27 @@ fn explain(name: &str, met: &[(&Cell, &Wall)], color: bool) -> String {
             format!("{} at {asked}{mix} (held {held})", cell.model)
         })
         .collect();
-    let mut text = format!("\n{}\n", paint(color, STOP, &format!("■ {name}")));
-    text.push_str(&paragraph(&who.join(", "), 2));
+    let mut text = format!("\n{}\n", paint(style.color, STOP, &format!("■ {name}")));
+    text.push_str(&paragraph(&who.join(", "), 2, style.width));
     let mut shapes: Vec<String> = Vec::new();
     for (cell, wall) in met {
         let shape: String = wall.evidence.chars().filter(|c| !c.is_ascii_digit() && *c != ',').collect();
         if !shapes.contains(&shape) {
-            text.push_str(&paragraph(&format!("{}: {}", cell.model, wall.evidence), 4));
-            text.push_str(&paragraph(&format!("fix: {}", wall.fix), 4));
+            text.push_str(&paragraph(&format!("{}: {}", cell.model, wall.evidence), 4, style.width));
+            text.push_str(&paragraph(&format!("fix: {}", wall.fix), 4, style.width));
             shapes.push(shape);
         }
     }
     text
 }
 
-fn paragraph(sentence: &str, indent: usize) -> String {
-    let lines = wrap(sentence, WIDTH - indent);
+fn paragraph(sentence: &str, indent: usize, width: usize) -> String {
+    let lines = wrap(sentence, width.saturating_sub(indent));
     lines.iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
 }
 
-fn bullet(sentence: &str) -> String {
-    let lines = wrap(sentence, WIDTH - 4);
+fn bullet(sentence: &str, width: usize) -> String {
+    let lines = wrap(sentence, width.saturating_sub(4));
     let mark = |at: usize| if at == 0 { "  - " } else { "    " };
     lines.iter().enumerate().map(|(at, line)| format!("{}{line}\n", mark(at))).collect()
 }

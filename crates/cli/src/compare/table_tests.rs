@@ -3,7 +3,19 @@ use crate::compare::{samples, story};
 use crate::model::Model;
 
 fn plain(report: &Report) -> String {
-    render(report, false)
+    render(report, Style { color: false, width: WIDEST })
+}
+
+#[test]
+fn a_narrow_terminal_has_a_table_for_each_rung_that_fits() {
+    let mut report = samples::report();
+    report.shows = story::tell(&report);
+    for (width, tables) in [(80, 2), (60, 3), (20, 3)] {
+        let text = render(&report, Style { color: false, width });
+        let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= width.max(NAME + BETWEEN + GROUP), "{widest} of {width}: {text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("epoll-et")).count(), tables, "{text}");
+    }
 }
 
 #[test]
@@ -12,7 +24,7 @@ fn the_table_fits_its_width_and_ends_each_line_at_its_wall() {
     report.shows = story::tell(&report);
     let text = plain(&report);
     for line in text.lines() {
-        assert!(line.chars().count() <= WIDTH, "{} characters: {line}", line.chars().count());
+        assert!(line.chars().count() <= WIDEST, "{} characters: {line}", line.chars().count());
         assert_eq!(line, line.trim_end());
     }
     let prefork = text.lines().find(|line| line.starts_with("prefork")).unwrap();
@@ -20,7 +32,7 @@ fn the_table_fits_its_width_and_ends_each_line_at_its_wall() {
     assert_eq!(text.matches("fix: an event loop").count(), 1);
     assert!(text.contains("5,000 connections") && text.contains("What this shows"));
     assert!(!text.contains('\x1b'));
-    assert!(render(&report, true).contains("\x1b[1;32m"));
+    assert!(render(&report, Style { color: true, width: WIDEST }).contains("\x1b[1;32m"));
 }
 
 #[test]
@@ -32,7 +44,7 @@ fn a_wall_at_the_last_rung_still_fits() {
     let text = plain(&report);
     let row = text.lines().find(|line| line.starts_with("epoll-et")).unwrap();
     assert!(row.ends_with("■ server descriptor limit"), "{row}");
-    assert!(row.chars().count() <= WIDTH);
+    assert!(row.chars().count() <= WIDEST);
     assert!(text.contains("epoll-et at 5,000 (held 1,017)"));
 }
 
@@ -72,7 +84,7 @@ fn each_mix_has_its_own_block_and_long_names_their_column() {
     let text = plain(&report);
     assert!(text.contains("\necho of 64 bytes, a connection for each request\n"), "{text}");
     assert_eq!(text.lines().filter(|line| line.starts_with(own)).count(), 2);
-    assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= WIDEST), "{text}");
     assert!(text.contains("churn, 64 B: an-own-echo-server held all 5,000 connections."), "{text}");
 }
 

@@ -5,6 +5,7 @@ use super::server::Server;
 use super::tree::{Memory, Tree};
 use crate::machine;
 use crate::walls::{Wall, listen, memory, process, tasks};
+use rustix::time::ClockId;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ struct Used {
     machine: Option<Duration>,
     /// Taken from them by the hypervisor.
     stolen: Option<Duration>,
+    /// By us, who look: 10,000 processes are not looked at for nothing.
+    own: Duration,
 }
 
 /// The marks of the highest tide.
@@ -70,6 +73,8 @@ pub struct Window {
     pub machine_cpu: Option<f64>,
     /// What the hypervisor took from those processors.
     pub stolen_cpu: Option<f64>,
+    /// CPU use of compare itself, which looks at the server.
+    pub own_cpu: Option<f64>,
     /// The memory of the tree: the median sample.
     pub memory: Option<Memory>,
     /// MemAvailable: the median sample.
@@ -129,7 +134,8 @@ impl Watch {
         let tree = Tree::of_all(&self.roots);
         let (server, machine) = (tree.cpu_time(), machine::cpu_times(&self.cpus));
         let (machine, stolen) = (machine.map(|(used, _)| used), machine.map(|(_, stolen)| stolen));
-        self.cpu.push((Instant::now(), Used { server, machine, stolen }));
+        let own = cpu_clock(ClockId::ProcessCPUTime);
+        self.cpu.push((Instant::now(), Used { server, machine, stolen, own }));
         self.mark(&tree);
         self.cpu_due = began + self.pause(CPU_EVERY, our_cpu_time().saturating_sub(spent));
         if began < self.memory_due {
@@ -211,14 +217,13 @@ impl Watch {
             values.sort_unstable();
             values.get(values.len() / 2).copied()
         };
-        let (cpu, machine_cpu, stolen_cpu) = cpu_use(&self.cpu, from, to);
+        let used = cpu_use(&self.cpu, from, to);
         Window {
-            cpu: cpu.filter(|_| !self.roots.is_empty()),
-            machine_cpu,
-            stolen_cpu,
+            cpu: used.cpu.filter(|_| !self.roots.is_empty()),
             memory: memory.get(memory.len() / 2).copied(),
             available: middle(|machine| machine.available),
             kernel: middle(|machine| machine.kernel),
+            ..used
         }
     }
 }
@@ -245,7 +250,11 @@ fn parse_workers(metrics: &str) -> Option<Vec<u64>> {
 
 /// The CPU time of this thread.
 fn our_cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    cpu_clock(ClockId::ThreadCPUTime)
+}
+
+fn cpu_clock(clock: ClockId) -> Duration {
+    let time = rustix::time::clock_gettime(clock);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
@@ -261,20 +270,25 @@ fn nearest<T: Copy>(samples: &[Sample<T>], from: Instant, to: Instant) -> Vec<T>
     samples.iter().min_by_key(|(at, _)| distance(*at)).map(|&(_, value)| value).into_iter().collect()
 }
 
-/// CPU time over wall time, of the server, of the machine, and stolen from it, between the first and the last sample
-/// inside. With fewer than two inside, between the nearest samples around: they hold some of the connecting or
-/// closing, too, which is better than no figure.
-fn cpu_use(samples: &[Sample<Used>], from: Instant, to: Instant) -> (Option<f64>, Option<f64>, Option<f64>) {
-    let Some((first, last)) = ends(samples, from, to) else { return (None, None, None) };
+/// CPU time over wall time, of everybody, between the first and the last sample inside. With fewer than two inside,
+/// between the nearest samples around: they hold some of the connecting or closing, too, which is better than no figure.
+fn cpu_use(samples: &[Sample<Used>], from: Instant, to: Instant) -> Window {
+    let Some((first, last)) = ends(samples, from, to) else { return Window::default() };
     let wall = last.0.saturating_duration_since(first.0).as_secs_f64();
     if wall <= 0.0 {
-        return (None, None, None);
+        return Window::default();
     }
-    let share = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / wall;
     let of = |read: fn(&Used) -> Option<Duration>| {
-        read(&first.1).zip(read(&last.1)).map(|(before, after)| share(before, after))
+        let (before, after) = (read(&first.1)?, read(&last.1)?);
+        Some(after.saturating_sub(before).as_secs_f64() / wall)
     };
-    (of(|used| Some(used.server)), of(|used| used.machine), of(|used| used.stolen))
+    Window {
+        cpu: of(|used| Some(used.server)),
+        machine_cpu: of(|used| used.machine),
+        stolen_cpu: of(|used| used.stolen),
+        own_cpu: of(|used| Some(used.own)),
+        ..Window::default()
+    }
 }
 
 fn ends<T: Copy>(samples: &[Sample<T>], from: Instant, to: Instant) -> Option<(Sample<T>, Sample<T>)> {
@@ -300,16 +314,16 @@ mod tests {
             .map(|i| i * 100)
             .map(|ms| {
                 let server = Duration::from_millis(if ms <= 500 { ms } else { 500 + (ms - 500) / 2 });
-                (at(ms), Used { server, machine: Some(server * 2), stolen: None })
+                (at(ms), Used { server, machine: Some(server * 2), stolen: None, own: server / 4 })
             })
             .collect();
         let near = |value: Option<f64>, wanted: f64| value.is_some_and(|value| (value - wanted).abs() < 1e-9);
-        let (server, machine, stolen) = cpu_use(&samples, at(500), at(1500));
-        assert!(near(server, 0.5) && near(machine, 1.0), "{server:?} {machine:?}");
-        assert_eq!(stolen, None);
-        assert!(near(cpu_use(&samples, at(1010), at(1090)).0, 0.5));
-        assert_eq!(cpu_use(&samples[..1], at(0), at(10)), (None, None, None));
-        assert_eq!(cpu_use(&[], at(0), at(10)), (None, None, None));
+        let used = cpu_use(&samples, at(500), at(1500));
+        assert!(near(used.cpu, 0.5) && near(used.machine_cpu, 1.0) && near(used.own_cpu, 0.125), "{used:?}");
+        assert_eq!(used.stolen_cpu, None);
+        assert!(near(cpu_use(&samples, at(1010), at(1090)).cpu, 0.5));
+        assert_eq!(cpu_use(&samples[..1], at(0), at(10)).cpu, None);
+        assert_eq!(cpu_use(&[], at(0), at(10)).own_cpu, None);
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Page<'_> {
             lang.key(),
             lang.pick("compare", "对比"),
             escape(&self.heading(lang)),
-            escape(&self.subtitle(lang, &works))
+            self.subtitle(lang, &works)
         );
         let notices = findings::notices(lang, self.run);
         if !notices.is_empty() {
@@ -158,8 +158,8 @@ impl Page<'_> {
             Lang::En => format!("{cpus} processor{}", if cpus == 1 { "" } else { "s" }),
             Lang::Zh => format!("{cpus} 个处理器"),
         });
-        let parts: Vec<String> =
-            [work, kernel, cpus, text("/cpu_model"), text("/began_at")].into_iter().flatten().collect();
+        let parts = [work, kernel, cpus, text("/cpu_model"), text("/began_at")].into_iter().flatten();
+        let parts: Vec<String> = parts.map(|part| format!("<span>{}</span>", escape(&part))).collect();
         parts.join(" · ")
     }
 
@@ -219,61 +219,49 @@ impl Page<'_> {
 
     fn multiples(&self, html: &mut String, lines: &Lines<'_>, id: &str) {
         let (lang, run, work) = (lines.lang, lines.run, lines.work);
+        let figure = |caption: &str, chart: String| {
+            format!("<figure><figcaption>{}</figcaption>{chart}</figure>", escape(caption))
+        };
+        let costs = [Figure::Rate, Figure::Cpu, Figure::Memory].into_iter().filter_map(|of| {
+            let chart = lines.small(id, of)?;
+            Some(figure(words::figure(lang, of), chart))
+        });
         let models: Vec<&str> =
             run.models().into_iter().filter(|model| !run.line(work, model).is_empty()).collect();
-        let charts: Vec<String> = [Figure::Rate, Figure::Cpu, Figure::Memory]
-            .into_iter()
-            .filter_map(|figure| {
-                let chart = lines.small(id, figure)?;
-                Some(format!(
-                    "<figure><figcaption>{}</figcaption>{chart}</figure>",
-                    words::figure(lang, figure)
-                ))
-            })
-            .collect();
-        if !charts.is_empty() {
-            let _ = writeln!(
-                html,
-                "<h2>{}</h2>{}<div class=\"multiples\">{}</div>",
-                lang.pick("What it costs", "代价"),
-                sections::legend(lang, &models, lines.looks),
-                charts.concat()
-            );
-        }
+        let legend = sections::legend(lang, &models, lines.looks);
+        part(html, lang.pick("What it costs", "代价"), &legend, "multiples", &costs.collect::<String>());
+
         let rungs = run.rungs(work);
         // Two or four stand better two by two than three and one.
         let two = matches!(rungs.len(), 2 | 4);
-        let curves: Vec<String> = rungs
-            .into_iter()
-            .filter_map(|rung| {
-                let chart = lines.distribution(id, rung, two)?;
-                Some(format!("<figure><figcaption>{}</figcaption>{chart}</figure>", lang.connections(rung)))
-            })
-            .collect();
-        if !curves.is_empty() {
-            let two = if two { " two" } else { "" };
-            let _ = writeln!(
-                html,
-                "<h2>{}</h2><p class=\"how\">{}</p><div class=\"multiples{two}\">{}</div>",
-                lang.pick("Who waits how long", "谁等多久"),
-                lang.pick(
-                    "Each step to the right leaves a tenth of the answers: 90 %, 99 %, 99.9 %. A line that rises at the right hides stalls behind a good median.",
-                    "每向右一步，剩下十分之一的回答：90 %、99 %、99.9 %。右端上扬的线，好看的中位数背后藏着停顿。",
-                ),
-                curves.concat()
-            );
-        }
-        let balance = balance::section(lang, run, work, lines.looks);
-        if !balance.is_empty() {
-            let _ = writeln!(
-                html,
-                "<h2>{}</h2><p class=\"how\">{}</p><div class=\"multiples\">{balance}</div>",
-                lang.pick("How connections fell to the workers", "连接如何分给工作线程"),
-                lang.pick(
-                    "One bar for each worker; the line is an even share.",
-                    "每个工作线程一条；竖线为平均份额。"
-                )
-            );
-        }
+        let curves = rungs.into_iter().filter_map(|rung| {
+            let chart = lines.distribution(id, rung, two)?;
+            Some(figure(&lang.connections(rung), chart))
+        });
+        let how = lang.pick(
+            "Each step to the right leaves a tenth of the answers: 90 %, 99 %, 99.9 %. A line that rises at the right hides stalls behind a good median.",
+            "每向右一步，剩下十分之一的回答：90 %、99 %、99.9 %。右端上扬的线，好看的中位数背后藏着停顿。",
+        );
+        let class = if two { "multiples two" } else { "multiples" };
+        let curves = curves.collect::<String>();
+        part(html, lang.pick("Who waits how long", "谁等多久"), &sentence(how), class, &curves);
+
+        let how = lang.pick(
+            "One bar for each worker; the line is an even share.",
+            "每个工作线程一条；竖线为平均份额。",
+        );
+        let title = lang.pick("How connections fell to the workers", "连接如何分给工作线程");
+        part(html, title, &sentence(how), "multiples", &balance::section(lang, run, work, lines.looks));
     }
+}
+
+/// Pictures under a heading; nothing where there are none.
+fn part(html: &mut String, title: &str, before: &str, class: &str, pictures: &str) {
+    if !pictures.is_empty() {
+        let _ = writeln!(html, "<h2>{title}</h2>{before}<div class=\"{class}\">{pictures}</div>");
+    }
+}
+
+fn sentence(text: &str) -> String {
+    format!("<p class=\"how\">{text}</p>")
 }

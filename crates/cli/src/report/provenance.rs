@@ -152,6 +152,7 @@ fn leaf(lang: Lang, path: &str, value: &Value) -> String {
         Value::Number(number) => match number.as_f64() {
             Some(bytes) if path.ends_with("_bytes") && bytes >= 1024.0 => figures::bytes(bytes),
             Some(seconds) if path.ends_with("window_s") => format!("{seconds:.3} s").replace(".000", ""),
+            Some(other) if number.is_f64() => format!("{other:.2}"),
             _ => number.as_u64().map_or_else(|| number.to_string(), whole),
         },
         other => other.to_string(),

@@ -68,8 +68,12 @@ pub fn tiles(lang: Lang, run: &Run, work: &Work, looks: &[(String, Look)]) -> St
         let label = match (lang, figure.more_is_better()) {
             (Lang::En, true) => format!("most {}", words::figure(lang, figure)),
             (Lang::En, false) => format!("least {}", words::figure(lang, figure)),
-            (Lang::Zh, true) => format!("{}最高", words::figure(lang, figure)),
-            (Lang::Zh, false) => format!("{}最低", words::figure(lang, figure)),
+            (Lang::Zh, more) => {
+                let name = words::figure(lang, figure);
+                // Between a Latin letter and a Chinese one stands a space.
+                let space = if name.ends_with(|letter: char| letter.is_ascii()) { " " } else { "" };
+                format!("{name}{space}{}", if more { "最高" } else { "最低" })
+            }
         };
         let _ = write!(
             html,
@@ -86,7 +90,9 @@ pub fn walls(lang: Lang, run: &Run, looks: &[(String, Look)]) -> String {
     let mut ends: Vec<(&str, Vec<(&Cell, &Wall)>)> = Vec::new();
     let mut bounds = ends.clone();
     for cell in &run.cells {
-        for (wall, list) in [(&cell.wall, &mut ends), (&cell.limited_by, &mut bounds)] {
+        // What bounded the rate of a line that ended is no news: it ended.
+        let bound = if cell.wall.is_some() { &None } else { &cell.limited_by };
+        for (wall, list) in [(&cell.wall, &mut ends), (bound, &mut bounds)] {
             let Some(wall) = wall else { continue };
             match list.iter_mut().find(|(name, _)| *name == wall.name) {
                 Some((_, met)) => met.push((cell, wall)),
@@ -152,20 +158,16 @@ fn wall(lang: Lang, name: &str, met: &[(&Cell, &Wall)], looks: &[(String, Look)]
         let (model, text) = (escape(&cell.model), escape(text));
         let _ = write!(html, "<p class=\"evidence\" lang=\"{tag}\"><b><bdi>{model}</bdi></b> {text}</p>");
     }
-    html.push_str(&fixes(lang, name, &told));
+    html.push_str(&fixes(lang, name, met));
     html + "</article>\n"
 }
 
 /// What moves a wall. Where the result has it in English only, what always helps is said before it.
-fn fixes(lang: Lang, name: &str, told: &[(&Cell, &Wall)]) -> String {
-    let mut all: Vec<(Lang, String)> = Vec::new();
-    for (_, wall) in told {
-        let fix = match wall.say(lang) {
-            Some((_, fix)) => (lang, fix),
-            None => (Lang::En, wall.fix.clone()),
-        };
-        if !fix.1.is_empty() && !all.contains(&fix) {
-            all.push(fix);
+fn fixes(lang: Lang, name: &str, met: &[(&Cell, &Wall)]) -> String {
+    let (mut all, mut shapes): (Vec<(Lang, String)>, Vec<String>) = Default::default();
+    for (_, wall) in met {
+        if !wall.fix.is_empty() && is_new(&mut shapes, &wall.fix) {
+            all.push(wall.say(lang).map_or_else(|| (Lang::En, wall.fix.clone()), |(_, fix)| (lang, fix)));
         }
     }
     let foreign = all.is_empty() || all.iter().any(|(of, _)| *of != lang);
@@ -196,17 +198,18 @@ fn by_model<'a>(met: &[(&'a Cell, &'a Wall)]) -> Vec<(&'a str, Vec<&'a Cell>)> {
 
 /// Evidence that differs in more than its numbers; of the same words one example is enough.
 fn distinct<'a>(met: &[(&'a Cell, &'a Wall)]) -> Vec<(&'a Cell, &'a Wall)> {
-    let mut shapes: Vec<String> = Vec::new();
-    let mut told = Vec::new();
-    for (cell, wall) in met {
-        let shape: String =
-            wall.evidence.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, ',' | '.')).collect();
-        if !shapes.contains(&shape) {
-            shapes.push(shape);
-            told.push((*cell, *wall));
-        }
+    let mut shapes = Vec::new();
+    met.iter().filter(|(_, wall)| is_new(&mut shapes, &wall.evidence)).copied().collect()
+}
+
+/// Whether a sentence is unlike those before it, whatever its numbers.
+fn is_new(shapes: &mut Vec<String>, sentence: &str) -> bool {
+    let shape: String = sentence.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, ',' | '.')).collect();
+    let new = !shapes.contains(&shape);
+    if new {
+        shapes.push(shape);
     }
-    told
+    new
 }
 
 /// Every cell of a work.

@@ -23,6 +23,9 @@ const SMALL: Frame =
 const MEDIUM: Frame =
     Frame { w: 500.0, h: 310.0, left: 58.0, right: 126.0, font: 12.5, walls: false, class: "small" };
 
+/// A curve begins here: the luckiest answers of all are far below the rest and would take half of the picture.
+const FIRST_SHARE: f64 = 0.1;
+
 /// The lines of one result with one work: what every chart of it needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines<'a> {
@@ -163,6 +166,7 @@ impl Lines<'_> {
             let points: Vec<Point> = cell
                 .percentiles()
                 .into_iter()
+                .filter(|(share, _)| *share >= FIRST_SHARE)
                 .map(|(share, us)| Point {
                     at: (1.0 / (1.0 - share), us),
                     tip: format!(

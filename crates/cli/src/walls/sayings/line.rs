@@ -9,7 +9,7 @@ const MORE_LOADER: (&str, &str) = (
 const LAST_WORDS: (&str, &str) = ("see its last words", "看它最后的输出");
 const CORE_FULL: (&str, &str) = (
     "the server used {server:.2} of {cores:cores} while the loader used {loader:.2} of a core",
-    "服务器用了{cores:cores}中的 {server:.2}，压测端用了一个核心的 {loader:.2}",
+    "服务器用了 {cores:cores}中的 {server:.2}，压测端用了一个核心的 {loader:.2}",
 );
 
 /// See [`super`].
@@ -18,7 +18,7 @@ pub const SAYINGS: [Saying; 19] = [
         case: "loader_limited",
         evidence: (
             "the loader used {loader:.2} of a core, the server {server:.2} of {cores:cores}",
-            "压测端用了一个核心的 {loader:.2}，服务器用了{cores:cores}中的 {server:.2}",
+            "压测端用了一个核心的 {loader:.2}，服务器用了 {cores:cores}中的 {server:.2}",
         ),
         fix: MORE_LOADER,
     },
@@ -34,7 +34,7 @@ pub const SAYINGS: [Saying; 19] = [
         case: "core_shared",
         evidence: (
             "server and loader share {cores:cores}: the server used {server:.2} of it, the loader {loader:.2}",
-            "服务器与压测端共用{cores:cores}：服务器用了 {server:.2}，压测端用了 {loader:.2}",
+            "服务器与压测端共用 {cores:cores}：服务器用了 {server:.2}，压测端用了 {loader:.2}",
         ),
         fix: (
             "give them a core each: run on two or more processors (without taskset or a cpuset of one)",
@@ -170,7 +170,7 @@ pub const SAYINGS: [Saying; 19] = [
         evidence: (
             "other programs used {others:.1} of {cores:cores} meanwhile; {established} of {asked} connections held, \
              {errors} {errors:error|errors}, and no limit was reached",
-            "其他程序同时用了{cores:cores}中的 {others:.1}；{asked} 个连接中保持了 {established} 个，{errors} 个错误，\
+            "其他程序同时用了 {cores:cores}中的 {others:.1}；{asked} 个连接中保持了 {established} 个，{errors} 个错误，\
              没有任何上限达到",
         ),
         fix: (
@@ -201,7 +201,7 @@ pub const SAYINGS: [Saying; 19] = [
              the window of {window:.1} s[; {tasks} threads or processes shared {cores:cores}][; other programs used \
              {others:.1} cores meanwhile]",
             "{established} 个连接都已建立，各自得到过一次回答，但所有连接轮一遍超过了 {window:.1} 秒的测量时间\
-             [；{tasks} 个线程或进程共用{cores:cores}][；其他程序同时用了 {others:.1} 个核心]",
+             [；{tasks} 个线程或进程共用 {cores:cores}][；其他程序同时用了 {others:.1} 个核心]",
         ),
         fix: (
             "a longer window (-d 10s), a quiet machine, or fewer connections",

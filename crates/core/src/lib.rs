@@ -11,6 +11,7 @@ extern crate std;
 
 mod active;
 pub mod backend;
+pub mod buffer;
 pub mod completion;
 pub mod engine;
 mod event;

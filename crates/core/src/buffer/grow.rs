@@ -1,0 +1,180 @@
+//! How bytes come into a buffer.
+
+use super::chunk::{Chunk, FileRegion, Region, Store};
+use super::{Buffer, BufferError, End};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// The smallest chunk: with malloc's own bytes half a kibibyte.
+const SMALL: usize = 512 - 16;
+/// A buffer that keeps growing by small pieces gets chunks that double up to this.
+const LARGE: usize = 16 * 1024 - 16;
+
+impl Buffer {
+    /// Copies bytes to the end. Amortised O(bytes).
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), BufferError> {
+        self.may(End::Back)?;
+        self.fits(bytes.len())?;
+        self.settle();
+        let room = self.chunks.back_mut().map_or(0, |chunk| chunk.room());
+        let (here, beyond) = bytes.split_at(bytes.len().min(room));
+        if !beyond.is_empty() {
+            // First, because it may fail; the order is put right below.
+            let mut chunk = Chunk::with_room(self.next_size(beyond.len()))?;
+            chunk.fill(beyond);
+            if let Some(last) = self.chunks.back_mut() {
+                last.fill(here);
+            }
+            if let Err(error) = self.chunks.push_back(chunk) {
+                if let Some(last) = self.chunks.back_mut() {
+                    last.end -= here.len();
+                }
+                return Err(error);
+            }
+        } else if let Some(last) = self.chunks.back_mut() {
+            last.fill(here);
+        }
+        self.grew(bytes.len());
+        Ok(())
+    }
+
+    /// Copies bytes in front of all others. O(bytes).
+    pub fn prepend(&mut self, bytes: &[u8]) -> Result<(), BufferError> {
+        self.may(End::Front)?;
+        self.fits(bytes.len())?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.settle();
+        if !self.chunks.front_mut().is_some_and(|chunk| chunk.fill_front(bytes)) {
+            // The bytes at its end, so that the next ones in front find room.
+            let size = bytes.len().max(SMALL);
+            let mut chunk = Chunk::with_room(size)?;
+            chunk.spare()[size - bytes.len()..size].copy_from_slice(bytes);
+            (chunk.start, chunk.end) = (size - bytes.len(), size);
+            self.chunks.push_front(chunk)?;
+        }
+        self.grew(bytes.len());
+        Ok(())
+    }
+
+    /// Has memory of others be the next bytes, without a copy. It is dropped when its last byte has left the last
+    /// buffer it came into. O(1).
+    pub fn append_region(&mut self, region: Arc<dyn Region>) -> Result<(), BufferError> {
+        let len = region.bytes().len();
+        self.link(Store::Shared(region), 0, len)
+    }
+
+    /// Takes bytes that are on the heap already, without a copy. O(1).
+    pub fn append_vec(&mut self, bytes: Vec<u8>) -> Result<(), BufferError> {
+        let len = bytes.len();
+        self.link(Store::Own(bytes), 0, len)
+    }
+
+    /// Has a part of a file be the next bytes, without reading it: it is sent by sendfile(2) where the other side is a
+    /// socket, and read where it must be looked at. A file that becomes shorter meanwhile fails when its turn comes. O(1).
+    pub fn append_file(
+        &mut self,
+        file: Arc<dyn FileRegion>,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), BufferError> {
+        if offset.checked_add(len as u64).is_none_or(|end| end > i64::MAX as u64) {
+            return Err(BufferError::TooLong);
+        }
+        self.link(Store::File(file, offset), 0, len)
+    }
+
+    pub(super) fn link(&mut self, store: Store, start: usize, end: usize) -> Result<(), BufferError> {
+        self.may(End::Back)?;
+        self.fits(end - start)?;
+        if start == end {
+            return Ok(());
+        }
+        self.settle();
+        self.chunks.push_back(Chunk::new(store, start, end))?;
+        self.grew(end - start);
+        Ok(())
+    }
+
+    /// Room to read into, `at_least` so many bytes in up to two pieces: what is left of the last chunk, and a new one.
+    /// [`Buffer::commit`] says how many were filled. Every byte of it is initialised, once for each chunk.
+    pub fn spare(&mut self, at_least: usize) -> Result<[&mut [u8]; 2], BufferError> {
+        self.may(End::Back)?;
+        self.fits(at_least)?;
+        self.settle();
+        let room = self.chunks.back_mut().map_or(0, |chunk| chunk.room());
+        if room < at_least {
+            let chunk = Chunk::with_room(self.next_size(at_least - room))?;
+            self.chunks.push_back(chunk)?;
+        }
+        let spare: [&mut [u8]; 2] = match self.chunks.last_two() {
+            (Some(last), Some(before)) if last.is_empty() => [before.spare(), last.spare()],
+            (Some(last), _) => [last.spare(), &mut []],
+            (None, _) => [&mut [], &mut []],
+        };
+        self.reserved = spare[0].len() + spare[1].len();
+        Ok(spare)
+    }
+
+    /// As [`Buffer::spare`], in one piece.
+    pub fn spare_in_one(&mut self, at_least: usize) -> Result<&mut [u8], BufferError> {
+        self.may(End::Back)?;
+        self.fits(at_least)?;
+        self.settle();
+        let room = self.chunks.back_mut().map_or(0, |chunk| chunk.room());
+        if room < at_least.max(1) {
+            let chunk = Chunk::with_room(self.next_size(at_least))?;
+            let before = self.chunks.back_mut().map(|last| core::mem::replace(&mut last.sealed, true));
+            if let Err(error) = self.chunks.push_back(chunk) {
+                if let (Some(last), Some(before)) = (self.chunks.back_mut(), before) {
+                    last.sealed = before;
+                }
+                return Err(error);
+            }
+        }
+        let spare = self.chunks.back_mut().map_or(&mut [][..], |chunk| chunk.spare());
+        self.reserved = spare.len();
+        Ok(spare)
+    }
+
+    /// The first `bytes` of the last [`Buffer::spare`] or [`Buffer::spare_in_one`] were filled and are the buffer's now.
+    /// Any other change in between gives the reserve up, and then nothing but 0 can be committed.
+    pub fn commit(&mut self, bytes: usize) -> Result<(), BufferError> {
+        self.may(End::Back)?;
+        self.fits(bytes)?;
+        if bytes > self.reserved {
+            return Err(BufferError::TooShort);
+        }
+        // The reserve is the last chunk's room and, where that one is still empty, before it its neighbour's.
+        let (last, before) = self.chunks.last_two();
+        let before = before.filter(|_| last.as_ref().is_some_and(|last| last.is_empty()));
+        let mut left = bytes;
+        for chunk in [before, last].into_iter().flatten() {
+            let taken = left.min(chunk.room());
+            chunk.end += taken;
+            left -= taken;
+        }
+        self.grew(bytes);
+        self.settle();
+        Ok(())
+    }
+
+    /// Gives up a reserve that was not used: no empty chunk stays at the end.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        self.reserved = 0;
+        if self.chunks.back_mut().is_some_and(|chunk| chunk.is_empty()) {
+            self.chunks.pop_back();
+            if let Some(last) = self.chunks.back_mut() {
+                last.sealed = false;
+            }
+        }
+    }
+
+    /// How large the next chunk is to be: twice the last one's, as long as that is small.
+    fn next_size(&mut self, at_least: usize) -> usize {
+        let last = self.chunks.back_mut().map_or(0, |chunk| chunk.capacity());
+        at_least.max((2 * last.min(LARGE)).clamp(SMALL, LARGE))
+    }
+}

@@ -1,0 +1,156 @@
+//! How bytes leave a buffer, or are brought into one piece.
+
+use super::chunk::{Chunk, Store};
+use super::pool::Pool;
+use super::{Buffer, BufferError, End};
+use alloc::vec::Vec;
+
+impl Buffer {
+    /// Drops bytes from the front, all of them if it has fewer; says how many. O(chunks dropped).
+    pub fn drain(&mut self, bytes: usize) -> Result<usize, BufferError> {
+        self.drain_with(bytes, &mut |_| {})
+    }
+
+    /// As [`Buffer::drain`], giving blocks back to the pool they came from.
+    pub fn drain_into(&mut self, bytes: usize, pool: &mut Pool) -> Result<usize, BufferError> {
+        self.drain_with(bytes, &mut |chunk| pool.put_chunk(chunk))
+    }
+
+    fn drain_with(&mut self, bytes: usize, done: &mut dyn FnMut(Chunk)) -> Result<usize, BufferError> {
+        self.may(End::Front)?;
+        self.settle();
+        let bytes = bytes.min(self.len);
+        let mut left = bytes;
+        while left > 0 {
+            let Some(chunk) = self.chunks.front_mut() else { break };
+            if chunk.len() > left {
+                chunk.start += left;
+                break;
+            }
+            left -= chunk.len();
+            if let Some(chunk) = self.chunks.pop_front() {
+                done(chunk);
+            }
+        }
+        self.shrank(bytes);
+        Ok(bytes)
+    }
+
+    /// Copies bytes from position `from` on, as many as fit and are there, and says how many. Reads files.
+    pub fn copy_out(&self, from: usize, into: &mut [u8]) -> Result<usize, BufferError> {
+        let (mut skip, mut done) = (from, 0);
+        for chunk in self.chunks.iter() {
+            let left_out = skip.min(chunk.len());
+            skip -= left_out;
+            let taken = (chunk.len() - left_out).min(into.len() - done);
+            if taken > 0 {
+                chunk.copy_out(left_out, &mut into[done..done + taken]).map_err(BufferError::File)?;
+                done += taken;
+            }
+        }
+        Ok(done)
+    }
+
+    /// As [`Buffer::copy_out`] from the front, and drops what was copied.
+    pub fn remove(&mut self, into: &mut [u8]) -> Result<usize, BufferError> {
+        self.may(End::Front)?;
+        let copied = self.copy_out(0, into)?;
+        self.drain(copied)
+    }
+
+    /// Removes the first `bytes` as a vector: without a copy where they are exactly one chunk of its own.
+    pub fn remove_vec(&mut self, bytes: usize) -> Result<Vec<u8>, BufferError> {
+        self.may(End::Front)?;
+        if bytes > self.len {
+            return Err(BufferError::TooShort);
+        }
+        self.settle();
+        if let Some(Chunk { store: Store::Own(own), start: 0, end, .. }) = self.chunks.front_mut()
+            && *end == bytes
+            && bytes * 2 >= own.capacity()
+        {
+            let mut own = core::mem::take(own);
+            own.truncate(bytes);
+            self.chunks.pop_front();
+            self.shrank(bytes);
+            return Ok(own);
+        }
+        let mut into = Vec::new();
+        into.try_reserve_exact(bytes).map_err(|_| BufferError::NoMemory)?;
+        into.resize(bytes, 0);
+        self.remove(&mut into)?;
+        Ok(into)
+    }
+
+    /// Brings the first `bytes` into one piece of memory and shows them; files are read. O(1) where they lie in one
+    /// piece, else O(bytes).
+    pub fn pull_up(&mut self, bytes: usize) -> Result<&[u8], BufferError> {
+        if bytes > self.len {
+            return Err(BufferError::TooShort);
+        }
+        if bytes == 0 {
+            return Ok(&[]);
+        }
+        self.settle();
+        let in_place =
+            self.chunks.front().is_none_or(|chunk| chunk.len() >= bytes && chunk.bytes().is_some());
+        if !in_place {
+            self.gather(bytes)?;
+        }
+        Ok(self.front().get(..bytes).unwrap_or_default())
+    }
+
+    /// Reads the parts that are files into memory.
+    pub fn load(&mut self) -> Result<(), BufferError> {
+        self.settle();
+        for chunk in self.chunks.iter_mut() {
+            if chunk.bytes().is_none() {
+                let mut own = Chunk::with_room(chunk.len())?;
+                chunk.copy_out(0, &mut own.spare()[..chunk.len()]).map_err(BufferError::File)?;
+                own.end = chunk.len();
+                *chunk = own;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the first `bytes` the first chunk, of the buffer's own.
+    fn gather(&mut self, bytes: usize) -> Result<(), BufferError> {
+        // Bytes that are there already stay, if there is room behind them: reading lines from a long queue would else
+        // copy the front again and again.
+        let kept = matches!(self.chunks.front(),
+            Some(Chunk { store: Store::Own(own), start, .. }) if own.capacity() - start >= bytes);
+        if kept {
+            let Some(mut first) = self.chunks.pop_front() else { return Ok(()) };
+            let (len, wanted) = (first.len(), bytes - first.len());
+            first.sealed = false;
+            let gathered = self.copy_out(0, &mut first.spare()[..wanted]);
+            if gathered.is_ok() {
+                first.end += wanted;
+                self.drop_front(wanted);
+            }
+            debug_assert!(gathered.is_err() || first.len() == len + wanted);
+            self.chunks.push_front(first)?;
+            return gathered.map(drop);
+        }
+        let mut gathered = Chunk::with_room(bytes)?;
+        self.chunks.make_room()?;
+        self.copy_out(0, &mut gathered.spare()[..bytes])?;
+        gathered.end = bytes;
+        self.drop_front(bytes);
+        self.chunks.push_front(gathered)
+    }
+
+    /// Drops bytes that are somewhere else by now.
+    fn drop_front(&mut self, bytes: usize) {
+        let mut left = bytes;
+        while let Some(chunk) = self.chunks.front_mut() {
+            if chunk.len() > left {
+                chunk.start += left;
+                return;
+            }
+            left -= chunk.len();
+            self.chunks.pop_front();
+        }
+    }
+}

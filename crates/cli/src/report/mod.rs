@@ -17,7 +17,7 @@ pub mod markup;
 mod page;
 mod provenance;
 pub mod run;
-mod scale;
+pub mod scale;
 mod sections;
 mod views;
 mod words;

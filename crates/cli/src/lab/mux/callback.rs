@@ -15,7 +15,7 @@ use std::time::Duration;
 pub static LAB: Lab = Lab {
     name: "callback",
     claims: &[56],
-    title: said("from epoll_wait to the callback, by priority", "从 epoll_wait 到回调，按优先级"),
+    title: said("from the wait to the callback, by priority", "从等待到回调，按优先级"),
     expected: said(
         "One wait tells of all that is ready; the loop queues it by priority and calls the most urgent queue, whatever became ready first; \
          then it looks at the kernel again, so that something urgent that came meanwhile goes before the rest. Each callback returns to \

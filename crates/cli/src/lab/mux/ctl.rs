@@ -16,10 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 pub static LAB: Lab = Lab {
     name: "ctl",
     claims: &[44, 45, 46],
-    title: said(
-        "epoll_ctl's data is yours; epoll_wait's array takes turns",
-        "epoll_ctl 的 data 归你用；epoll_wait 的数组轮流给",
-    ),
+    title: said("data is yours, and epoll_wait takes turns", "data 归你用，epoll_wait 轮流给"),
     expected: said(
         "The 64 bits of epoll_data come back as they went in, whatever they are. With another descriptor's number in data.fd the event \
          names the wrong one, and nobody notices. A pointer in data.ptr leaves no fd. With ten ready and room for three, four waits \

@@ -14,10 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 pub static LAB: Lab = Lab {
     name: "epoll-create",
     claims: &[41, 43],
-    title: said(
-        "epoll_create's size, and the descriptor it gives",
-        "epoll_create 的 size，以及它返回的描述符",
-    ),
+    title: said("epoll_create's size, and what it gives", "epoll_create 的 size，以及它返回什么"),
     expected: said(
         "Size 1 and size 1,000,000 make the same thing; only 0 and less are refused. What comes back is a descriptor like others: it has a \
          place in /proc, poll says when something in it is ready, and another epoll can hold it.",

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 pub static LAB: Lab = Lab {
     name: "epoll-inside",
     claims: &[40, 42],
-    title: said("behind the epoll descriptor: a tree and a list", "epoll 描述符背后：一棵树和一条链表"),
+    title: said("behind epfd: a tree and a list", "epfd 背后：一棵树和一条链表"),
     expected: said(
         "/proc shows what is watched, sorted, whatever the order of adding: a search tree. epoll_wait gives out what is ready in the order \
          in which it became ready: a list beside the tree. Closing a watched descriptor takes it out without any epoll_ctl, \

@@ -17,10 +17,7 @@ use std::os::fd::AsFd;
 pub static LAB: Lab = Lab {
     name: "nonblock",
     claims: &[53, 54],
-    title: said(
-        "ways to O_NONBLOCK, and what while (read() > 0) hides",
-        "设置 O_NONBLOCK 的方法，以及 while (read() > 0) 掩盖了什么",
-    ),
+    title: said("O_NONBLOCK; what while (read() > 0) hides", "O_NONBLOCK；while (read() > 0) 掩盖了什么"),
     expected: said(
         "fcntl(F_SETFL), open, socket(SOCK_NONBLOCK) and accept4 work; F_SETFD does nothing, and accept inherits nothing. while (read() > 0) \
          ends in the same way for \"nothing left\", for the end of the connection and for an error, and edge-triggered epoll will not tell \

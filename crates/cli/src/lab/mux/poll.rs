@@ -18,10 +18,7 @@ use std::time::{Duration, Instant};
 pub static LAB: Lab = Lab {
     name: "poll",
     claims: &[31, 32, 35, 39],
-    title: said(
-        "poll: events asked, revents told; its flags and timeouts",
-        "poll：events 与 revents 分开，标志与超时",
-    ),
+    title: said("events asked, revents told, flags, timeouts", "events 与 revents 分开，标志与超时"),
     expected: said(
         "The same array serves call after call: events stays, revents is the answer. POLLERR, POLLHUP and POLLNVAL come though nobody \
          asked; POLLRDHUP only if asked for. More than 1024 entries are fine; more than RLIMIT_NOFILE are EINVAL. Timeout 0 only looks, \

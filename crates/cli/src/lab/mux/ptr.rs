@@ -18,7 +18,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 pub static LAB: Lab = Lab {
     name: "ptr",
     claims: &[47],
-    title: said("a callback behind epoll_data, and the stale pointer", "epoll_data 背后的回调，以及悬空指针"),
+    title: said("a callback in epoll_data, and the stale pointer", "epoll_data 里的回调，以及悬空指针"),
     expected: said(
         "64 bits are enough to find a closure with its state, and to call it. But where one callback closes another connection of the same \
          batch, the other's event is told already: its 64 bits now name whoever got the place, and the wrong callback runs. With a \

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub static LAB: Lab = Lab {
     name: "sparse",
     claims: &[28, 33],
-    title: said("{1, 1023}: what select walks and poll does not", "{1, 1023}：select 要走、poll 不用走的路"),
+    title: said("{1, 1023}: select walks, poll does not", "{1, 1023}：select 要走，poll 不用走"),
     expected: said(
         "For two descriptors with numbers far apart poll is clearly quicker: it looks at the two entries it is given, select at \
          every bit up to the higher number. With a thousand descriptors both look at a thousand things.",

@@ -18,10 +18,7 @@ use std::net::TcpStream;
 pub static LAB: Lab = Lab {
     name: "lt-et",
     claims: &[48, 50, 51, 55],
-    title: said(
-        "1,000 bytes come, 500 are read: LT and ET, and what they cost",
-        "来 1000 字节、读 500：LT 与 ET，以及各自的代价",
-    ),
+    title: said("half a message read: LT, ET, and their cost", "消息只读一半：LT、ET 与各自的代价"),
     expected: said(
         "Level-triggered epoll reports as long as something is unread. Edge-triggered it is silent about the 500 left, but reports again when \
          one more byte comes, with 501 unread: something new, not \"the buffer was emptied\". Counted in system calls for a message, ET is not \

@@ -1,6 +1,8 @@
 //! A thousand watched, three ready: what one wait costs with each model, and how many entries the program looks at to
 //! find the three. The watched are eventfds, so the numbers hold no network.
 
+mod growth;
+
 use super::kit::{self, Cost};
 use crate::lab::claims::Verdict;
 use crate::lab::experiment::{Lab, Needs, Trouble};
@@ -18,8 +20,8 @@ pub static LAB: Lab = Lab {
     name: "ready-list",
     claims: &[5, 34],
     title: said(
-        "three ready of ten, of ten thousand: what a wait costs",
-        "三个就绪，监听十个到一万个：一次等待的代价",
+        "3 ready of 10 or of 10,000: what a wait costs",
+        "监听 10 个与一万个、3 个就绪：一次等待的代价",
     ),
     expected: said(
         "What select and poll cost grows with how many are watched: the kernel walks them all, and then the program walks them again to \
@@ -55,6 +57,7 @@ fn run(stage: &mut Stage) -> Result<(), Trouble> {
         ),
         table(&facts),
     );
+    stage.show(growth::Growth::new(&facts));
     let (Some(first), Some(last), Some([select, poll, epoll])) =
         (facts.rows.first(), facts.rows.last(), facts.growth())
     else {

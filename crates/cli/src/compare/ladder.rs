@@ -32,12 +32,15 @@ pub struct Sinks<'a> {
     pub stream: bool,
     /// The folder of `-o`: what is there survives whatever happens to us.
     pub folder: Option<&'a Path>,
+    /// Whether the run is wanted even if nobody reads the stream any more: for files, or for a judgement.
+    pub wanted: bool,
 }
 
 /// Measures everything that the plan asks for into `report`.
 ///
 /// # Errors
-/// A loader cannot be started at all. What a contender cannot do is no error: it is a result.
+/// A loader cannot be started at all, or the stream cannot be written. What a contender cannot do is no error: it is a
+/// result.
 pub fn climb_all(
     plan: &Plan,
     work: &Work,
@@ -54,11 +57,13 @@ pub fn climb_all(
         left: plan.steps(),
         runs: Vec::new(),
         overheads: (0.0, 0.0),
+        unread: false,
+        unwritten: None,
     };
     let outcome = walk.all();
     walk.progress.finish();
     walk.collect();
-    outcome
+    outcome.and(walk.unwritten.map_or(Ok(()), Err))
 }
 
 /// The runs of one cell.
@@ -82,6 +87,10 @@ struct Walk<'a> {
     runs: Vec<Runs>,
     /// Seconds that overheads have taken, and that they were expected to take.
     overheads: (f64, f64),
+    /// Nobody reads the stream any more.
+    unread: bool,
+    /// Why a line of the stream is lost, if one is.
+    unwritten: Option<Failure>,
 }
 
 impl Walk<'_> {
@@ -96,6 +105,10 @@ impl Walk<'_> {
                 for &who in &plan.order {
                     self.climb(block, round, who)?;
                     self.save();
+                    if self.unread && !self.sinks.wanted {
+                        self.report.complete = false;
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -259,7 +272,10 @@ impl Walk<'_> {
         for runs in self.runs.iter_mut().filter(mine) {
             runs.told = true;
             if let Some(cell) = merge(&runs.cells) {
-                output::print_line(&Event::Cell { schema: 1, cell: &cell });
+                match output::print_line(&Event::Cell { schema: 1, cell: &cell }) {
+                    Ok(read) => self.unread |= !read,
+                    Err(failure) => self.unwritten = self.unwritten.take().or(Some(failure)),
+                }
             }
         }
     }

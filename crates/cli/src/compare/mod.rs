@@ -175,7 +175,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         methods: methods(),
     };
     if args.json_stream {
-        output::print_line(&Event::Machine { schema: 1, machine: &report.machine });
+        output::print_line(&Event::Machine { schema: 1, machine: &report.machine })?;
     }
     let progress = Progress::new(plan.estimate(&plan.steps()), args.quiet);
     if work.placement.shared {
@@ -184,7 +184,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if let Some(why) = &report.machine.noisy {
         progress.say(&format!("duolu: a noisy machine: {why}; figures will be worse than they could be"));
     }
-    let sinks = ladder::Sinks { stream: args.json_stream, folder: args.out.as_deref() };
+    let sinks = ladder::Sinks {
+        stream: args.json_stream,
+        folder: args.out.as_deref(),
+        wanted: args.out.is_some() || args.expect.is_some(),
+    };
     let climbed = ladder::climb_all(plan, work, progress, &mut report, sinks);
     report.complete &= climbed.is_ok();
     report.shows = story::tell(&report);
@@ -340,8 +344,8 @@ fn finish(
             complete: report.complete,
             interrupted: report.interrupted,
             shows: &report.shows,
-        });
-        Ok(())
+        })
+        .map(drop)
     } else if !report.results.is_empty() || !report.unavailable.is_empty() {
         let style = table::Style {
             color: terminal::stdout_color(),

@@ -40,23 +40,29 @@ pub enum Event<'a> {
     },
 }
 
-/// Prints one object as one line. What cannot be written ends the run no sooner: files and judgement are still owed.
-pub fn print_line(event: &Event<'_>) {
-    if let Ok(line) = serde_json::to_string(event) {
-        let _ = terminal::print(&(line + "\n"));
-    }
+/// Prints one object as one line. `false`: nobody reads it any more.
+///
+/// # Errors
+/// It cannot be written, as on a full disk. That ends the run no sooner: files and judgement are still owed.
+pub fn print_line(event: &Event<'_>) -> Result<bool, Failure> {
+    terminal::stream(&(to_json(serde_json::to_string(event))? + "\n"))
+}
+
+fn to_json<T>(made: serde_json::Result<T>) -> Result<T, Failure> {
+    made.map_err(|error| Failure::cannot(format!("cannot write the result as JSON: {error}")))
 }
 
 /// The report as JSON, for people to read as well.
 pub fn json(report: &Report) -> Result<String, Failure> {
-    let text = serde_json::to_string_pretty(report)
-        .map_err(|error| Failure::cannot(format!("cannot write the result as JSON: {error}")))?;
-    Ok(text + "\n")
+    Ok(to_json(serde_json::to_string_pretty(report))? + "\n")
 }
 
 /// Makes the folder, so that a run of minutes does not end at a folder that cannot be written.
 pub fn make_folder(folder: &Path) -> Result<(), Failure> {
     let refused = |error| Failure::cannot(format!("-o: cannot write into {}: {error}", folder.display()));
+    if folder.exists() && !folder.is_dir() {
+        return Err(Failure::usage(format!("-o: {} is a file; name a folder", folder.display())));
+    }
     fs::create_dir_all(folder).map_err(refused)?;
     let probe = folder.join(".duolu-probe");
     fs::write(&probe, "").map_err(refused)?;
@@ -66,8 +72,7 @@ pub fn make_folder(folder: &Path) -> Result<(), Failure> {
 /// Writes everything that belongs into the folder; the report shows what changed against an older result.
 pub fn write_files(folder: &Path, report: &Report, old: Option<&Value>) -> Result<(), Failure> {
     write_data(folder, report)?;
-    let new = serde_json::to_value(report)
-        .map_err(|error| Failure::cannot(format!("cannot write the result as JSON: {error}")))?;
+    let new = to_json(serde_json::to_value(report))?;
     crate::report::write(&new, old, &folder.join("report.html"))
 }
 
@@ -76,9 +81,10 @@ pub fn write_files(folder: &Path, report: &Report, old: Option<&Value>) -> Resul
 pub fn write_data(folder: &Path, report: &Report) -> Result<(), Failure> {
     for (name, text) in [("result.json", json(report)?), ("result.csv", csv(report))] {
         let (path, part) = (folder.join(name), folder.join(format!(".{name}.part")));
-        fs::write(&part, text)
-            .and_then(|()| fs::rename(&part, &path))
-            .map_err(|error| Failure::cannot(format!("-o: cannot write {}: {error}", path.display())))?;
+        fs::write(&part, text).and_then(|()| fs::rename(&part, &path)).map_err(|error| {
+            let _ = fs::remove_file(&part); // a part of it is of no use
+            Failure::cannot(format!("-o: cannot write {}: {error}", path.display()))
+        })?;
     }
     Ok(())
 }

@@ -29,6 +29,9 @@ const BETWEEN: usize = 3;
 impl Style {
     /// A sentence over as many lines as it takes, painted.
     fn lines(self, code: &str, sentence: &str) -> String {
+        if sentence.chars().count() <= self.width {
+            return format!("{}\n", paint(self.color, code, sentence));
+        }
         let lines = wrap(sentence, self.width);
         lines.iter().map(|line| format!("{}\n", paint(self.color, code, line))).collect()
     }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 pub static LAB: Lab = Lab {
     name: "blocking",
-    claims: &[20, 37],
+    claims: &[20, 37, 38],
     title: said("blocked, ready, running: seen in the kernel", "阻塞、就绪、运行：内核里看到的状态"),
     expected: said(
         "A thread blocked in read, accept or epoll_wait is in state S, uses no processor and is given none until a byte \

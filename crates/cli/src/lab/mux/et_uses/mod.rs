@@ -28,11 +28,11 @@ pub static LAB: Lab = Lab {
     ),
     why: said(
         "Not \"always quicker\" (lt-et counts that), but: EPOLLOUT may stand there all the time, because it is told only when room \
-         appears; several threads share one epoll descriptor without waking each other (epoll(7)); eventfd and timerfd counters tell of each \
-         write; and parsers that keep a ready list of their own need no second report. EPOLLEXCLUSIVE (Linux 4.5) does for several epoll descriptors \
+         appears; several threads share one epoll descriptor without waking each other (epoll(7)); an eventfd tells of each write and a \
+         timerfd of each expiry without being read; and parsers that keep a ready list of their own need no second report. EPOLLEXCLUSIVE (Linux 4.5) does for several epoll descriptors \
          what ET does for one: it wakes one or more, not all (epoll_ctl(2)). Purpose of ET: fewer re-arms and wake-ups, not fewer reads.",
         "不是“总是更快”（lt-et 数过），而是：EPOLLOUT 可以一直挂着，因为只有出现空间时才报告；多个线程共用一个 epoll 而不互相吵醒（epoll(7)）；\
-         eventfd、timerfd 计数器每写一次报告一次；自己维护就绪列表的解析器不需要第二次报告。EPOLLEXCLUSIVE（Linux 4.5）对多个 epoll 做的，正是 ET 对\
+         eventfd 每写一次、timerfd 每到期一次就报告，不必去读；自己维护就绪列表的解析器不需要第二次报告。EPOLLEXCLUSIVE（Linux 4.5）对多个 epoll 做的，正是 ET 对\
          一个 epoll 做的：唤醒一个或几个，而不是全部（epoll_ctl(2)）。ET 的目的：少重设、少唤醒，不是少 read。",
     ),
     verdict: Verdict::Answered,

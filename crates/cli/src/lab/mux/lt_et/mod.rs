@@ -17,7 +17,7 @@ use std::net::TcpStream;
 
 pub static LAB: Lab = Lab {
     name: "lt-et",
-    claims: &[48, 50, 51, 55],
+    claims: &[48, 50, 51, 54, 55],
     title: said("half a message read: LT, ET, and their cost", "消息只读一半：LT、ET 与各自的代价"),
     expected: said(
         "Level-triggered epoll reports as long as something is unread. Edge-triggered it is silent about the 500 left, but reports again when \
@@ -44,6 +44,7 @@ fn run(stage: &mut Stage) -> Result<(), Trouble> {
     let steps = play()?;
     stage.show(timeline::Timeline::new(steps.clone()));
     tell_scenario(stage, &steps);
+    tell_piling_up(stage)?;
     let counts = calls::count()?;
     stage.table(
         said(
@@ -90,6 +91,35 @@ fn tell_scenario(stage: &mut Stage, steps: &[Step]) {
     tell(after(3), ("waited once more", "再等一次"), (500, true, false));
     tell(after(4), ("one more byte has come", "又来一个字节"), (501, true, true));
     tell(after(5), ("all is read", "全部读完"), (0, false, false));
+}
+
+/// The notes' fear: what stays in the buffer grows.
+fn tell_piling_up(stage: &mut Stage) -> io::Result<()> {
+    let (level, edge) = (pile_up(EPOLLIN)?, pile_up(EPOLLIN | EPOLLET)?);
+    stage.check(
+        (
+            format!(
+                "{PILED} messages, one read of 500 for each report: LT leaves {level} bytes unread, ET {edge}"
+            ),
+            format!("{PILED} 条消息，每次报告只读一次 500：LT 剩 {level} 字节未读，ET 剩 {edge}"),
+        ),
+        level == 0 && edge == PILED * 500,
+    );
+    Ok(())
+}
+
+/// Messages of 1,000 bytes, one read of 500 for each report until it is silent; what is unread in the end.
+fn pile_up(flags: i32) -> io::Result<u64> {
+    let side = Side::new(flags)?;
+    for _ in 0..PILED {
+        let before = kit::unread(&side.server)?;
+        socket::send(&side.client, &[b'x'; calls::MESSAGE])?;
+        kit::arrived(&side.server, before + calls::MESSAGE as u64)?;
+        while !kit::told(&side.epoll)?.is_empty() {
+            socket::recv(&side.server, &mut [0; 500])?;
+        }
+    }
+    kit::unread(&side.server)
 }
 
 fn scoreboard(counts: &[calls::Count]) -> Vec<Vec<Said>> {
@@ -153,6 +183,9 @@ const SCRIPT: [Act; 8] = [
     Act::Wait,
     Act::Send(1000),
 ];
+
+/// Messages to pile up.
+const PILED: u64 = 10;
 
 /// How long a wait that should tell nothing sleeps, in milliseconds.
 const SILENCE_MS: i32 = 40;

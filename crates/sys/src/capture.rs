@@ -16,18 +16,31 @@ use std::os::fd::{AsRawFd, OwnedFd};
 /// Room for what a lab sends in a second, packets counted with their data (trap c).
 static BUFFER: libc::c_int = 64 << 20;
 
-/// Sees every IPv4 packet that arrives in the network of the thread that opened it.
+/// Sees packets of the network of the thread that opened it.
 #[derive(Debug)]
 pub struct Capture(OwnedFd);
+
+/// Which packets are seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ways {
+    /// IPv4 packets that arrive: for a loopback (trap a).
+    Arriving,
+    /// Packets of every kind that arrive or leave, in this order: for a cable.
+    Both,
+}
 
 impl Capture {
     /// Begins to see.
     ///
     /// # Errors
     /// EPERM: needs CAP_NET_RAW over this network.
-    pub fn open() -> io::Result<Self> {
+    pub fn open(ways: Ways) -> io::Result<Self> {
         let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        let protocol = i32::from((libc::ETH_P_IP as u16).to_be()); // trap (a)
+        let wanted = match ways {
+            Ways::Arriving => libc::ETH_P_IP, // trap (a)
+            Ways::Both => libc::ETH_P_ALL,
+        };
+        let protocol = i32::from((wanted as u16).to_be());
         // SAFETY: integers only.
         let socket = syscall!(unsafe { libc::socket(libc::AF_PACKET, kind, protocol) }).map_err(io_error)?;
         let socket = own(socket);

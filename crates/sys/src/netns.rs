@@ -9,7 +9,7 @@
 //! (b) A new loopback is down, and its addresses do not exist until it is up.
 //! (c) gid_map may be written only after setgroups is denied (user_namespaces(7)).
 
-use crate::capture::Capture;
+use crate::capture::{Capture, Ways};
 use crate::process::{Ended, Fork, exit_now, fork_alone, wait};
 use crate::syscall;
 use crate::syscall::{io_error, own};
@@ -46,7 +46,7 @@ fn try_in_child(as_user: bool) -> io::Result<()> {
             Ended::Signal(_) => Err(io::Error::from_raw_os_error(libc::EPERM)),
         },
         Fork::Child => {
-            let tried = enter(as_user).and_then(|()| Capture::open());
+            let tried = enter(as_user).and_then(|()| Capture::open(Ways::Arriving));
             let errno = tried.err().map(|error| error.raw_os_error().unwrap_or(libc::EPERM));
             exit_now(errno.unwrap_or(0) & 0xff)
         }
@@ -70,29 +70,29 @@ fn enter(as_user: bool) -> io::Result<()> {
 
 /// Brings an interface up.
 pub fn bring_up(interface: &str) -> io::Result<()> {
-    let mut request = request(interface)?;
-    ask(libc::SIOCGIFFLAGS, &mut request)?;
+    let mut request = interface_request(interface)?;
+    ask_interface(libc::SIOCGIFFLAGS, &mut request)?;
     // SAFETY: SIOCGIFFLAGS filled in the flags.
     unsafe { request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short };
-    ask(libc::SIOCSIFFLAGS, &mut request)
+    ask_interface(libc::SIOCSIFFLAGS, &mut request)
 }
 
 /// An interface's MTU: the largest IP packet that fits on its link, bytes.
 pub fn mtu(interface: &str) -> io::Result<u32> {
-    let mut request = request(interface)?;
-    ask(libc::SIOCGIFMTU, &mut request)?;
+    let mut request = interface_request(interface)?;
+    ask_interface(libc::SIOCGIFMTU, &mut request)?;
     // SAFETY: SIOCGIFMTU filled in the MTU.
     Ok(unsafe { request.ifr_ifru.ifru_mtu }.unsigned_abs())
 }
 
 /// Sets an interface's MTU. EINVAL: less or more than its kind allows. EPERM: not our network.
 pub fn set_mtu(interface: &str, bytes: u32) -> io::Result<()> {
-    let mut request = request(interface)?;
+    let mut request = interface_request(interface)?;
     request.ifr_ifru.ifru_mtu = i32::try_from(bytes).unwrap_or(i32::MAX);
-    ask(libc::SIOCSIFMTU, &mut request)
+    ask_interface(libc::SIOCSIFMTU, &mut request)
 }
 
-fn request(interface: &str) -> io::Result<libc::ifreq> {
+pub(crate) fn interface_request(interface: &str) -> io::Result<libc::ifreq> {
     // SAFETY: all zeroes are an empty name and no value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     let name = interface.as_bytes();
@@ -106,7 +106,7 @@ fn request(interface: &str) -> io::Result<libc::ifreq> {
 }
 
 /// netdevice(7): any socket of this network asks.
-fn ask(what: libc::c_ulong, request: &mut libc::ifreq) -> io::Result<()> {
+pub(crate) fn ask_interface(what: libc::c_ulong, request: &mut libc::ifreq) -> io::Result<()> {
     let socket = any_socket()?;
     // SAFETY: the calls above pass requests that read or write an ifreq, and nothing else.
     syscall!(unsafe { libc::ioctl(socket.as_raw_fd(), what as _, request as *mut libc::ifreq) })
@@ -140,7 +140,7 @@ mod tests {
         // enter_new_network() wants a single thread to try in a child; as root the thread may just go.
         std::thread::spawn(|| {
             enter(false).expect("this test needs a network namespace; DUOLU_TEST_NO_NETNS=1 does without it");
-            let capture = Capture::open().expect("a packet socket");
+            let capture = Capture::open(Ways::Arriving).expect("a packet socket");
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("its own loopback is up");
             set_mtu(LOOPBACK, 1500).expect("its own loopback may change");
             assert_eq!(mtu(LOOPBACK).unwrap(), 1500);

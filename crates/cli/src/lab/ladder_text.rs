@@ -108,7 +108,7 @@ impl Page<'_> {
     }
 
     fn states(&mut self, states: [Option<State>; 2]) {
-        let name = |state: Option<State>| state.map_or("", State::name);
+        let name = |state: Option<State>| state.map_or("", |state| state.name());
         let style = |state: Option<State>| state.map_or("", color);
         let [client, server] = states;
         let left = self.paper.paint(style(client), &pad_left(name(client), self.side));

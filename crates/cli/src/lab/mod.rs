@@ -7,6 +7,7 @@
 #![allow(dead_code)] // what the labs that are about to come use
 
 mod catalog;
+mod child;
 mod claims;
 mod conduct;
 mod experiment;

@@ -10,7 +10,7 @@ use super::packet::Segment;
 use super::picture::{Picture, Table};
 use super::said::Said;
 use super::states::{State, state};
-use duolu_sys::capture::Capture;
+use duolu_sys::capture::{Capture, Ways};
 use duolu_sys::netns;
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -58,7 +58,7 @@ impl Stage {
     pub fn new(own: bool) -> io::Result<Self> {
         let capture = if own {
             netns::enter_next_network()?;
-            Some(Capture::open()?)
+            Some(Capture::open(Ways::Arriving)?)
         } else {
             None
         };
@@ -102,6 +102,11 @@ impl Stage {
     /// Adds a table; the first row are the headings.
     pub fn table(&mut self, title: impl Into<Said>, rows: Vec<Vec<Said>>) {
         self.show(Table { title: title.into(), rows });
+    }
+
+    /// From now on the ladder shows what this capture sees, such as the packets of a cable.
+    pub fn look_at(&mut self, capture: Capture) {
+        self.capture = Some(capture);
     }
 
     /// Begins a ladder: what follows is recorded in it.

@@ -5,6 +5,7 @@ use crate::lab::stage::{PATIENCE, Stage};
 use duolu_sys::socket::{self, ListenOptions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 /// A port of the kernel's choice on the loopback.
 pub const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -21,8 +22,7 @@ pub fn connect(stage: &mut Stage, listener: &TcpListener) -> io::Result<(TcpStre
     let address = listener.local_addr()?;
     let client = stage.call(Who::Client, "connect()", || {
         let started = socket::connect(address, None)?;
-        wait_writable(&started.stream)?;
-        socket::take_error(&started.stream)?;
+        wait_connected(&started.stream)?;
         Ok(started.stream)
     })?;
     stage.watch(client.local_addr()?, address);
@@ -58,8 +58,10 @@ pub fn wait_readable(socket: impl std::os::fd::AsFd) -> io::Result<()> {
     wait(socket, rustix::event::PollFlags::IN)
 }
 
-fn wait_writable(socket: impl std::os::fd::AsFd) -> io::Result<()> {
-    wait(socket, rustix::event::PollFlags::OUT)
+/// Waits until a connection stands.
+pub fn wait_connected(socket: impl std::os::fd::AsFd) -> io::Result<()> {
+    wait(&socket, rustix::event::PollFlags::OUT)?;
+    socket::take_error(&socket)
 }
 
 fn wait(socket: impl std::os::fd::AsFd, flags: rustix::event::PollFlags) -> io::Result<()> {
@@ -70,4 +72,24 @@ fn wait(socket: impl std::os::fd::AsFd, flags: rustix::event::PollFlags) -> io::
         Ok(_) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A connection that no ladder is about.
+pub fn plain_connection(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
+    let started = socket::connect(listener.local_addr()?, None)?;
+    wait_connected(&started.stream)?;
+    wait_readable(listener)?;
+    Ok((started.stream, socket::accept(listener)?))
+}
+
+/// Waits until something is so; [`PATIENCE`] at most. Whether it is.
+pub fn wait_until(mut done: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
 }

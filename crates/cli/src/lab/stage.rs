@@ -10,6 +10,7 @@ use super::packet::Segment;
 use super::picture::{Picture, Table};
 use super::said::Said;
 use super::states::{State, state};
+use crate::report::Lang;
 use duolu_sys::capture::{Capture, Ways};
 use duolu_sys::netns;
 use std::collections::HashMap;
@@ -33,6 +34,21 @@ pub struct Stage {
     scene: Option<Scene>,
 }
 
+/// What was seen of one end's segments.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Seen {
+    /// The MSS that it announced in its SYN.
+    pub mss: Option<u16>,
+    /// Bytes of TCP options in its largest segment.
+    pub options: usize,
+    /// Data bytes of its largest segment.
+    pub largest: u32,
+    /// The IP packet that this was in, bytes.
+    pub packet: u32,
+    /// Segments with data.
+    pub segments: u32,
+}
+
 /// The ladder that is being recorded.
 #[derive(Debug)]
 struct Scene {
@@ -45,6 +61,7 @@ struct Scene {
     deaf: [bool; 2],
     /// The next number each direction has not sent yet: what is below was sent before.
     next_seq: HashMap<SocketAddr, u32>,
+    seen: [Seen; 2],
     /// Whether acknowledgements tell the window, and what each end scales it by.
     windows: bool,
     scale: [u8; 2],
@@ -78,13 +95,14 @@ impl Stage {
 
     /// Says what was measured and what was expected: it holds if they are equal.
     pub fn equal<T: Display + PartialEq>(&mut self, what: impl Into<Said>, measured: T, expected: T) {
+        self.same(what, Said::same(measured.to_string()), Said::same(expected.to_string()));
+    }
+
+    /// The same in words.
+    pub fn same(&mut self, what: impl Into<Said>, measured: Said, expected: Said) {
         let holds = measured == expected;
-        self.facts.push(Fact {
-            what: what.into(),
-            measured: Said::same(measured.to_string()),
-            instead_of: (!holds).then(|| Said::same(expected.to_string())),
-            holds,
-        });
+        let instead_of = (!holds).then_some(expected);
+        self.facts.push(Fact { what: what.into(), measured, instead_of, holds });
     }
 
     /// Says what was measured in words that carry the figures, and whether that is as expected.
@@ -125,6 +143,7 @@ impl Stage {
             states: [None; 2],
             deaf: [false; 2],
             next_seq: HashMap::new(),
+            seen: [Seen::default(); 2],
             windows: false,
             scale: [0; 2],
         });
@@ -187,6 +206,12 @@ impl Stage {
         });
     }
 
+    /// What was seen so far of the segments of one end; nothing, where packets are not seen.
+    pub fn seen(&mut self, who: Who) -> Seen {
+        self.settle();
+        self.scene.as_ref().map_or_else(Seen::default, |scene| scene.seen[who as usize])
+    }
+
     /// Writes a remark into the ladder.
     pub fn remark(&mut self, who: Option<Who>, remark: impl Into<Said>) {
         self.settle();
@@ -223,10 +248,25 @@ impl Stage {
         self.state(who)
     }
 
-    /// Waits for a state as [`Stage::wait_state`] does, and says whether it came.
-    pub fn reaches(&mut self, what: impl Into<Said>, who: Who, wanted: State) {
-        let state = self.wait_state(who, wanted);
-        self.equal(what, state, wanted);
+    /// Waits until the ends are in these states, and says whether they came to be.
+    pub fn reaches(&mut self, when: impl Into<Said>, wanted: &[(Who, State)]) {
+        for &(who, state) in wanted {
+            self.wait_state(who, state);
+        }
+        let told = |lang: Lang, states: &[(Who, State)]| {
+            let parts: Vec<String> =
+                states.iter().map(|(who, state)| format!("{} {state}", who.said().pick(lang))).collect();
+            lang.list(&parts)
+        };
+        let found: Vec<(Who, State)> = wanted.iter().map(|&(who, _)| (who, self.state(who))).collect();
+        let holds = found == wanted;
+        let both = |states: &[(Who, State)]| Said::from((told(Lang::En, states), told(Lang::Zh, states)));
+        self.facts.push(Fact {
+            what: when.into(),
+            measured: both(&found),
+            instead_of: (!holds).then(|| both(wanted)),
+            holds,
+        });
     }
 
     /// Waits until `done`, but no longer than `most`. Whether it is.
@@ -244,38 +284,30 @@ impl Stage {
         }
     }
 
-    /// Lets what the last call caused happen: on the loopback it is done when the call returns, unless the machine is busy.
+    /// Lets what the last call caused happen: on the loopback it is done when the call returns, unless the machine is
+    /// busy. Then records the states, which belong below the packets that made them.
     pub fn settle(&mut self) {
         if self.scene.is_none() {
             return;
         }
-        for _ in 0..20 {
-            let seen = self.drain();
-            std::thread::sleep(Duration::from_millis(1));
-            if !seen && !self.drain() {
-                break;
+        let mut quiet = 0;
+        for _ in 0..40 {
+            std::thread::sleep(Duration::from_micros(700));
+            quiet = if self.drain() { 0 } else { quiet + 1 };
+            if quiet < 2 {
+                continue;
             }
-        }
-        self.sample();
-    }
-
-    /// Records the states, where they changed.
-    fn sample(&mut self) {
-        let Some(scene) = &mut self.scene else { return };
-        let Some([client, server]) = scene.ends else { return };
-        let now = [state(client, server), state(server, client)];
-        let before = scene.states;
-        scene.states = now.map(Some);
-        let changed = [0, 1].map(|at| (before[at] != Some(now[at])).then_some(now[at]));
-        if changed == [None, None] {
+            let ends = self.scene.as_ref().and_then(|scene| scene.ends);
+            let now = ends.map(|[client, server]| [state(client, server), state(server, client)]);
+            if self.drain() {
+                quiet = 0; // it went on meanwhile
+                continue;
+            }
+            if let (Some(now), Some(scene)) = (now, &mut self.scene) {
+                scene.enter(now);
+            }
             return;
         }
-        if !scene.ladder.seen {
-            for arrow in concluded(before, now) {
-                scene.ladder.push(scene.began.elapsed(), What::Packet(arrow));
-            }
-        }
-        scene.ladder.push(scene.began.elapsed(), What::States(changed));
     }
 
     /// Takes in the packets that have arrived. Whether there were any.
@@ -307,6 +339,23 @@ impl Stage {
 }
 
 impl Scene {
+    /// Both ends are in these states now.
+    fn enter(&mut self, now: [State; 2]) {
+        let before = self.states;
+        self.states = now.map(Some);
+        let changed = [0, 1].map(|at| (before[at] != Some(now[at])).then_some(now[at]));
+        if changed == [None, None] {
+            return;
+        }
+        let at = self.began.elapsed();
+        if !self.ladder.seen {
+            for arrow in concluded(before, now) {
+                self.ladder.push(at, What::Packet(arrow));
+            }
+        }
+        self.ladder.push(at, What::States(changed));
+    }
+
     /// A segment was seen.
     fn take(&mut self, segment: &Segment) {
         // A connection's first segment says who is who, before connect has returned.
@@ -324,6 +373,14 @@ impl Scene {
         }
         if let (true, Some(scale)) = (segment.syn, segment.scale) {
             self.scale[from as usize] = scale;
+        }
+        let seen = &mut self.seen[from as usize];
+        seen.mss = seen.mss.or(segment.mss);
+        seen.segments += u32::from(segment.len > 0);
+        if segment.len > seen.largest {
+            seen.largest = segment.len;
+            seen.options = segment.options;
+            seen.packet = 20 + 20 + segment.options as u32 + segment.len;
         }
         let scale = if segment.syn { 0 } else { self.scale[from as usize] };
         let window =

@@ -1,9 +1,9 @@
 //! `duolu lab close-order`: the life of a connection, from LISTEN to TIME-WAIT, and whose TIME-WAIT it is.
 
-use super::kit::{connect, listen, read};
+use super::kit::{connect, hears, listen};
 use crate::lab::claims::Verdict;
 use crate::lab::experiment::{Lab, Needs, Trouble};
-use crate::lab::ladder::Who::{self, Client, Server};
+use crate::lab::ladder::Who::{Client, Server};
 use crate::lab::said::said;
 use crate::lab::stage::Stage;
 use crate::lab::states::{State, TimerKind, on_port, socket};
@@ -43,7 +43,7 @@ fn client_first(stage: &mut Stage) -> Result<(), Trouble> {
     let (listener, address) = listen()?;
     let listening: Vec<State> = on_port(address.port()).iter().map(|socket| socket.state).collect();
     stage.equal(
-        said("the server runs; sockets on its port", "服务器运行后，端口上的套接字"),
+        said("the server runs; sockets on its port", "服务器运行后，它端口上的套接字"),
         names(&listening),
         "LISTEN".to_owned(),
     );
@@ -51,21 +51,26 @@ fn client_first(stage: &mut Stage) -> Result<(), Trouble> {
     let (client, served) = connect(stage, &listener)?;
     let ends: Vec<State> = on_port(address.port()).iter().skip(1).map(|socket| socket.state).collect();
     stage.equal(
-        said("a client connects; beside the listener there are", "客户端连上之后，监听套接字之外还有"),
+        said("a client connects; beside the listener there are", "客户端连上之后，除监听套接字外还有"),
         names(&ends),
         "ESTABLISHED ESTABLISHED".to_owned(),
     );
 
     stage.call(Client, "shutdown(SHUT_WR)", || sys::shutdown(&client, Shutdown::Write))?;
     stage.remark(Some(Client), said("Ctrl+D in nc", "nc 里的 Ctrl+D"));
-    stage.reaches(said("the client has closed: client", "客户端已关闭：客户端"), Client, State::FinWait2);
-    stage.reaches(said("and server", "服务器"), Server, State::CloseWait);
+    stage.reaches(
+        said("the client has closed", "客户端已关闭"),
+        &[(Client, State::FinWait2), (Server, State::CloseWait)],
+    );
 
-    let end = read(stage, Server, &served)?;
-    stage.equal(said("the server's read() gives", "服务器的 read() 返回"), end.0.len(), 0);
+    hears(stage, said("the server's read() gives", "服务器的 read() 返回"), Server, &served, "")?;
     let local = client.local_addr()?;
     stage.close(Server, served);
-    ended(stage, Client, local, address);
+    stage.reaches(
+        said("the server has closed, too", "服务器也关闭了"),
+        &[(Client, State::TimeWait), (Server, State::Closed)],
+    );
+    tell_timer(stage, local, address);
     stage.close(Client, client);
     Ok(())
 }
@@ -75,22 +80,22 @@ fn server_first(stage: &mut Stage) -> Result<(), Trouble> {
     let (listener, address) = listen()?;
     let (client, served) = connect(stage, &listener)?;
     stage.close(Server, served);
-    stage.reaches(said("the server closes first: server", "服务器先关闭：服务器"), Server, State::FinWait2);
-    stage.reaches(said("and client", "客户端"), Client, State::CloseWait);
+    stage.reaches(
+        said("the server closes first", "服务器先关闭"),
+        &[(Client, State::CloseWait), (Server, State::FinWait2)],
+    );
     let local = client.local_addr()?;
     stage.close(Client, client);
-    ended(stage, Server, address, local);
+    stage.reaches(
+        said("the client has closed, too", "客户端也关闭了"),
+        &[(Client, State::Closed), (Server, State::TimeWait)],
+    );
+    tell_timer(stage, address, local);
     Ok(())
 }
 
-/// Both have closed, `first` first: its end is `local`.
-fn ended(stage: &mut Stage, first: Who, local: SocketAddr, remote: SocketAddr) {
-    let (here, there) = match first {
-        Client => (said("both have closed: client", "两端都关闭了：客户端"), said("and server", "服务器")),
-        Server => (said("both have closed: server", "两端都关闭了：服务器"), said("and client", "客户端")),
-    };
-    stage.reaches(here, first, State::TimeWait);
-    stage.reaches(there, first.other(), State::Closed);
+/// How long the end at `local` stays in TIME-WAIT, from its timer.
+fn tell_timer(stage: &mut Stage, local: SocketAddr, remote: SocketAddr) {
     let timer = socket(local, remote).and_then(|socket| socket.timer);
     let left = timer.filter(|timer| timer.kind == TimerKind::TimeWait).map_or(0, |timer| timer.expires_ms);
     let seconds = f64::from(left) / 1000.0;

@@ -1,15 +1,17 @@
 //! `duolu lab dup-close`: several descriptors of one socket; close() on one of them, and shutdown().
 
-use super::kit::{connect, listen, read};
+use super::kit::{connect, hears, listen};
 use crate::lab::claims::Verdict;
 use crate::lab::experiment::{Lab, Needs, Trouble};
 use crate::lab::ladder::Who::{Client, Server};
 use crate::lab::said::said;
-use crate::lab::stage::Stage;
+use crate::lab::stage::{Stage, errno_name};
 use crate::lab::states::State;
 use duolu_sys::socket;
-use std::net::Shutdown;
-use std::os::fd::AsRawFd;
+use std::fs;
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 pub static LAB: Lab = Lab {
     name: "dup-close",
@@ -36,49 +38,60 @@ pub static LAB: Lab = Lab {
 
 fn run(stage: &mut Stage) -> Result<(), Trouble> {
     let (listener, _) = listen()?;
+    close_one(stage, &listener)?;
+    shut_down(stage, &listener)
+}
 
+fn close_one(stage: &mut Stage, listener: &TcpListener) -> Result<(), Trouble> {
     stage.scene(said("close() one of two", "关闭两个描述符中的一个"));
-    let (client, served) = connect(stage, &listener)?;
-    let copy = stage.call(Client, format!("dup(fd {})", client.as_raw_fd()), || socket::dup(&client, 0))?;
+    let (client, served) = connect(stage, listener)?;
+    let copy = duplicate(stage, &client)?;
     stage.close(Client, client);
     stage.reaches(
-        said("one of two descriptors is closed: client", "关闭了两个中的一个：客户端"),
-        Client,
-        State::Established,
+        said("one of two descriptors is closed", "关闭了两个中的一个"),
+        &[(Client, State::Established), (Server, State::Established)],
     );
-    stage.reaches(said("and server", "服务器"), Server, State::Established);
-    let more = stage.send(Client, &copy, b"more")?;
-    stage.equal(said("the other one still writes, bytes", "另一个仍能写，字节"), more, 4);
-    let heard = read(stage, Server, &served)?;
-    stage.equal(said("and the server reads", "服务器读到"), heard.0, "more".to_owned());
+    stage.send(Client, &copy, b"more")?;
+    let what = said("what is written through the other one arrives", "通过另一个写入的数据，服务器读到");
+    hears(stage, what, Server, &served, "more")?;
     stage.close(Client, copy);
-    stage.reaches(said("the second is closed: client", "第二个也关闭了：客户端"), Client, State::FinWait2);
-    let end = read(stage, Server, &served)?;
-    stage.equal(said("and the server's read() gives", "服务器的 read() 返回"), end.0.len(), 0);
+    stage.reaches(
+        said("the second is closed, too", "第二个也关闭了"),
+        &[(Client, State::FinWait2), (Server, State::CloseWait)],
+    );
+    hears(stage, said("the server's read() gives", "服务器的 read() 返回"), Server, &served, "")?;
     stage.close(Server, served);
+    Ok(())
+}
 
+fn shut_down(stage: &mut Stage, listener: &TcpListener) -> Result<(), Trouble> {
     stage.scene(said("shutdown() with two open", "两个都开着时 shutdown()"));
-    let (client, served) = connect(stage, &listener)?;
-    let copy = stage.call(Client, format!("dup(fd {})", client.as_raw_fd()), || socket::dup(&client, 0))?;
+    let (client, served) = connect(stage, listener)?;
+    let copy = duplicate(stage, &client)?;
     stage.call(Client, format!("shutdown(fd {}, SHUT_WR)", copy.as_raw_fd()), || {
         socket::shutdown(&copy, Shutdown::Write)
     })?;
     stage.reaches(
-        said("shutdown() with both open: client", "两个都开着，shutdown() 之后：客户端"),
-        Client,
-        State::FinWait2,
+        said("shutdown() with both open", "两个都开着，shutdown() 之后"),
+        &[(Client, State::FinWait2), (Server, State::CloseWait)],
     );
-    stage.reaches(said("and server", "服务器"), Server, State::CloseWait);
     let through_other = stage.send(Client, &client, b"x");
-    let outcome =
-        through_other.map_or_else(|error| crate::lab::stage::errno_name(&error), |sent| sent.to_string());
+    let outcome = through_other.map_or_else(|error| errno_name(&error), |sent| sent.to_string());
     stage.equal(said("writing through the other one", "通过另一个描述符 write"), outcome, "EPIPE".to_owned());
     let both = [client.as_raw_fd(), copy.as_raw_fd()];
-    let open =
-        both.iter().filter(|fd| std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok()).count();
-    stage.equal(said("descriptors still open after shutdown()", "shutdown() 之后仍然打开的描述符"), open, 2);
+    let is_open = |fd: &&i32| fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok();
+    let open = both.iter().filter(is_open).count();
+    stage.equal(
+        said("descriptors still open after shutdown()", "shutdown() 之后仍然打开的描述符"),
+        open,
+        2,
+    );
     stage.close(Client, client);
     stage.close(Client, copy);
     stage.close(Server, served);
     Ok(())
+}
+
+fn duplicate(stage: &mut Stage, client: &TcpStream) -> io::Result<OwnedFd> {
+    stage.call(Client, format!("dup(fd {})", client.as_raw_fd()), || socket::dup(client, 0))
 }

@@ -1,6 +1,6 @@
 //! `duolu lab half-close`: what close() ends, and what shutdown() leaves open.
 
-use super::kit::{connect, listen, read};
+use super::kit::{connect, hears, listen, read};
 use crate::lab::claims::Verdict;
 use crate::lab::experiment::{Lab, Needs, Trouble};
 use crate::lab::ladder::Who::{Client, Server};
@@ -8,7 +8,7 @@ use crate::lab::said::said;
 use crate::lab::stage::{Stage, errno_name};
 use crate::lab::states::State;
 use duolu_sys::socket;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
 
 pub static LAB: Lab = Lab {
     name: "half-close",
@@ -34,55 +34,57 @@ pub static LAB: Lab = Lab {
 
 fn run(stage: &mut Stage) -> Result<(), Trouble> {
     let (listener, _) = listen()?;
+    shut_down(stage, &listener)?;
+    close(stage, &listener)?;
+    close_with_unread_data(stage, &listener)
+}
 
+fn shut_down(stage: &mut Stage, listener: &TcpListener) -> Result<(), Trouble> {
     stage.scene(said("shutdown(SHUT_WR): the half-close", "shutdown(SHUT_WR)：半关闭"));
-    let (client, served) = connect(stage, &listener)?;
+    let (client, served) = connect(stage, listener)?;
     stage.call(Client, "shutdown(SHUT_WR)", || socket::shutdown(&client, Shutdown::Write))?;
-    let end = read(stage, Server, &served)?;
-    stage.equal(
-        said(
-            "after the client's shutdown(SHUT_WR) the server reads",
-            "客户端 shutdown(SHUT_WR) 之后，服务器读到",
-        ),
-        end.0.len(),
-        0,
+    stage.reaches(
+        said("after the client's shutdown(SHUT_WR)", "客户端 shutdown(SHUT_WR) 之后"),
+        &[(Client, State::FinWait2), (Server, State::CloseWait)],
     );
-    stage.reaches(said("the client is then in", "此时客户端处于"), Client, State::FinWait2);
+    hears(stage, said("the server's read() gives", "服务器的 read() 返回"), Server, &served, "")?;
     stage.send(Server, &served, b"still")?;
-    let heard = read(stage, Client, &client)?;
-    stage.equal(
-        said("and the half-closed client reads", "半关闭的客户端仍读到"),
-        heard.0,
-        "still".to_owned(),
-    );
+    let what = said("the half-closed client still reads", "半关闭的客户端仍读到");
+    hears(stage, what, Client, &client, "still")?;
     stage.close(Server, served);
     stage.close(Client, client);
+    Ok(())
+}
 
+fn close(stage: &mut Stage, listener: &TcpListener) -> Result<(), Trouble> {
     stage.scene(said("close(): both directions are gone", "close()：两个方向都没有了"));
-    let (client, served) = connect(stage, &listener)?;
+    let (client, served) = connect(stage, listener)?;
     stage.close(Client, client);
     let first = stage.send(Server, &served, b"anyone?");
-    stage.check(
-        (
-            format!("after the client's close() the server's first write gives {}", outcome(&first)),
-            format!("客户端 close() 之后，服务器第一次 write 得到 {}", outcome(&first)),
-        ),
-        first.is_ok(),
+    stage.equal(
+        said("after the client's close() the server's first write()", "客户端 close() 之后，服务器第一次 write()"),
+        outcome(&first),
+        "7".to_owned(),
     );
-    stage.wait_state(Server, State::Closed); // the RST is in
+    stage.reaches(
+        said("which was answered with RST", "它得到的回答是 RST"),
+        &[(Client, State::Closed), (Server, State::Closed)],
+    );
     let second = stage.send(Server, &served, b"hello?");
-    stage.equal(said("and its second", "第二次"), outcome(&second), "EPIPE".to_owned());
+    stage.equal(said("its second", "第二次"), outcome(&second), "EPIPE".to_owned());
     stage.close(Server, served);
+    Ok(())
+}
 
+fn close_with_unread_data(stage: &mut Stage, listener: &TcpListener) -> Result<(), Trouble> {
     stage.scene(said("close() with unread data: reset at once", "还有未读数据时 close()：立即重置"));
-    let (client, served) = connect(stage, &listener)?;
+    let (client, served) = connect(stage, listener)?;
     stage.send(Server, &served, b"unread")?;
     stage.close(Client, client);
     let heard = read(stage, Server, &served);
-    let heard = heard.map_or_else(|error| errno_name(&error), |received| format!("{:?}", received.0));
     stage.equal(
-        said("closed with unread data: the server reads", "还有未读数据就 close()：服务器读到"),
-        heard,
+        said("closed with unread data: the server's read()", "还有未读数据就 close()：服务器的 read()"),
+        heard.map_or_else(|error| errno_name(&error), |received| received.0),
         "ECONNRESET".to_owned(),
     );
     stage.close(Server, served);

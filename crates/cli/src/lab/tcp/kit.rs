@@ -1,7 +1,8 @@
 //! What the TCP labs share: a listener and connections whose every step is recorded.
 
 use crate::lab::ladder::Who;
-use crate::lab::stage::{PATIENCE, Stage};
+use crate::lab::said::{Said, said};
+use crate::lab::stage::{PATIENCE, Stage, errno_name};
 use duolu_sys::socket::{self, ListenOptions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -47,10 +48,27 @@ pub fn read(stage: &mut Stage, who: Who, socket: &TcpStream) -> io::Result<Recei
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Received(pub String);
 
+impl Received {
+    /// As an experiment tells it.
+    pub fn said(&self) -> Said {
+        if self.0.is_empty() { said("0, the end", "0，结束") } else { Said::same(format!("{:?}", self.0)) }
+    }
+}
+
 impl crate::lab::stage::Shown for Received {
     fn shown(&self) -> String {
-        if self.0.is_empty() { "0, end of stream".to_owned() } else { format!("{:?}", self.0) }
+        if self.0.is_empty() { "0, the end".to_owned() } else { format!("{:?}", self.0) }
     }
+}
+
+/// Reads at one end, and says that it should give `text`: nothing is the end of the stream.
+pub fn hears(stage: &mut Stage, what: impl Into<Said>, who: Who, socket: &TcpStream, text: &str) -> io::Result<()> {
+    let wanted = Received(text.to_owned());
+    match read(stage, who, socket) {
+        Ok(got) => stage.same(what, got.said(), wanted.said()),
+        Err(error) => stage.same(what, Said::same(errno_name(&error)), wanted.said()),
+    }
+    Ok(())
 }
 
 /// Waits until a socket can be read from, or has failed; [`PATIENCE`] at most.

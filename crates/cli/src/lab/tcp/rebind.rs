@@ -66,7 +66,7 @@ fn authors_order(stage: &mut Stage) -> Result<(), Trouble> {
     stage.close(Server, served);
     stage.wait_state(Client, State::TimeWait);
     stage.close(Server, listener);
-    let again = stage.call(Server, "bind(the same port)", || listen_on(address, false));
+    let again = stage.call(Server, format!("bind(:{})", address.port()), || listen_on(address, false));
     stage.equal(
         said("the client closed first; the server binds its port again", "客户端先关闭；服务器再次绑定端口"),
         outcome(&again),
@@ -104,7 +104,7 @@ fn other_order(stage: &mut Stage) -> Result<(), Trouble> {
     stage.close(Client, client);
     stage.wait_state(Server, State::TimeWait);
     stage.close(Server, listener);
-    let again = stage.call(Server, "bind(the same port)", || listen_on(address, false));
+    let again = stage.call(Server, format!("bind(:{})", address.port()), || listen_on(address, false));
     stage.equal(
         said("the server closed first; it binds its port again", "服务器先关闭；它再次绑定端口"),
         outcome(&again),
@@ -119,7 +119,7 @@ fn matrix(stage: &mut Stage) -> Result<(), Trouble> {
         (First::Server, said("server", "服务器"), ["EADDRINUSE", "EADDRINUSE", "OK"]),
         (
             First::ServerDied,
-            said("server died, client open", "服务器退出，客户端还开着"),
+            said("server died, client still open", "服务器退出，客户端还开着"),
             ["EADDRINUSE", "EADDRINUSE", "OK"],
         ),
     ];
@@ -141,12 +141,11 @@ fn matrix(stage: &mut Stage) -> Result<(), Trouble> {
         let row = [name.clone(), Said::same(left)].into_iter().chain(measured.iter().map(Said::same));
         table.push(row.collect());
         let what = (
-            format!(
-                "first: {}; without SO_REUSEADDR, new server only, both",
+            format!("{} first; SO_REUSEADDR by none, the new one, both",
                 name.pick(crate::report::Lang::En)
             ),
             format!(
-                "先关闭的是{}；没有 SO_REUSEADDR、只有新服务器、都有",
+                "{}先；SO_REUSEADDR：都没有、只有新的、都有",
                 name.pick(crate::report::Lang::Zh)
             ),
         );

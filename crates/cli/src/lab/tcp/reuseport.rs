@@ -5,6 +5,7 @@ use crate::lab::claims::Verdict;
 use crate::lab::experiment::{Lab, Needs, Trouble};
 use crate::lab::said::{Said, said};
 use crate::lab::stage::{Stage, errno_name};
+use crate::lang::Lang;
 use duolu_sys::socket::{self, ListenOptions};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -52,19 +53,20 @@ fn run(stage: &mut Stage) -> Result<(), Trouble> {
         let one = socket::listen(ANY, &first)?;
         let two = socket::listen(one.local_addr()?, &second);
         let result = two.map_or_else(|error| errno_name(&error), |_| "OK".to_owned());
-        table.push([name(&first), name(&second), result.as_str()].map(Said::same).into());
-        stage.equal(Said::same(format!("{} + {}", name(&first), name(&second))), result, expected.to_owned());
+        table.push(vec![name(&first), name(&second), Said::same(result.as_str())]);
+        let pair = |lang| format!("{} + {}", name(&first).pick(lang), name(&second).pick(lang));
+        stage.equal((pair(Lang::En), pair(Lang::Zh)), result, expected.to_owned());
     }
     stage.table(said("a second listener on the same port", "同一端口上的第二个监听者"), table);
     spread(stage, &port)?;
     queue_is_lost(stage, &port)
 }
 
-fn name(options: &ListenOptions) -> &'static str {
+fn name(options: &ListenOptions) -> Said {
     match options {
-        ListenOptions { reuse_port: true, .. } => "SO_REUSEPORT",
-        ListenOptions { reuse_address: true, .. } => "SO_REUSEADDR",
-        _ => "-",
+        ListenOptions { reuse_port: true, .. } => Said::same("SO_REUSEPORT"),
+        ListenOptions { reuse_address: true, .. } => Said::same("SO_REUSEADDR"),
+        _ => said("neither", "都不设"),
     }
 }
 

@@ -56,63 +56,58 @@ fn with(stage: &mut Stage) -> Result<(), Trouble> {
     read(stage, Server, &served)?;
     deafen(stage, &served)?;
     stage.call(Server, "shutdown(SHUT_WR)", || sys::shutdown(&served, Shutdown::Write))?;
-    stage.reaches(said("the last ACK is lost: server", "最后一个 ACK 丢了：服务器"), Server, State::LastAck);
     stage.reaches(
-        said("and client, whose program has closed,", "程序已关闭的客户端"),
-        Client,
-        State::TimeWait,
+        said("the last ACK is lost; the client's program has closed long ago", "最后一个 ACK 丢了；客户端程序早已关闭"),
+        &[(Client, State::TimeWait), (Server, State::LastAck)],
     );
     tell_timer(stage, local, address, fin_timeout);
 
     let again = wait_for_repetition(stage, &served);
-    stage.check(
-        (
-            format!("so the server sent its FIN again, {again} time(s)"),
-            format!("于是服务器重传了 FIN，{again} 次"),
-        ),
-        again >= 1,
-    );
     hear(stage, &served)?;
     stage.reaches(
-        said("TIME-WAIT answered once more: server", "TIME-WAIT 又回答了一次：服务器"),
-        Server,
-        State::Closed,
+        said("the FIN is sent again and TIME-WAIT answers", "FIN 重传，TIME-WAIT 回答"),
+        &[(Client, State::TimeWait), (Server, State::Closed)],
     );
-    stage.equal(said("with the error", "错误码"), error_of(&served), "0".to_owned());
+    tell_end(stage, again, &served, "0");
     stage.close(Server, served);
     Ok(())
 }
 
 fn without(stage: &mut Stage) -> Result<(), Trouble> {
-    stage
-        .scene(said("Without TIME-WAIT: nobody is there to send it again", "没有 TIME-WAIT：没人能再发一次"));
+    stage.scene(said("Without TIME-WAIT: nobody is there to send it again", "没有 TIME-WAIT：没人能再发一次"));
     let (listener, _) = listen()?;
     let (client, served) = connect(stage, &listener)?;
     stage.call(Client, "shutdown(SHUT_WR)", || sys::shutdown(&client, Shutdown::Write))?;
     read(stage, Server, &served)?;
     deafen(stage, &served)?;
-    stage.call(Client, "SO_LINGER 0", || sys::set_linger(&client, Some(0)))?;
+    stage.call(Client, "setsockopt(SO_LINGER, 0)", || sys::set_linger(&client, Some(0)))?;
     stage.close(Client, client);
     stage.reaches(
-        said("SO_LINGER 0 leaves no TIME-WAIT: client", "SO_LINGER 0 不留 TIME-WAIT：客户端"),
-        Client,
-        State::Closed,
+        said("SO_LINGER 0 leaves no TIME-WAIT", "SO_LINGER 0 不留 TIME-WAIT"),
+        &[(Client, State::Closed), (Server, State::CloseWait)],
     );
     stage.call(Server, "shutdown(SHUT_WR)", || sys::shutdown(&served, Shutdown::Write))?;
     let again = wait_for_repetition(stage, &served);
     hear(stage, &served)?;
     stage.reaches(
-        said("the FIN, sent again, is answered: server", "重传的 FIN 得到回答：服务器"),
-        Server,
-        State::Closed,
+        said("the FIN is sent again and answered with RST", "FIN 重传，回答是 RST"),
+        &[(Client, State::Closed), (Server, State::Closed)],
     );
-    stage.check(
-        (format!("it was sent again {again} time(s) before"), format!("此前重传了 {again} 次")),
-        again >= 1,
-    );
-    stage.equal(said("with the error", "错误码"), error_of(&served), "ECONNRESET".to_owned());
+    tell_end(stage, again, &served, "ECONNRESET");
     stage.close(Server, served);
     Ok(())
+}
+
+/// How often the FIN had to be sent again, and how it ended for the server.
+fn tell_end(stage: &mut Stage, again: u32, served: &TcpStream, error: &str) {
+    stage.check(
+        (
+            format!("before that it was sent again and lost its answer {again} time(s)"),
+            format!("在此之前它重传了 {again} 次，回答都丢了"),
+        ),
+        again >= 1,
+    );
+    stage.equal(said("the server's error", "服务器得到的错误"), error_of(served), error.to_owned());
 }
 
 /// From here on everything that arrives at the server is lost.

@@ -53,6 +53,28 @@ pub fn raise_descriptor_limit() -> io::Result<Limit> {
     Ok(raised)
 }
 
+/// Sets RLIMIT_NPROC: how many processes and threads this process's user may have, all of them counted, where this
+/// process and its children make one more. Root of the machine is exempt (getrlimit(2)): see [`become_nobody`].
+pub fn set_task_limit(most: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    // SAFETY: the kernel reads one rlimit.
+    syscall!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &limit) }).map(drop).map_err(io_error)
+}
+
+/// Gives up root for good: user and group 65534 (nobody), no further groups. A process with one thread only.
+///
+/// # Errors
+/// EPERM: not root. EINVAL: this user namespace knows no nobody.
+pub fn become_nobody() -> io::Result<()> {
+    const NOBODY: libc::uid_t = 65534;
+    // SAFETY: no group is read.
+    syscall!(unsafe { libc::setgroups(0, std::ptr::null()) }).map_err(io_error)?;
+    // SAFETY: integers only.
+    syscall!(unsafe { libc::setresgid(NOBODY, NOBODY, NOBODY) }).map_err(io_error)?;
+    // SAFETY: integers only.
+    syscall!(unsafe { libc::setresuid(NOBODY, NOBODY, NOBODY) }).map(drop).map_err(io_error)
+}
+
 /// How many processors this process may run on. At least 1.
 pub fn processors() -> usize {
     affinity(None).map_or(1, |cpus| cpus.len().max(1))

@@ -44,7 +44,7 @@ fn distance(one: &str, other: &str) -> usize {
 mod tests {
     use super::*;
     use crate::lab::claims::CLAIMS;
-    use crate::report::Lang;
+    use crate::lang::Lang;
     use std::collections::HashSet;
 
     /// The last claim that has its lab so far.

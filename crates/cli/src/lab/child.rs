@@ -1,7 +1,7 @@
 //! A second process for experiments that need one: it has a copy of everything, and ends with us whatever happens.
 
 use super::stage::Shown;
-use duolu_sys::process::{Fork, exit_now, kill, thread_count, wait};
+use duolu_sys::process::{Fork, exit_now, kill, thread_count, try_wait, wait};
 use duolu_sys::socket;
 use duolu_sys::worker::fork_worker;
 use std::io;
@@ -46,11 +46,18 @@ impl Child {
         self.pid
     }
 
-    /// Tells it to end and waits until it has.
+    /// Tells it to end and waits until it has. One that is still at its work after a while is ended.
     pub fn end(mut self) -> io::Result<()> {
         self.line = None;
-        let pid = std::mem::take(&mut self.pid);
-        wait(pid).map(drop)
+        let end = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < end {
+            if try_wait(self.pid)?.is_some() {
+                self.pid = 0;
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 }
 

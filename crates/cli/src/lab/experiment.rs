@@ -113,7 +113,7 @@ pub struct Fact {
 
 impl Fact {
     /// The whole sentence.
-    pub fn sentence(&self, lang: crate::report::Lang) -> String {
+    pub fn sentence(&self, lang: crate::lang::Lang) -> String {
         let mut sentence = self.what.pick(lang).to_owned();
         if !self.measured.pick(lang).is_empty() {
             sentence += lang.pick(": ", "：");
@@ -145,7 +145,7 @@ impl Outcome {
     }
 
     /// What was measured, in one string.
-    pub fn observed(&self, lang: crate::report::Lang) -> String {
+    pub fn observed(&self, lang: crate::lang::Lang) -> String {
         let sentences: Vec<String> = self.facts.iter().map(|fact| fact.sentence(lang)).collect();
         sentences.join(lang.pick("; ", "；"))
     }

@@ -5,7 +5,7 @@ use super::experiment::Outcome;
 use super::picture::Picture;
 use super::{svg, tell};
 use crate::failure::Failure;
-use crate::report::Lang;
+use crate::lang::Lang;
 use crate::report::markup::escape;
 use std::fmt::Write;
 use std::fs;

@@ -6,7 +6,7 @@ use super::conduct::Ran;
 use super::experiment::{Lab, Needs, Trouble};
 use super::tell::not_possible;
 use crate::failure::Failure;
-use crate::report::Lang;
+use crate::lang::Lang;
 use serde::Serialize;
 
 #[derive(Serialize)]

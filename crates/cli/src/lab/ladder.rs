@@ -5,7 +5,7 @@ use super::picture::{Paper, Picture};
 use super::said::{Said, said};
 use super::states::State;
 use super::{ladder_svg, ladder_text};
-use crate::report::Lang;
+use crate::lang::Lang;
 use std::time::Duration;
 
 /// One of the two.
@@ -94,6 +94,19 @@ pub struct Arrow {
     pub times: u32,
 }
 
+/// What a segment does not say by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Shade {
+    /// It was sent before.
+    pub again: bool,
+    /// It only asks for an answer.
+    pub probes: bool,
+    /// The window that it tells, where that is to be shown.
+    pub window: Option<u64>,
+    /// It did not reach the other one's TCP.
+    pub lost: bool,
+}
+
 /// How an arrow is drawn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -110,24 +123,34 @@ pub enum Kind {
 }
 
 impl Ladder {
-    /// Adds a row. The same segment over and over is counted, not drawn again.
+    /// Adds a row. The same segment over and over is counted, not drawn again; of acknowledgements in a row the last
+    /// tells the window.
     pub fn push(&mut self, at: Duration, what: What) {
         if let (What::Packet(new), Some(Row { what: What::Packet(last), .. })) = (&what, self.rows.last_mut())
+            && last.counts(new)
         {
-            let alike = Arrow { times: last.times, ..new.clone() } == *last;
-            if alike && matches!(new.kind, Kind::Data | Kind::Ack) {
-                last.times += 1;
-                return;
-            }
+            let times = last.times + 1;
+            *last = Arrow { times, ..new.clone() };
+            return;
         }
         self.rows.push(Row { at, what });
     }
 }
 
 impl Arrow {
+    /// Whether a new one may be counted with this one.
+    fn counts(&self, new: &Arrow) -> bool {
+        let alike = (self.from, self.kind, self.lost) == (new.from, new.kind, new.lost);
+        let tells_window = |arrow: &Arrow| arrow.label.pick(Lang::En).starts_with("ACK win");
+        match self.kind {
+            Kind::Data => alike && self.label == new.label,
+            Kind::Ack => alike && (self.label == new.label || tells_window(self) && tells_window(new)),
+            _ => false,
+        }
+    }
+
     /// A segment that was seen.
-    pub fn seen(from: Who, segment: &Segment, again: bool, window: Option<u64>, lost: bool) -> Self {
-        let mut words: Vec<String> = Vec::new();
+    pub fn seen(from: Who, segment: &Segment, shade: &Shade) -> Self {
         let kind = match segment {
             Segment { rst: true, .. } => Kind::Reset,
             Segment { syn: true, .. } => Kind::Open,
@@ -135,35 +158,38 @@ impl Arrow {
             Segment { len: 1.., .. } => Kind::Data,
             _ => Kind::Ack,
         };
-        for (flag, name) in [(segment.syn, "SYN"), (segment.fin, "FIN"), (segment.rst, "RST")] {
-            if flag {
-                words.push(name.to_owned());
-            }
-        }
-        // Every segment but the first acknowledges; it is told where it is the point.
-        if segment.ack && matches!(kind, Kind::Ack | Kind::Open) {
-            words.push("ACK".to_owned());
-        }
-        words.extend(segment.mss.map(|mss| format!("mss {mss}")));
-        if segment.len > 0 {
-            words.push(format!("{} B", segment.len));
-        }
-        words.extend(window.map(|bytes| format!("win {bytes}")));
-        let mut label = words.join(" ");
-        let label = if again {
-            let zh = format!("{label} 重传");
-            label += " again";
-            Said::from((label, zh))
-        } else {
-            Said::same(label)
-        };
-        Arrow { from, label, kind, lost, times: 1 }
+        let label =
+            if shade.probes { said("window probe", "窗口探测") } else { label(segment, kind, shade) };
+        Arrow { from, label, kind, lost: shade.lost, times: 1 }
     }
 
     /// A segment that must have been there, from what became of the states.
     pub fn concluded(from: Who, label: &'static str, kind: Kind) -> Self {
         Arrow { from, label: Said::same(label), kind, lost: false, times: 1 }
     }
+}
+
+fn label(segment: &Segment, kind: Kind, shade: &Shade) -> Said {
+    let mut words: Vec<String> = Vec::new();
+    for (flag, name) in [(segment.syn, "SYN"), (segment.fin, "FIN"), (segment.rst, "RST")] {
+        if flag {
+            words.push(name.to_owned());
+        }
+    }
+    // Every segment but the first acknowledges; it is told where it is the point.
+    if segment.ack && matches!(kind, Kind::Ack | Kind::Open) {
+        words.push("ACK".to_owned());
+    }
+    words.extend(segment.mss.map(|mss| format!("mss {mss}")));
+    if segment.len > 0 {
+        words.push(format!("{} B", segment.len));
+    }
+    words.extend(shade.window.map(|bytes| format!("win {bytes}")));
+    let label = words.join(" ");
+    if shade.again {
+        return Said::from((format!("{label} again"), format!("{label} 重传")));
+    }
+    Said::same(label)
 }
 
 impl Picture for Ladder {

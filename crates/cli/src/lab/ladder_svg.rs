@@ -4,7 +4,7 @@ use super::ladder::{Arrow, Kind, Ladder, What, Who};
 use super::said::said;
 use super::states::State;
 use super::svg::{WIDTH, wide};
-use crate::report::Lang;
+use crate::lang::Lang;
 use crate::report::markup::{escape, px};
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ const RIGHT: f64 = WIDTH - LEFT;
 const ROW: f64 = 25.0;
 /// How far an arrow falls on its way.
 const FALL: f64 = 9.0;
-const PAUSE_MS: u128 = 20;
+const PAUSE_MS: u128 = 40;
 
 /// The drawing and its height.
 pub fn drawing(ladder: &Ladder, lang: Lang) -> (String, f64) {
@@ -192,7 +192,13 @@ impl Sheet {
         if arrow.times > 1 {
             label = format!("{} × {label}", arrow.times);
         }
-        debug_assert!(wide(&label) < RIGHT - LEFT, "{label}");
+        let half = wide(&label) * 13.0 / 14.0 / 2.0 + 4.0;
+        let (x, y) = (px(WIDTH / 2.0 - half), px(self.y - 13.0));
+        let _ = write!(
+            self.marks,
+            "<rect class=\"paper\" x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"17\"/>",
+            px(2.0 * half)
+        );
         self.text(&format!("label mid f-{kind}"), WIDTH / 2.0, &label);
     }
 }

@@ -8,7 +8,7 @@ use super::states::State;
 /// Columns between the lifelines.
 const MIDDLE: usize = 24;
 /// A pause that is told: longer than anything that follows from itself at once.
-const PAUSE_MS: u128 = 20;
+const PAUSE_MS: u128 = 40;
 
 /// The whole diagram.
 pub fn text(ladder: &Ladder, paper: &Paper) -> String {
@@ -125,6 +125,9 @@ impl Page<'_> {
         }
         let shaft = if !seen || arrow.lost { "╌" } else { "─" };
         let room = MIDDLE - 4;
+        if columns(&label) + 2 > room {
+            label = format!("{}…", wrap(&label, room - 3).first().map_or("", |line| line));
+        }
         let free = room.saturating_sub(columns(&label) + 2);
         let (before, after) = (free / 2, free - free / 2);
         let body = if label.is_empty() {
@@ -172,7 +175,7 @@ mod tests {
     use super::*;
     use crate::lab::ladder::Row;
     use crate::lab::said::Said;
-    use crate::report::Lang;
+    use crate::lang::Lang;
     use std::time::Duration;
 
     fn ladder(seen: bool) -> Ladder {

@@ -28,7 +28,7 @@ mod tcp;
 mod tell;
 
 use crate::failure::Failure;
-use crate::report::Lang;
+use crate::lang::Lang;
 use crate::terminal;
 use conduct::{Ran, conduct};
 use experiment::Lab;

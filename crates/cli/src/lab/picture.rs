@@ -1,7 +1,7 @@
 //! What an experiment looks like: as text in a terminal, and as SVG.
 
 use super::said::Said;
-use crate::report::Lang;
+use crate::lang::Lang;
 use crate::terminal::paint;
 use std::fmt::Debug;
 use unicode_width::UnicodeWidthStr;

@@ -1,6 +1,6 @@
 //! A sentence in both languages, side by side so that neither is forgotten.
 
-use crate::report::Lang;
+use crate::lang::Lang;
 use std::borrow::Cow;
 
 /// A sentence in English and in Chinese.
@@ -20,6 +20,11 @@ impl Said {
     pub fn same(text: impl Into<String>) -> Self {
         let text = text.into();
         Said { en: text.clone().into(), zh: text.into() }
+    }
+
+    /// A sentence made for each language.
+    pub fn of(make: impl Fn(Lang) -> String) -> Self {
+        Said { en: make(Lang::En).into(), zh: make(Lang::Zh).into() }
     }
 
     /// The sentence in one language.

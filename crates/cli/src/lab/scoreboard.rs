@@ -24,15 +24,15 @@ pub fn render(all: &[Ran], paper: &Paper) -> String {
     let possible = all.iter().filter(|ran| ran.outcome.is_ok()).count();
     let held = possible - all.iter().filter(|ran| ran.failed()).count();
     let sum = match lang {
-        crate::report::Lang::En => format!("Experiments: {held} of {possible} held"),
-        crate::report::Lang::Zh => format!("实验：{possible} 个中 {held} 个符合预期"),
+        crate::lang::Lang::En => format!("Experiments: {held} of {possible} held"),
+        crate::lang::Lang::Zh => format!("实验：{possible} 个中 {held} 个符合预期"),
     };
     text += &paper.paint(if held == possible { "1;32" } else { "1;31" }, &sum);
     let not = all.len() - possible;
     if not > 0 {
         text += &match lang {
-            crate::report::Lang::En => format!("; {not} not possible here"),
-            crate::report::Lang::Zh => format!("；{not} 个在这里做不了"),
+            crate::lang::Lang::En => format!("; {not} not possible here"),
+            crate::lang::Lang::Zh => format!("；{not} 个在这里做不了"),
         };
     }
     text + "\n"

@@ -5,14 +5,15 @@
 //! [`Stage::check`].
 
 use super::experiment::{Fact, Trouble};
-use super::ladder::{Arrow, Kind, Ladder, What, Who};
+use super::ladder::{Arrow, Kind, Ladder, Shade, What, Who};
 use super::packet::Segment;
 use super::picture::{Picture, Table};
 use super::said::Said;
-use super::states::{State, state};
-use crate::report::Lang;
+use super::states::{State, on_port_there, state};
+use crate::lang::Lang;
 use duolu_sys::capture::{Capture, Ways};
 use duolu_sys::netns;
+use duolu_sys::tcp_diag::Diag;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::io;
@@ -29,6 +30,8 @@ pub const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Stage {
     /// `None`: the machine's own loopback, whose packets we do not see.
     capture: Option<Capture>,
+    /// Asks about the server's sockets, where they are in another network than ours.
+    server: Option<Diag>,
     facts: Vec<Fact>,
     pictures: Vec<Box<dyn Picture>>,
     scene: Option<Scene>,
@@ -79,7 +82,7 @@ impl Stage {
         } else {
             None
         };
-        Ok(Stage { capture, facts: Vec::new(), pictures: Vec::new(), scene: None })
+        Ok(Stage { capture, server: None, facts: Vec::new(), pictures: Vec::new(), scene: None })
     }
 
     /// Whether the network is the experiment's own: it may be changed, and its packets are seen.
@@ -122,9 +125,16 @@ impl Stage {
         self.show(Table { title: title.into(), rows });
     }
 
-    /// From now on the ladder shows what this capture sees, such as the packets of a cable.
-    pub fn look_at(&mut self, capture: Capture) {
+    /// From now on the ladder shows what this capture sees, such as the packets of a cable, and asks there about the
+    /// server's sockets.
+    pub fn look_at(&mut self, capture: Capture, server: Diag) {
         self.capture = Some(capture);
+        self.server = Some(server);
+    }
+
+    /// Forgets the ladder: others show the same.
+    pub fn drop_scene(&mut self) {
+        self.scene = None;
     }
 
     /// Begins a ladder: what follows is recorded in it.
@@ -157,7 +167,7 @@ impl Stage {
         }
     }
 
-    /// From now on acknowledgements in the ladder tell the window.
+    /// From now on the server's acknowledgements in the ladder tell its window.
     pub fn show_windows(&mut self) {
         if let Some(scene) = &mut self.scene {
             scene.windows = true;
@@ -236,9 +246,16 @@ impl Stage {
     }
 
     /// The state of one end of the watched connection.
-    pub fn state(&self, who: Who) -> State {
-        let ends = self.scene.as_ref().and_then(|scene| scene.ends);
-        ends.map_or(State::Closed, |ends| state(ends[who as usize], ends[who.other() as usize]))
+    pub fn state(&mut self, who: Who) -> State {
+        let Some(ends) = self.scene.as_ref().and_then(|scene| scene.ends) else { return State::Closed };
+        let (local, remote) = (ends[who as usize], ends[who.other() as usize]);
+        match (&mut self.server, who) {
+            (Some(diag), Who::Server) => on_port_there(diag, local.port())
+                .iter()
+                .find(|socket| socket.local == local && socket.remote == remote)
+                .map_or(State::Closed, |socket| socket.state),
+            _ => state(local, remote),
+        }
     }
 
     /// Waits until one end is in `wanted`, but no longer than [`PATIENCE`]; gives the state it is in then.
@@ -297,8 +314,8 @@ impl Stage {
             if quiet < 2 {
                 continue;
             }
-            let ends = self.scene.as_ref().and_then(|scene| scene.ends);
-            let now = ends.map(|[client, server]| [state(client, server), state(server, client)]);
+            let known = self.scene.as_ref().is_some_and(|scene| scene.ends.is_some());
+            let now = known.then(|| [Who::Client, Who::Server].map(|who| self.state(who)));
             if self.drain() {
                 quiet = 0; // it went on meanwhile
                 continue;
@@ -368,6 +385,8 @@ impl Scene {
         let end = segment.seq.wrapping_add(segment.span());
         let next = self.next_seq.entry(segment.from).or_insert(segment.seq);
         let again = segment.span() > 0 && (end.wrapping_sub(*next) as i32) <= 0;
+        // A bare ACK below what it has sent asks for an answer: it probes a window (RFC 9293, 3.8.6.1).
+        let probes = segment.span() == 0 && !segment.rst && end.wrapping_add(1) == *next;
         if !again {
             *next = end;
         }
@@ -382,11 +401,15 @@ impl Scene {
             seen.options = segment.options;
             seen.packet = 20 + 20 + segment.options as u32 + segment.len;
         }
-        let scale = if segment.syn { 0 } else { self.scale[from as usize] };
-        let window =
-            (self.windows && segment.ack && !segment.rst).then(|| u64::from(segment.window) << scale);
-        let lost = self.deaf[from.other() as usize];
-        let arrow = Arrow::seen(from, segment, again, window, lost);
+        let bare = segment.ack && segment.span() == 0 && !segment.rst && !probes;
+        let window = u64::from(segment.window) << self.scale[from as usize];
+        let shown = Shade {
+            again,
+            probes,
+            window: (self.windows && bare && from == Who::Server).then_some(window),
+            lost: self.deaf[from.other() as usize],
+        };
+        let arrow = Arrow::seen(from, segment, &shown);
         self.ladder.push(self.began.elapsed(), What::Packet(arrow));
     }
 }

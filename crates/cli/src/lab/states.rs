@@ -4,12 +4,16 @@ use duolu_sys::tcp_diag::{Diag, Families, Ports, Query, TcpSocket};
 pub use duolu_sys::tcp_diag::{TcpState as State, TimerKind};
 use std::net::SocketAddr;
 
-/// The IPv4 sockets with this port at either end, listening first. Where sock_diag is closed to us (a sandbox) there are
-/// none, and no experiment about states holds.
+/// The IPv4 sockets of this network with this port at either end, listening first. Where sock_diag is closed to us (a
+/// sandbox) there are none, and no experiment about states holds.
 pub fn on_port(port: u16) -> Vec<TcpSocket> {
+    Diag::open().map(|mut diag| on_port_there(&mut diag, port)).unwrap_or_default()
+}
+
+/// The same in the network in which `diag` was opened.
+pub fn on_port_there(diag: &mut Diag, port: u16) -> Vec<TcpSocket> {
     let query = Query { families: Families::V4, ports: Ports::Either(port), ..Query::default() };
-    let found = Diag::open().and_then(|mut diag| diag.dump(&query));
-    let mut sockets = found.map(|dump| dump.sockets).unwrap_or_default();
+    let mut sockets = diag.dump(&query).map(|dump| dump.sockets).unwrap_or_default();
     sockets.sort_by_key(|socket| socket.state != State::Listen);
     sockets
 }

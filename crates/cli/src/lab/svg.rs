@@ -1,7 +1,7 @@
 //! Drawings for files: one SVG that stands alone, light or dark as its reader likes, without a network.
 
 use super::picture::{Picture, Table};
-use crate::report::Lang;
+use crate::lang::Lang;
 use crate::report::markup::{ems, escape, px};
 use std::fmt::Write;
 

@@ -5,7 +5,7 @@ use super::claims::{Claim, Verdict};
 use super::conduct::Ran;
 use super::experiment::{Lab, Needs, Outcome, Trouble};
 use super::picture::{Paper, columns, pad, wrap};
-use crate::report::Lang;
+use crate::lang::Lang;
 
 /// All labs, a line each.
 pub fn list(paper: &Paper) -> String {

@@ -4,9 +4,10 @@ use crate::lab::experiment::Trouble;
 use crate::lab::ladder::Who;
 use crate::lab::stage::Stage;
 use duolu_sys::capture::{Capture, Ways};
-use duolu_sys::socket::{self, ListenOptions};
-use duolu_sys::veth::{Network, offloads};
 use duolu_sys::netns;
+use duolu_sys::socket::{self, ListenOptions};
+use duolu_sys::tcp_diag::Diag;
+use duolu_sys::veth::{Network, offloads};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
@@ -27,7 +28,8 @@ impl Cable {
         server.connect(CLIENT, SERVER)?;
         offloads(CLIENT.0, false)?;
         server.within(|| offloads(SERVER.0, false))?;
-        stage.look_at(Capture::open(Ways::Both)?);
+        let diag = server.within(|| Diag::open().map_err(|error| io::Error::other(error.to_string())))?;
+        stage.look_at(Capture::open(Ways::Both)?, diag);
         Ok(Cable { server })
     }
 

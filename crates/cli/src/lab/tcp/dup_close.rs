@@ -81,11 +81,7 @@ fn shut_down(stage: &mut Stage, listener: &TcpListener) -> Result<(), Trouble> {
     let both = [client.as_raw_fd(), copy.as_raw_fd()];
     let is_open = |fd: &&i32| fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok();
     let open = both.iter().filter(is_open).count();
-    stage.equal(
-        said("descriptors still open after shutdown()", "shutdown() 之后仍然打开的描述符"),
-        open,
-        2,
-    );
+    stage.equal(said("descriptors still open after shutdown()", "shutdown() 之后仍然打开的描述符"), open, 2);
     stage.close(Client, client);
     stage.close(Client, copy);
     stage.close(Server, served);

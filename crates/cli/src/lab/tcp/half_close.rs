@@ -62,7 +62,10 @@ fn close(stage: &mut Stage, listener: &TcpListener) -> Result<(), Trouble> {
     stage.close(Client, client);
     let first = stage.send(Server, &served, b"anyone?");
     stage.equal(
-        said("after the client's close() the server's first write()", "客户端 close() 之后，服务器第一次 write()"),
+        said(
+            "after the client's close() the server's first write()",
+            "客户端 close() 之后，服务器第一次 write()",
+        ),
         outcome(&first),
         "7".to_owned(),
     );

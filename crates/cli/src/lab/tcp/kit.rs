@@ -62,7 +62,13 @@ impl crate::lab::stage::Shown for Received {
 }
 
 /// Reads at one end, and says that it should give `text`: nothing is the end of the stream.
-pub fn hears(stage: &mut Stage, what: impl Into<Said>, who: Who, socket: &TcpStream, text: &str) -> io::Result<()> {
+pub fn hears(
+    stage: &mut Stage,
+    what: impl Into<Said>,
+    who: Who,
+    socket: &TcpStream,
+    text: &str,
+) -> io::Result<()> {
     let wanted = Received(text.to_owned());
     match read(stage, who, socket) {
         Ok(got) => stage.same(what, got.said(), wanted.said()),
@@ -74,6 +80,12 @@ pub fn hears(stage: &mut Stage, what: impl Into<Said>, who: Who, socket: &TcpStr
 /// Waits until a socket can be read from, or has failed; [`PATIENCE`] at most.
 pub fn wait_readable(socket: impl std::os::fd::AsFd) -> io::Result<()> {
     wait(socket, rustix::event::PollFlags::IN)
+}
+
+/// Waits until a socket can be read from, however long that takes: for a child, which is ended when it has to be.
+pub fn wait_for_ever(socket: impl std::os::fd::AsFd) {
+    let _ =
+        rustix::event::poll(&mut [rustix::event::PollFd::new(&socket, rustix::event::PollFlags::IN)], None);
 }
 
 /// Waits until a connection stands.

@@ -6,7 +6,8 @@ use crate::lab::claims::Verdict;
 use crate::lab::experiment::{Lab, Needs, Trouble};
 use crate::lab::ladder::Who::{Client, Server};
 use crate::lab::said::{Said, said};
-use crate::lab::stage::Stage;
+use crate::lab::stage::{Seen, Stage};
+use crate::lang::Lang;
 use duolu_sys::socket;
 use duolu_sys::tcp_diag::tcp_info;
 use std::fs;
@@ -36,19 +37,20 @@ pub static LAB: Lab = Lab {
 /// More than two segments of either kind.
 const MESSAGE: usize = 20_000;
 
-/// A link at each end, timestamps or not, and what should come of it.
+/// A link at each end, timestamps or not, what should come of it, and whether its ladder is worth a look.
 struct Case {
     mtu: (u32, u32),
     timestamps: bool,
     announced: (u16, u16),
     carries: u32,
+    drawn: bool,
 }
 
 const CASES: [Case; 4] = [
-    Case { mtu: (1500, 1500), timestamps: true, announced: (1460, 1460), carries: 1448 },
-    Case { mtu: (1500, 1500), timestamps: false, announced: (1460, 1460), carries: 1460 },
-    Case { mtu: (9000, 9000), timestamps: true, announced: (8960, 8960), carries: 8948 },
-    Case { mtu: (9000, 1500), timestamps: true, announced: (8960, 1460), carries: 1448 },
+    Case { mtu: (1500, 1500), timestamps: true, announced: (1460, 1460), carries: 1448, drawn: true },
+    Case { mtu: (1500, 1500), timestamps: false, announced: (1460, 1460), carries: 1460, drawn: false },
+    Case { mtu: (9000, 9000), timestamps: true, announced: (8960, 8960), carries: 8948, drawn: false },
+    Case { mtu: (9000, 1500), timestamps: true, announced: (8960, 1460), carries: 1448, drawn: true },
 ];
 
 fn run(stage: &mut Stage) -> Result<(), Trouble> {
@@ -68,48 +70,54 @@ fn run(stage: &mut Stage) -> Result<(), Trouble> {
 }
 
 fn try_case(stage: &mut Stage, cable: &Cable, case: &Case) -> Result<Vec<Said>, Trouble> {
-    let Case { mtu: (here, there), timestamps, announced, carries } = *case;
+    let Case { mtu: (here, there), timestamps, announced, carries, drawn } = *case;
     cable.set_mtu(here, there)?;
     fs::write("/proc/sys/net/ipv4/tcp_timestamps", if timestamps { "1" } else { "0" })?;
-    let with = if timestamps { said("with timestamps", "带时间戳") } else { said("without timestamps", "不带时间戳") };
-    let what = |lang| format!("MTU {here} / {there}, {}", with.pick(lang));
-    let what = Said::from((what(crate::lang::Lang::En), what(crate::lang::Lang::Zh)));
+    let with = if timestamps {
+        said("with timestamps", "带时间戳")
+    } else {
+        said("without timestamps", "不带时间戳")
+    };
+    let what = Said::of(|lang| format!("MTU {here} / {there}{}{}", lang.pick(", ", "，"), with.pick(lang)));
     stage.scene(what.clone());
     let (client, served) = cable.connect(stage)?;
-    let message = vec![b'x'; MESSAGE];
-    let sent = stage.send(Client, &client, &message)?;
+    let sent = stage.send(Client, &client, &[b'x'; MESSAGE])?;
     let mut got = 0;
     while got < sent {
         wait_readable(&served)?;
-        got += socket::recv(&served, &mut vec![0; MESSAGE])?;
+        got += socket::recv(&served, &mut [0; MESSAGE])?;
     }
     stage.remark(Some(Server), (format!("reads {got} bytes"), format!("读到 {got} 字节")));
-    // The ladder ends here: what each end announced and how large its segments were is known.
     wait_until(|| tcp_info(&client).is_ok_and(|info| info.unacked == 0));
     let (ours, theirs) = (stage.seen(Client), stage.seen(Server));
     let mss = tcp_info(&client)?.snd_mss;
-    let announces = format!("{} / {}", ours.mss.unwrap_or(0), theirs.mss.unwrap_or(0));
-    let measured = format!("{announces}, {mss}, {}", ours.largest);
+    let announces = (ours.mss.unwrap_or(0), theirs.mss.unwrap_or(0));
+    stage.same(what, told(announces, mss, ours.largest), told(announced, carries, carries));
+    let Seen { packet, options, largest, .. } = ours;
     stage.equal(
-        Said::from((
-            format!("{}: SYNs announce, tcp_info says, the largest segment carried", what.pick(crate::lang::Lang::En)),
-            format!("{}：SYN 声明、tcp_info 显示、最大报文段携带", what.pick(crate::lang::Lang::Zh)),
-        )),
-        measured,
-        format!("{} / {}, {carries}, {carries}", announced.0, announced.1),
-    );
-    let room = u32::min(here, there);
-    stage.check(
         (
-            format!("its IP packet was {} bytes: 20 + 20 + {} of options + {}", ours.packet, ours.options, ours.largest),
-            format!("它所在的 IP 包 {} 字节：20 + 20 + 选项 {} + {}", ours.packet, ours.options, ours.largest),
+            format!("the IP packet of that segment, 20 + 20 + {options} of options + {largest}, bytes"),
+            format!("那个报文段的 IP 包，20 + 20 + 选项 {options} + {largest}，字节"),
         ),
-        ours.packet == room,
+        packet,
+        here.min(there),
     );
-    stage.end_scene();
+    if drawn {
+        stage.end_scene();
+    } else {
+        stage.drop_scene();
+    }
+    let [mtu, announces] =
+        [(here, there), (announces.0.into(), announces.1.into())].map(|(a, b)| format!("{a} / {b}"));
     let on = if timestamps { said("on", "有") } else { said("off", "无") };
-    let cells = [format!("{here} / {there}"), announces, String::new(), mss.to_string(), ours.largest.to_string()];
-    let mut row = cells.map(Said::same).to_vec();
-    row[2] = on;
-    Ok(row)
+    let [mss, largest] = [mss, largest].map(|bytes| Said::same(bytes.to_string()));
+    Ok(vec![Said::same(mtu), Said::same(announces), on, mss, largest])
+}
+
+/// What was announced, what the sender's TCP says, what a segment carried.
+fn told((client, server): (u16, u16), mss: u32, largest: u32) -> Said {
+    Said::of(|lang| match lang {
+        Lang::En => format!("SYNs {client} / {server}, tcp_info mss {mss}, largest segment {largest}"),
+        Lang::Zh => format!("SYN {client} / {server}，tcp_info mss {mss}，最大报文段 {largest}"),
+    })
 }

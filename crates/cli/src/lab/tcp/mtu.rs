@@ -74,13 +74,17 @@ fn limit(stage: &mut Stage, link: Said, mtu: u32, to: Ipv4Addr) -> Result<Vec<Sa
     let socket = datagrams(to, true)?;
     let fits = mtu.min(LONGEST) - HEADERS;
     let told = [fits, fits + 1].map(|bytes| send(&socket, bytes));
-    let [whole, more] = told.map(|result| result.map_or_else(|error| errno_name(&error), |sent| sent.to_string()));
-    let what = |lang| format!("{}, MTU {mtu}: {fits} B, {} B", link.pick(lang), fits + 1);
-    stage.equal(
-        (what(crate::lang::Lang::En), what(crate::lang::Lang::Zh)),
-        format!("{whole}, {more}"),
-        format!("{fits}, EMSGSIZE"),
-    );
+    let [whole, more] =
+        told.map(|result| result.map_or_else(|error| errno_name(&error), |sent| sent.to_string()));
+    let what = Said::of(|lang| format!("{}{}MTU {mtu}", link.pick(lang), lang.pick(", ", "，")));
+    let told = |first: &str, second: &str| {
+        let more = fits + 1;
+        Said::from((
+            format!("{fits} B: {first}, {more} B: {second}"),
+            format!("{fits} B：{first}，{more} B：{second}"),
+        ))
+    };
+    stage.same(what, told(&whole, &more), told(&fits.to_string(), "EMSGSIZE"));
     Ok(vec![link, Said::same(mtu.to_string()), Said::same(whole), Said::same(more)])
 }
 
@@ -107,8 +111,16 @@ fn fragments(stage: &mut Stage) -> Result<(), Trouble> {
     let payload: u32 = sizes.iter().map(|size| size - 20).sum();
     stage.check(
         (
-            format!("{} B over MTU 1500, cutting allowed: IP packets of {} bytes", grouped(DATAGRAM.into()), list.join(", ")),
-            format!("MTU 1500 上允许分片的 {} 字节：IP 包 {} 字节", grouped(DATAGRAM.into()), list.join("、")),
+            format!(
+                "{} B over MTU 1500, cutting allowed: IP packets of {} bytes",
+                grouped(DATAGRAM.into()),
+                list.join(", ")
+            ),
+            format!(
+                "MTU 1500 上允许分片的 {} 字节：IP 包 {} 字节",
+                grouped(DATAGRAM.into()),
+                list.join("、")
+            ),
         ),
         sizes.len() > 1 && sizes.iter().all(|size| *size <= 1500) && payload == DATAGRAM + 8,
     );

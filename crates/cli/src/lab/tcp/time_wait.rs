@@ -57,7 +57,10 @@ fn with(stage: &mut Stage) -> Result<(), Trouble> {
     deafen(stage, &served)?;
     stage.call(Server, "shutdown(SHUT_WR)", || sys::shutdown(&served, Shutdown::Write))?;
     stage.reaches(
-        said("the last ACK is lost; the client's program has closed long ago", "最后一个 ACK 丢了；客户端程序早已关闭"),
+        said(
+            "the last ACK is lost; the client's program has closed long ago",
+            "最后一个 ACK 丢了；客户端程序早已关闭",
+        ),
         &[(Client, State::TimeWait), (Server, State::LastAck)],
     );
     tell_timer(stage, local, address, fin_timeout);
@@ -74,7 +77,8 @@ fn with(stage: &mut Stage) -> Result<(), Trouble> {
 }
 
 fn without(stage: &mut Stage) -> Result<(), Trouble> {
-    stage.scene(said("Without TIME-WAIT: nobody is there to send it again", "没有 TIME-WAIT：没人能再发一次"));
+    stage
+        .scene(said("Without TIME-WAIT: nobody is there to send it again", "没有 TIME-WAIT：没人能再发一次"));
     let (listener, _) = listen()?;
     let (client, served) = connect(stage, &listener)?;
     stage.call(Client, "shutdown(SHUT_WR)", || sys::shutdown(&client, Shutdown::Write))?;

@@ -36,9 +36,6 @@ pub static LAB: Lab = Lab {
     run,
 };
 
-/// What the writer's own TCP keeps back: the less, the sooner the window is what counts.
-const SEND_BUFFER: usize = 16 * 1024;
-
 fn run(stage: &mut Stage) -> Result<(), Trouble> {
     if stage.has_own_network() {
         // As on an Ethernet, and no segment larger than that: cwnd counts segments.
@@ -49,14 +46,17 @@ fn run(stage: &mut Stage) -> Result<(), Trouble> {
     stage.show_windows();
     let (listener, address) = listen()?;
     let (client, served) = connect(stage, &listener)?;
-    sys::set_send_buffer(&client, SEND_BUFFER)?;
     tell_beginning(stage, &tcp_info(&client)?);
 
     let written = stage.call(Client, "write() until EAGAIN", || write_until_full(&client))?;
     let closed = stage.until(PATIENCE, |_| window(&client) == Some(0));
     stage.check(
         (
-            format!("after {} bytes the writer gets EAGAIN, and the window is {}", grouped(written as u64), told(&client)),
+            format!(
+                "after {} bytes the writer gets EAGAIN, and the window is {}",
+                grouped(written as u64),
+                told(&client)
+            ),
             format!("写了 {} 字节之后写者得到 EAGAIN，窗口为 {}", grouped(written as u64), told(&client)),
         ),
         closed,
@@ -73,13 +73,20 @@ fn run(stage: &mut Stage) -> Result<(), Trouble> {
     let info = tcp_info(&client)?;
     let probes = info.segs_out.zip(sent).map_or(0, |(now, before)| now - before);
     stage.check(
-        (format!("with nothing allowed to go, {probes} probe(s) went"), format!("什么都不许发的时候，发出了 {probes} 个探测")),
+        (
+            format!("with nothing allowed to go, {probes} probe(s) went"),
+            format!("什么都不许发的时候，发出了 {probes} 个探测"),
+        ),
         probes > 0,
     );
     if let (Some(limited), Some(busy)) = (info.rwnd_limited_us, info.busy_us) {
         stage.check(
             (
-                format!("tcp_info: sending for {} ms, of which the peer's window held it back {} ms", busy / 1000, limited / 1000),
+                format!(
+                    "tcp_info: sending for {} ms, of which the peer's window held it back {} ms",
+                    busy / 1000,
+                    limited / 1000
+                ),
                 format!("tcp_info：发送共 {} 毫秒，其中 {} 毫秒受对方窗口限制", busy / 1000, limited / 1000),
             ),
             limited > 0 && limited <= busy,
@@ -87,10 +94,17 @@ fn run(stage: &mut Stage) -> Result<(), Trouble> {
     }
 
     let read = stage.call(Server, "read() all of it", || read_exactly(&served, written))?;
-    stage.equal(said("the reader reads at last, bytes", "读者终于读了，字节"), grouped(read as u64), grouped(written as u64));
+    stage.equal(
+        said("the reader reads at last, bytes", "读者终于读了，字节"),
+        grouped(read as u64),
+        grouped(written as u64),
+    );
     let open = wait_until(|| window(&client).is_some_and(|window| window > 0));
     stage.check(
-        (format!("and the window is open again: {}", told(&client)), format!("窗口又打开了：{}", told(&client))),
+        (
+            format!("and the window is open again: {}", told(&client)),
+            format!("窗口又打开了：{}", told(&client)),
+        ),
         open,
     );
     stage.close(Client, client);
@@ -129,7 +143,7 @@ fn told(client: &TcpStream) -> String {
 
 /// Writes until nothing more is taken for a while: what is under way may make room once more.
 fn write_until_full(client: &TcpStream) -> io::Result<usize> {
-    let chunk = [b'x'; 4096];
+    let chunk = vec![b'x'; 64 * 1024];
     let mut written = 0;
     loop {
         let mut sent = 0;

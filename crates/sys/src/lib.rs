@@ -8,7 +8,7 @@
 //! - [`tracepoint`], [`tcp_trace`]: what the kernel says of itself, among it every change of a TCP state;
 //! - [`calls`]: select, poll and epoll bare, for showing what they do;
 //! - [`worker`]: forked worker processes, what they count, the sockets a service manager left open;
-//! - [`netns`], [`veth`], [`capture`], [`filter`]: networks of one's own, their packets, and how to lose some;
+//! - [`netns`], [`veth`], [`capture`], [`deaf`]: networks of one's own, their packets, and how to lose some;
 //! - [`sync`]: the one place that names a mutex or an atomic.
 //!
 //! Linux only. Where a call is younger than Linux 4.14 the code says from which version on it exists and
@@ -20,7 +20,7 @@ pub mod capture;
 pub mod child;
 pub mod clock;
 pub mod completion;
-pub mod filter;
+pub mod deaf;
 pub mod fork_guard;
 pub mod netns;
 pub mod process;

@@ -4,8 +4,6 @@
 //! place (in a network of its own where that is allowed, so that `packet` and `ladder` show what went over it), `tcp` and
 //! `mux` hold the labs; `conduct` runs them, `tell`, `scoreboard`, `json` and `files` say what came out.
 
-#![allow(dead_code)] // what the labs that are about to come use
-
 mod catalog;
 mod child;
 mod claims;

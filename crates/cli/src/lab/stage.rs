@@ -4,7 +4,7 @@
 //! that were seen after it and the states that it left both ends in. What it finds it tells [`Stage::equal`] and
 //! [`Stage::check`].
 
-use super::experiment::{Fact, Trouble};
+use super::experiment::Fact;
 use super::ladder::{Arrow, Kind, Ladder, Shade, What, Who};
 use super::packet::Segment;
 use super::picture::{Picture, Table};
@@ -484,7 +484,8 @@ impl Shown for OwnedFd {
 
 /// An error as errno(3) names it, where a person meets it in these experiments.
 pub fn errno_name(error: &io::Error) -> String {
-    let name = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+    let number = error.raw_os_error().filter(|number| (1..4096).contains(number));
+    let name = match number.map(rustix::io::Errno::from_raw_os_error) {
         Some(rustix::io::Errno::ADDRINUSE) => "EADDRINUSE",
         Some(rustix::io::Errno::AGAIN) => "EAGAIN",
         Some(rustix::io::Errno::BADF) => "EBADF",
@@ -509,12 +510,4 @@ pub fn errno_name(error: &io::Error) -> String {
 /// Text that one end wrote and the other read.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// For experiments that must have their own network.
-pub fn own_network(stage: &Stage) -> Result<(), Trouble> {
-    if stage.has_own_network() {
-        return Ok(());
-    }
-    Err(Trouble::no_network(&io::ErrorKind::PermissionDenied.into()))
 }

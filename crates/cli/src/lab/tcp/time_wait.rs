@@ -8,7 +8,7 @@ use crate::lab::said::said;
 use crate::lab::stage::{PATIENCE, Stage, errno_name};
 use crate::lab::states::{State, socket};
 use duolu_sys::tcp_diag::tcp_info;
-use duolu_sys::{filter, socket as sys};
+use duolu_sys::{deaf, socket as sys};
 use std::fs;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
@@ -116,7 +116,7 @@ fn tell_end(stage: &mut Stage, again: u32, served: &TcpStream, error: &str) {
 
 /// From here on everything that arrives at the server is lost.
 fn deafen(stage: &mut Stage, served: &TcpStream) -> Result<(), Trouble> {
-    filter::make_deaf(served)?;
+    deaf::make_deaf(served)?;
     stage.set_deaf(Server, true);
     stage.remark(Some(Server), said("from here on nothing reaches it", "从这里起什么都收不到"));
     Ok(())
@@ -124,7 +124,7 @@ fn deafen(stage: &mut Stage, served: &TcpStream) -> Result<(), Trouble> {
 
 fn hear(stage: &mut Stage, served: &TcpStream) -> Result<(), Trouble> {
     stage.set_deaf(Server, false);
-    filter::make_hear(served)?;
+    deaf::make_hear(served)?;
     stage.remark(Some(Server), said("it hears again", "又能收到了"));
     Ok(())
 }

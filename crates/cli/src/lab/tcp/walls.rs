@@ -76,15 +76,16 @@ fn run(stage: &mut Stage) -> Result<(), Trouble> {
 
 fn at_the_wall(stage: &mut Stage) -> Result<(), Trouble> {
     let ours = raise_descriptor_limit()?.soft;
-    let limit = USUAL;
-    if ours < limit + MORE as u64 + 200 {
+    // Ours have to hold a client for each, beside the server's copy of them in the queue.
+    let limit = USUAL.min(ours / 4);
+    if limit < 64 {
         return Err(Trouble::Cannot {
             missing: (
-                format!("a limit of more descriptors than {ours}"),
+                format!("a limit of more than {ours} descriptors"),
                 format!("多于 {ours} 个描述符的上限"),
             )
                 .into(),
-            unlock: said("ulimit -Hn 4096, as root", "以 root 执行 ulimit -Hn 4096"),
+            unlock: said("as root: ulimit -Hn 4096", "以 root 执行 ulimit -Hn 4096"),
         });
     }
     let listener = socket::listen(ANY, &ListenOptions::default())?;

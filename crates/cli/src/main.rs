@@ -32,7 +32,15 @@ use std::process::ExitCode;
 )]
 struct Cli {
     /// When to colour: auto (a terminal, and NO_COLOR not set), always, never
-    #[arg(long, global = true, value_enum, default_value_t = terminal::ColorChoice::Auto, value_name = "WHEN")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t = terminal::ColorChoice::Auto,
+        value_name = "WHEN",
+        hide_possible_values = true,
+        display_order = 900
+    )]
     color: terminal::ColorChoice,
     #[command(subcommand)]
     verb: Verb,

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicU8, Ordering};
+use unicode_width::UnicodeWidthStr;
 
 /// The value of `--color`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -73,12 +74,55 @@ pub fn stream(line: &str) -> Result<bool, Failure> {
 }
 
 /// A line on stderr. `eprintln!` panics when nobody reads stderr any more or its disk is full; a server serves on. One
-/// write, so that the lines of several processes do not mix.
+/// write, so that the lines of several processes do not mix. On a terminal it breaks between words.
 pub fn tell(sentence: &str) {
-    let _ = std::io::stderr().lock().write_all(format!("{sentence}\n").as_bytes());
+    let width = stderr_width();
+    let lines: String = sentence.lines().map(|line| folded(line, width.unwrap_or(usize::MAX))).collect();
+    let _ = std::io::stderr().lock().write_all(lines.as_bytes());
+}
+
+/// How many columns stderr has, if it is a terminal.
+pub fn stderr_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// A line over as many as it takes, each indented like the first; a longer word stays whole.
+fn folded(line: &str, width: usize) -> String {
+    if line.width() <= width {
+        return format!("{line}\n");
+    }
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let (mut text, mut used) = (indent.to_owned(), indent.width());
+    for word in line.split_whitespace() {
+        if used > indent.width() && used + 1 + word.width() > width {
+            text.push('\n');
+            text.push_str(indent);
+            used = indent.width();
+        } else if used > indent.width() {
+            text.push(' ');
+            used += 1;
+        }
+        text.push_str(word);
+        used += word.width();
+    }
+    text + "\n"
 }
 
 /// `text` in an SGR style such as `"1;31"`, or plain.
 pub fn paint(on: bool, style: &str, text: &str) -> String {
     if on { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_breaks_between_words_and_keeps_its_indent() {
+        assert_eq!(folded("  one two  three", 80), "  one two  three\n");
+        assert_eq!(folded("  one two three", 9), "  one two\n  three\n");
+        assert_eq!(folded("extraordinarily long", 5), "extraordinarily\nlong\n");
+        assert_eq!(folded("多路 复用", 6), "多路\n复用\n", "a Chinese letter takes two columns");
+    }
 }

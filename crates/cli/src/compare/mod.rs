@@ -61,7 +61,7 @@ enum Accept {
 /// Every model on this machine, side by side up a ladder of connections; and your own server beside them
 #[derive(clap::Args)]
 #[command(
-    before_help = "Examples:\n  duolu compare --quick                                  all models, in 90 seconds\n  duolu compare --models epoll-et,io_uring -- ./my-server --port {port}\n                                                         your own echo server on the same ladder",
+    before_help = "Examples:\n  duolu compare --quick                                  all models, in 90 seconds\n  duolu compare -o DIR                                   up to 10,000 connections, in 3 minutes; and a page of it\n  duolu compare --models epoll-et,io_uring -- ./my-server --port {port}\n                                                         your own echo server on the same ladder",
     after_help = "Your own server: the command after -- is started anew for each time up the ladder, with a free port put in for {port}. It has to listen on 127.0.0.1, ::1 or every address, stay in the foreground, and speak what --speak says: echo (what is sent comes back), http (GET / or the target's path), memcached.\n\nExit codes: 0 measured, 1 an expectation does not hold, 2 usage, 3 something asked for could not be measured, 130 interrupted (what was measured is printed and written all the same)."
 )]
 pub struct Args {
@@ -178,6 +178,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         output::print_line(&Event::Machine { schema: 1, machine: &report.machine })?;
     }
     let progress = Progress::new(plan.estimate(&plan.steps()), args.quiet);
+    progress.say(&format!("duolu: {}", plan.outline()));
     if work.placement.shared {
         progress.say("duolu: one processor: server and loader share it; compare CPU per message, not rates");
     }

@@ -2,10 +2,12 @@
 
 use super::blocks::Block;
 use super::contender::Contender;
+use super::progress::about;
 use crate::failure::Failure;
 use crate::machine::{self, Placement};
 use crate::model::Model;
 use crate::units;
+use crate::walls::grouped;
 use std::time::{Duration, Instant};
 
 /// The most connections one rung may ask for: one loader process, one address pair per connection.
@@ -94,6 +96,22 @@ impl Plan {
     /// How long steps will take, roughly: for the progress bar.
     pub fn estimate(&self, steps: &[Step]) -> Duration {
         steps.iter().map(|&step| self.estimate_one(step)).sum()
+    }
+
+    /// What is about to happen, and how long it will take, roughly: for whoever starts it and wonders.
+    pub fn outline(&self) -> String {
+        let rungs: Vec<String> = self.rungs.iter().copied().map(grouped).collect();
+        let servers = self.contenders.len();
+        let more = [(self.blocks.len(), "kinds of work"), (self.repeats as usize, "times over")];
+        let more = more.into_iter().filter(|(count, _)| *count > 1);
+        let more: String = more.map(|(count, what)| format!(", {count} {what}")).collect();
+        let time = self.ends_at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+        format!(
+            "{servers} server{} with {} connections{more}: {}",
+            if servers == 1 { "" } else { "s" },
+            rungs.join(", "),
+            about(self.estimate(&self.steps()).min(time))
+        )
     }
 
     /// How long one step will take, roughly.
@@ -316,6 +334,16 @@ mod tests {
         let seen: Vec<_> = plan.steps().iter().map(|step| (step.round, step.who)).collect();
         assert_eq!(seen, [(0, 1), (0, 0), (1, 1), (1, 0)]);
         assert_eq!(quick(2).rungs, [100, 1_000], "fewer rungs, so that all rounds fit");
+    }
+
+    #[test]
+    fn the_outline_says_what_comes_and_how_long_it_takes() {
+        assert_eq!(quick(1).outline(), "10 servers with 100, 1,000, 5,000 connections: about 50 s");
+        let long = Plan { repeats: 3, ends_at: None, ..quick(1) };
+        assert_eq!(
+            long.outline(),
+            "10 servers with 100, 1,000, 5,000 connections, 3 times over: about 3 min"
+        );
     }
 
     #[test]

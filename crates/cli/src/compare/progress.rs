@@ -23,8 +23,9 @@ impl Progress {
         let terminal = std::io::stderr().is_terminal();
         let bar = (terminal && !quiet).then(|| {
             let bar = ProgressBar::new(millis(total));
-            let bar_style = if terminal::stderr_color() { "{bar:24.cyan/dim}" } else { "{bar:24}" };
-            let template = format!("{bar_style} {{percent:>3}} %  {{msg}}");
+            let width = if terminal::stderr_width().is_some_and(|columns| columns < 72) { 10 } else { 24 };
+            let color = if terminal::stderr_color() { ".cyan/dim" } else { "" };
+            let template = format!("{{bar:{width}{color}}} {{percent:>3}} %  {{wide_msg}}");
             if let Ok(style) = ProgressStyle::with_template(&template) {
                 bar.set_style(style.progress_chars("━╸─"));
             }
@@ -42,9 +43,9 @@ impl Progress {
     pub fn tick(&self, name: &str, connections: u64) {
         let (Some(bar), Some((began, estimate))) = (&self.bar, self.step) else { return };
         let at = self.done + began.elapsed().min(estimate);
-        let left = Duration::from_millis(bar.length().unwrap_or(0)).saturating_sub(at).as_secs();
+        let left = Duration::from_millis(bar.length().unwrap_or(0)).saturating_sub(at);
         bar.set_position(millis(at));
-        bar.set_message(format!("{name}, {} connections; about {left} s left", grouped(connections)));
+        bar.set_message(format!("{} left; {name}, {} connections", about(left), grouped(connections)));
     }
 
     /// The cell is over, or was skipped.
@@ -94,6 +95,25 @@ impl Progress {
     }
 }
 
+/// A time to wait, roughly: `about 40 s`, `about 3 min`.
+pub fn about(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds < 100 => format!("about {seconds} s"),
+        seconds => format!("about {} min", (seconds + 30) / 60),
+    }
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_wait_is_told_roughly() {
+        let told = [4, 99, 100, 170, 3600].map(|seconds| about(Duration::from_secs(seconds)));
+        assert_eq!(told, ["about 4 s", "about 99 s", "about 2 min", "about 3 min", "about 60 min"]);
+    }
 }

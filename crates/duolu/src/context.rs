@@ -78,6 +78,8 @@ pub struct Context<D = ()> {
     pub(crate) shared: Lifeline<D>,
     /// The queue that is not in `shared`: they change places, so that neither is allocated again.
     pub(crate) spare_posts: Vec<Post<D>>,
+    /// To be run when the waker's own callback has returned: a post that panics must not take the waker with it.
+    pub(crate) posts_waiting: bool,
     pub(crate) signals: Option<SignalWatch>,
     pub(crate) slow: Option<SlowWatch>,
     /// There are hooks, or `slow` is watched for: turns have more to do.
@@ -106,6 +108,7 @@ impl<D> Context<D> {
             hooks: Hooks::new(),
             shared: Lifeline(shared),
             spare_posts: Vec::new(),
+            posts_waiting: false,
             signals: None,
             slow: None,
             extras: false,
@@ -126,6 +129,12 @@ impl<D> Context<D> {
     }
     pub(crate) fn into_data(self) -> D {
         self.data
+    }
+
+    /// Other threads have posted: see `posts_waiting`.
+    pub(crate) fn posts_wait(&mut self) {
+        self.posts_waiting = true;
+        self.running |= ASKED;
     }
 
     /// What a callback wants to happen when it has returned.

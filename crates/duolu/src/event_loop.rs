@@ -97,7 +97,7 @@ impl<D: 'static> EventLoop<D> {
         let spec = EventSpec { owned: true, internal: true, ..EventSpec::fd(fd, Interest::READ) };
         let object = OnActive(|ctx: &mut Context<D>, _: Cause| {
             ctx.shared.waker.drain();
-            ctx.run_posts();
+            ctx.posts_wait();
             Next::Keep
         });
         self.context.install(spec, Timeout::Keep, Box::new(object))?;
@@ -279,16 +279,6 @@ impl<D: 'static> Context<D> {
         duolu_core::Clock::now(self.engine.clock()).as_nanos()
     }
 
-    /// Runs what other threads have posted so far; what they post meanwhile wakes the next turn.
-    fn run_posts(&mut self) {
-        let mut posts = self.shared.take(std::mem::take(&mut self.spare_posts));
-        for post in posts.drain(..) {
-            self.stats.posts += 1;
-            post(self);
-        }
-        self.spare_posts = posts;
-    }
-
     #[inline(always)]
     fn dispatch(&mut self) {
         while if self.dispatch_plain() { self.engine.has_queued() } else { self.course <= Course::Stop } {
@@ -385,6 +375,9 @@ impl<D: 'static> Context<D> {
             self.objects[id.index()] = Some(object);
         } else {
             drop(object); // deregistered already: now the descriptor may close
+        }
+        if std::mem::take(&mut self.posts_waiting) {
+            self.run_posts();
         }
     }
 

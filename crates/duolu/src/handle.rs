@@ -32,6 +32,15 @@ impl<D> Shared<D> {
         }
     }
 
+    /// What was taken and not run comes first again, at the next turn.
+    pub(crate) fn put_back(&self, mut left: Vec<Post<D>>) {
+        if let Some(posts) = &mut *self.lock() {
+            left.append(posts);
+            *posts = left;
+            self.waker.wake();
+        }
+    }
+
     pub(crate) fn has_posts(&self) -> bool {
         self.lock().as_ref().is_some_and(|posts| !posts.is_empty())
     }
@@ -93,5 +102,36 @@ impl<D: 'static> Handle<D> {
     /// Stops the loop after the callbacks that are due.
     pub fn stop(&self) -> Result<(), Closed> {
         self.post(|ctx| ctx.stop())
+    }
+}
+
+impl<D: 'static> Context<D> {
+    /// Runs what other threads have posted so far; what they post meanwhile wakes the next turn.
+    pub(crate) fn run_posts(&mut self) {
+        let home = self.handle();
+        let mut left = self.shared.take(std::mem::take(&mut self.spare_posts));
+        left.reverse();
+        let mut running = RunningPosts { home, left };
+        while let Some(post) = running.left.pop() {
+            self.stats.posts += 1;
+            post(self);
+        }
+        self.spare_posts = std::mem::take(&mut running.left);
+    }
+}
+
+/// While posts run. Should one panic, those after it are run in the next turn.
+struct RunningPosts<D: 'static> {
+    home: Handle<D>,
+    /// The next one last.
+    left: Vec<Post<D>>,
+}
+
+impl<D: 'static> Drop for RunningPosts<D> {
+    fn drop(&mut self) {
+        if !self.left.is_empty() {
+            self.left.reverse();
+            self.home.shared.put_back(std::mem::take(&mut self.left));
+        }
     }
 }

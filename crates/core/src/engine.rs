@@ -64,17 +64,25 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
     /// Makes an event pending. What the kernel refuses is told here, and the event is then as it was.
     #[inline]
     pub fn add(&mut self, id: EventId, timeout: Timeout) -> Result<(), Refused> {
-        let (index, change) = self.reactor.attach(id)?;
-        if let Some(change) = change {
+        let index = self.reactor.find(id).ok_or(Refused::NoSuchEvent)?;
+        if self.reactor.is_to_attach(index) {
+            self.attach(index)?;
+        }
+        if timeout != Timeout::Keep {
+            let now = self.now();
+            self.reactor.schedule(index, timeout, now);
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn attach(&mut self, index: u32) -> Result<(), Refused> {
+        if let Some(change) = self.reactor.attach(index)? {
             self.reactor.counters.changes += 1;
             if let Err(errno) = self.backend.apply(change) {
                 self.reactor.refuse(index, change);
                 return Err(Refused::Kernel(errno));
             }
-        }
-        if timeout != Timeout::Keep {
-            let now = self.now();
-            self.reactor.schedule(index, timeout, now);
         }
         Ok(())
     }

@@ -6,14 +6,13 @@
 use crate::active::ActiveQueues;
 use crate::backend::{Change, Errno, RawFd, Report, Token};
 use crate::event::{
-    ACTIVE, COMMON, Event, EventId, EventSpec, INTERNAL, LISTED, NONE, ON_FD, ON_SIGNAL, PENDING, PERSIST,
-    SIMPLE, Source,
+    ACTIVE, Event, EventId, EventSpec, INTERNAL, LISTED, NONE, ON_FD, ON_SIGNAL, PENDING, SIMPLE, Source,
 };
 use crate::interest::{Interest, Ready};
 use crate::signals::Signals;
 use crate::slots::Slots;
 use crate::time::Instant;
-use crate::timers::{CommonTimeout, TimerId, Timers};
+use crate::timers::{CommonTimeout, Timers};
 use crate::watch::Watches;
 use alloc::vec::Vec;
 pub use pass::Budget;
@@ -22,6 +21,7 @@ use straight::Waiting;
 
 mod pass;
 mod straight;
+mod timeouts;
 
 /// Why an event cannot be created or added, and whose fault it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,9 +82,6 @@ pub struct Counters {
     /// Timeouts that ran out.
     pub timeouts: u64,
 }
-
-/// So many rows are touched at once; a processor has 10 to 16 line buffers.
-const BATCH: usize = 16;
 
 /// The brain of one loop.
 #[derive(Debug)]
@@ -155,25 +152,33 @@ impl Reactor {
         Ok(self.events.insert(Event::new(spec)))
     }
 
+    /// An addition begins: the event's slot.
+    #[inline]
+    pub(crate) fn find(&mut self, id: EventId) -> Option<u32> {
+        self.settle();
+        self.events.resolve(id)
+    }
+
+    /// Whether the event waits for a descriptor or a signal, and is not in its list.
+    #[inline]
+    pub(crate) fn is_to_attach(&self, index: u32) -> bool {
+        let event = &self.events[index];
+        event.is(ON_FD | ON_SIGNAL) && !event.has(LISTED)
+    }
+
     /// First half of an addition: links the event. `Some` change must be applied at once; where the kernel
     /// refuses it, `refuse` undoes the link.
-    pub(crate) fn attach(&mut self, id: EventId) -> Result<(u32, Option<Change>), Refused> {
-        self.settle();
-        let index = self.events.resolve(id).ok_or(Refused::NoSuchEvent)?;
-        let event = &self.events[index];
-        if event.has(LISTED) {
-            return Ok((index, None));
-        }
+    pub(crate) fn attach(&mut self, index: u32) -> Result<Option<Change>, Refused> {
         let mut change = None;
         if self.watches.reattach(&mut self.events, index) {
             // Nothing to tell the kernel.
         } else if self.events[index].is(ON_FD) {
             change = self.watches.attach(&mut self.events, index)?;
-        } else if self.events[index].is(ON_SIGNAL) {
+        } else {
             self.signals.attach(&mut self.events, index);
         }
         self.update_pending(index);
-        Ok((index, change))
+        Ok(change)
     }
 
     /// The kernel has refused what `attach` asked.
@@ -184,52 +189,6 @@ impl Reactor {
         self.watches.lost(fd);
         if matches!(change, Change::Modify { .. }) {
             self.activate_all_on(fd, Ready::ERROR);
-        }
-    }
-
-    /// Second half of an addition: the timeout. O(1) but for a common timeout's first use.
-    pub(crate) fn schedule(&mut self, index: u32, timeout: Timeout, now: Instant) {
-        if timeout == Timeout::Keep {
-            return;
-        }
-        self.unschedule(index);
-        let event = &mut self.events[index];
-        event.state &= !COMMON;
-        event.set_period(0);
-        let persist = event.is(PERSIST);
-        if event.is(ON_FD) {
-            self.watches.not_plain(event.number);
-        }
-        match timeout {
-            Timeout::After(ns) => {
-                event.set_period(if persist { ns } else { 0 });
-                event.timer = self.timers.arm(now.saturating_add_nanos(ns), index);
-            }
-            Timeout::At(deadline) => event.timer = self.timers.arm(deadline, index),
-            Timeout::Common(queue) => {
-                let ns = self.timers.common_duration_ns(queue).unwrap_or(0);
-                event.set_period(if persist { ns } else { 0 });
-                event.state |= COMMON;
-                event.timer = self.timers.arm_common(queue, now, index);
-            }
-            Timeout::Keep | Timeout::Never => {}
-        }
-        self.update_pending(index);
-    }
-
-    /// Disarms the timer, and takes back a timeout that is due but not yet told: what is added anew must not
-    /// time out for the old reason.
-    fn unschedule(&mut self, index: u32) {
-        let event = &mut self.events[index];
-        if !event.timer.is_none() {
-            self.timers.cancel(event.timer);
-            event.timer = TimerId::NONE;
-        }
-        if event.has(ACTIVE) && event.ready().intersects(Ready::TIMEOUT) {
-            event.set_ready(event.ready() - Ready::TIMEOUT);
-            if event.ready().is_empty() {
-                self.deactivate(index);
-            }
         }
     }
 
@@ -307,14 +266,7 @@ impl Reactor {
 
     #[inline]
     fn update_pending(&mut self, index: u32) {
-        let event = &mut self.events[index];
-        let pending = event.has(LISTED) || !event.timer.is_none();
-        if pending != event.has(PENDING) {
-            event.state ^= PENDING;
-            if !event.is(INTERNAL) {
-                self.pending = if pending { self.pending + 1 } else { self.pending - 1 };
-            }
-        }
+        note_pending(&mut self.events[index], &mut self.pending);
     }
 
     /// Makes an event due by the program's own will, pending or not. False where the id is stale.
@@ -436,56 +388,6 @@ impl Reactor {
         streak == 2
     }
 
-    /// Makes every event active whose deadline has come, in exact order.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        self.ahead.clear();
-        while let Some((deadline, index)) = self.timers.pop_due(now) {
-            self.settle();
-            if self.ahead.len().is_multiple_of(BATCH) {
-                self.events.touch(self.timers.upcoming(BATCH));
-            }
-            self.ahead.push(index);
-            self.counters.timeouts += 1;
-            let event = &mut self.events[index];
-            event.timer = TimerId::NONE;
-            let period_ns = event.period_ns.get();
-            if period_ns > 0 {
-                // From the scheduled time, so that a periodic timer does not drift; but never in the past,
-                // or a loop that was held up would make up for every missed period at once.
-                let mut next = deadline.saturating_add_nanos(period_ns);
-                if next <= now {
-                    next = now.saturating_add_nanos(period_ns);
-                }
-                self.rearm(index, period_ns, now, next);
-            }
-            self.update_pending(index);
-            self.make_active(index, Ready::TIMEOUT);
-        }
-        self.ahead.reverse();
-    }
-
-    /// Slots of events that are likely to be handed out next, once for every so many: a face with a table of its own beside
-    /// them does well to touch their rows now, all at once. Touches the events.
-    #[inline]
-    pub(crate) fn due_batch(&mut self) -> &[u32] {
-        let left = self.ahead.len();
-        if self.ahead.pop().is_none() || !left.is_multiple_of(BATCH) {
-            return &[];
-        }
-        let batch = &self.ahead[left.saturating_sub(BATCH)..];
-        self.events.touch(batch.iter().copied());
-        batch
-    }
-
-    fn rearm(&mut self, index: u32, period_ns: u64, now: Instant, deadline: Instant) {
-        let event = &mut self.events[index];
-        let common = if event.has(COMMON) { self.timers.common(period_ns) } else { None };
-        event.timer = match common {
-            Some(queue) => self.timers.arm_common(queue, now, index),
-            None => self.timers.arm(deadline, index),
-        };
-    }
-
     /// Whether something is due.
     #[inline]
     pub fn has_active(&self) -> bool {
@@ -592,5 +494,17 @@ impl Reactor {
             assert!(!event.has(ACTIVE) || !event.ready().is_empty());
         }
         assert_eq!((self.pending, self.timers.len()), (pending, armed));
+    }
+}
+
+/// Brings PENDING up to date after the event's list or timer has changed.
+#[inline]
+fn note_pending(event: &mut Event, pending: &mut usize) {
+    let is_pending = event.has(LISTED) || !event.timer.is_none();
+    if is_pending != event.has(PENDING) {
+        event.state ^= PENDING;
+        if !event.is(INTERNAL) {
+            *pending = if is_pending { *pending + 1 } else { *pending - 1 };
+        }
     }
 }

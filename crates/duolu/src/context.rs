@@ -8,8 +8,8 @@ use crate::options::{After, Next, Options, Rearm};
 use crate::signals::SignalWatch;
 use crate::stats::{SlowWatch, Stats};
 use duolu_core::{
-    Backend, Clock, CommonTimeout, Engine, EventId, EventSpec, Features, Instant, Interest, Ready, Source,
-    Timeout,
+    Backend, Clock, CommonTimeout, Engine, EventId, EventSpec, Features, Instant, Interest, Ready, Refused,
+    Source, Timeout,
 };
 use duolu_sys::sync::Arc;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -360,10 +360,12 @@ impl<D: 'static> Context<D> {
     }
 
     pub(crate) fn add(&mut self, id: EventId, timeout: Timeout) -> Result<(), Error> {
-        match self.engine.add(id, timeout) {
-            Ok(()) => Ok(()),
-            Err(refused) => Err(Error::from_refusal(refused, self.engine.backend().name())),
-        }
+        self.engine.add(id, timeout).map_err(|refused| self.refusal(refused))
+    }
+
+    #[cold]
+    fn refusal(&mut self, refused: Refused) -> Error {
+        Error::from_refusal(refused, self.engine.backend().name())
     }
 
     pub(crate) fn rearm(&mut self, id: EventId, rearm: Rearm) {

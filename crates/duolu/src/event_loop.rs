@@ -8,6 +8,7 @@ use crate::object::{Cause, Object, OnActive};
 use crate::options::Next;
 use crate::stats::SlowCallback;
 use duolu_core::{Active, Errno, EventSpec, Interest, Timeout};
+use duolu_sys::prefetch::prefetch;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -306,13 +307,14 @@ impl<D: 'static> Context<D> {
         true
     }
 
-    /// With a hundred thousand timers due every object is a wait for memory; so the waits are had together.
+    /// With a hundred thousand timers due every object is a wait for memory, and where it points to another; so
+    /// the waits are had together.
     #[inline(always)]
     fn touch_ahead(&mut self) {
-        let batch = self.engine.due_batch();
-        if !batch.is_empty() {
-            let rows = batch.iter().filter_map(|at| self.objects.get(*at as usize));
-            std::hint::black_box(rows.filter(|row| row.is_some()).count());
+        for at in self.engine.due_batch() {
+            if let Some(Some(object)) = self.objects.get(*at as usize) {
+                prefetch(&**object);
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 //! - [`calls`]: select, poll and epoll bare, for showing what they do;
 //! - [`worker`]: forked worker processes, what they count, the sockets a service manager left open;
 //! - [`netns`], [`veth`], [`capture`], [`deaf`]: networks of one's own, their packets, and how to lose some;
+//! - [`prefetch`]: memory that will be needed soon;
 //! - [`sync`]: the one place that names a mutex or an atomic.
 //!
 //! Linux only. Where a call is younger than Linux 4.14 the code says from which version on it exists and
@@ -23,6 +24,7 @@ pub mod completion;
 pub mod deaf;
 pub mod fork_guard;
 pub mod netns;
+pub mod prefetch;
 pub mod process;
 pub mod signal;
 pub mod socket;

@@ -1,7 +1,7 @@
 //! Handing out what is due, between two polls.
 
 use super::Reactor;
-use crate::event::{Active, INTERNAL, ONE_SHOT, PERSIST, SIMPLE};
+use crate::event::{Active, INTERNAL, ONE_SHOT, PENDING, PERSIST, SIMPLE};
 use crate::interest::Ready;
 use crate::time::Instant;
 use crate::timers::TimerId;
@@ -118,7 +118,9 @@ impl Reactor {
                 self.timers.cancel(event.timer);
                 event.timer = TimerId::NONE;
             }
-            self.unlink(index);
+            if event.has(PENDING) {
+                self.unlink(index);
+            }
         } else if event.period_ns.get() > 0 && ready - Ready::TIMEOUT != Ready::NONE {
             // Activity restarts the timeout; one that ran out was restarted when it did.
             let period_ns = event.period_ns.get();

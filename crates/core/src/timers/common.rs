@@ -77,6 +77,11 @@ impl Common {
         }
     }
 
+    /// Whether nobody has made a queue.
+    pub(super) fn is_unused(&self) -> bool {
+        self.queues.is_empty()
+    }
+
     /// The earliest timer of all queues.
     pub(super) fn first(&self) -> Option<Rank> {
         self.queues

@@ -1,12 +1,13 @@
 //! The timers themselves, in one vector with a free list through the unused entries.
 
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 /// No entry.
 pub(super) const NIL: u32 = u32::MAX;
 
 /// What timers are ordered by: the deadline, then the order of arming.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Rank {
     /// Nanoseconds on the loop's clock.
     pub deadline: u64,
@@ -17,6 +18,22 @@ pub(super) struct Rank {
 impl Rank {
     /// After every timer's.
     pub(super) const NEVER: Rank = Rank { deadline: u64::MAX, seq: u64::MAX };
+}
+
+impl Ord for Rank {
+    /// As one number: two instructions less a branch, in a sort of many.
+    #[inline]
+    fn cmp(&self, other: &Rank) -> Ordering {
+        let number = |rank: &Rank| u128::from(rank.deadline) << 64 | u128::from(rank.seq);
+        number(self).cmp(&number(other))
+    }
+}
+
+impl PartialOrd for Rank {
+    #[inline]
+    fn partial_cmp(&self, other: &Rank) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// Which structure an entry is in.
@@ -68,19 +85,20 @@ impl Slab {
     }
 
     /// A new entry, in no place yet: the caller links it.
+    #[inline]
     pub(super) fn insert(&mut self, rank: Rank, key: u32) -> u32 {
         self.len += 1;
-        let entry = Entry { rank, next: NIL, prev: NIL, key, place: Place::Free };
         if self.free != NIL {
             let index = self.free;
             let slot = &mut self.entries[index as usize];
             self.free = slot.next;
-            *slot = entry;
+            // The place is `Free`, and whoever links it sets the rest.
+            (slot.rank, slot.key) = (rank, key);
             return index;
         }
         let index = self.entries.len();
         assert!(index < NIL as usize, "2^32 - 1 timers are armed; no number is left for another");
-        self.entries.push(entry);
+        self.entries.push(Entry { rank, next: NIL, prev: NIL, key, place: Place::Free });
         index as u32
     }
 

@@ -87,6 +87,17 @@ impl Tick {
         near.or_else(|| self.late.pop().map(|Reverse(record)| record)).map(|record| record.index)
     }
 
+    /// Whether `near` is all there is, and none of it is dead.
+    pub(super) fn is_only_near(&self) -> bool {
+        self.late.is_empty() && self.near_dead == 0
+    }
+
+    /// As `pop`, where [`Tick::is_only_near`], if it is due: deadline and entry.
+    pub(super) fn pop_near(&mut self, now: u64) -> Option<(u64, u32)> {
+        let record = self.near.pop_if(|record| record.rank.deadline <= now)?;
+        Some((record.rank.deadline, record.index))
+    }
+
     /// The last `most` of `near`, the dead among them; the next one first.
     pub(super) fn upcoming(&self, most: usize) -> impl Iterator<Item = u32> {
         self.near.iter().rev().take(most).map(|record| record.index)

@@ -22,7 +22,7 @@ const SLOTS: usize = 1 << DIGIT_BITS;
 /// A slot's timers are in so many lists, by their index. Moving a slot down follows all of them in turn, so that
 /// the processor waits for several cache misses at once instead of one after the other: with a million timers
 /// in memory far apart, those waits are most of the cost of firing.
-const LANES: usize = 4;
+const LANES: usize = 8;
 const LEVELS: usize = (u64::BITS - TICK_BITS).div_ceil(DIGIT_BITS) as usize;
 
 /// The tick that a time in nanoseconds is in.
@@ -34,13 +34,13 @@ pub(super) const fn tick_of(nanos: u64) -> u64 {
 struct Slot {
     /// Not after any deadline in the slot. Equal to the earliest unless that one was cancelled: finding the
     /// next one then means a walk, which a server that re-arms its oldest timeout each turn would pay each
-    /// turn. It is put right when the slot is entered. Without meaning in an empty slot.
+    /// turn. It is put right when the slot is entered. `u64::MAX` in an empty slot.
     min_deadline: u64,
     heads: [u32; LANES],
 }
 
 impl Slot {
-    const EMPTY: Slot = Slot { min_deadline: 0, heads: [NIL; LANES] };
+    const EMPTY: Slot = Slot { min_deadline: u64::MAX, heads: [NIL; LANES] };
 
     fn is_empty(&self) -> bool {
         self.heads == Slot::EMPTY.heads
@@ -72,15 +72,13 @@ impl Wheel {
     }
 
     /// Puts an entry where its deadline belongs. False, and nothing done, if its tick is not after the cursor.
-    pub(super) fn insert(&mut self, slab: &mut Slab, index: u32) -> bool {
-        let deadline = slab.rank(index).deadline;
+    #[inline]
+    pub(super) fn insert(&mut self, slab: &mut Slab, index: u32, deadline: u64) -> bool {
         let Some(at) = self.slot_for(tick_of(deadline)) else { return false };
         self.levels |= 1 << (at / SLOTS);
         self.occupied[at / SLOTS] |= 1 << (at % SLOTS);
         let slot = &mut self.slots[at];
-        if slot.is_empty() || deadline < slot.min_deadline {
-            slot.min_deadline = deadline;
-        }
+        slot.min_deadline = slot.min_deadline.min(deadline);
         let head = &mut slot.heads[lane_of(index)];
         slab.link_front(index, *head, Place::Slot(at as u16));
         *head = index;
@@ -94,6 +92,7 @@ impl Wheel {
         if prev == NIL {
             self.slots[at].heads[lane_of(index)] = next;
             if self.slots[at].is_empty() {
+                self.slots[at] = Slot::EMPTY;
                 self.mark_empty(at);
             }
         }
@@ -136,10 +135,10 @@ impl Wheel {
 
     /// Moves one entry of the slot just entered, and gives the one after it.
     fn move_down(&mut self, slab: &mut Slab, index: u32, near: &mut Vec<Record>) -> u32 {
-        let next = slab.next(index);
-        if !self.insert(slab, index) {
+        let (next, rank) = (slab.next(index), slab.rank(index));
+        if !self.insert(slab, index, rank.deadline) {
             slab.set_place(index, Place::Near);
-            near.push(Record { rank: slab.rank(index), index });
+            near.push(Record { rank, index });
         }
         next
     }
@@ -179,6 +178,7 @@ impl Wheel {
         for (at, slot) in self.slots.iter().enumerate() {
             let occupied = self.occupied[at / SLOTS] >> (at % SLOTS) & 1 == 1;
             assert_eq!(occupied, !slot.is_empty(), "slot {at}'s bit tells whether it has timers");
+            assert!(occupied || slot.min_deadline == u64::MAX, "slot {at} is empty");
             for head in slot.heads {
                 slab.verify_list(head, Place::Slot(at as u16), |rank: Rank| {
                     assert_eq!(self.slot_for(tick_of(rank.deadline)), Some(at), "{rank:?} is in its slot");

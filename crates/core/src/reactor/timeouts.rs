@@ -1,0 +1,116 @@
+//! Timeouts: armed, taken back, run out, started anew.
+
+use super::{Reactor, Timeout, note_pending};
+use crate::event::{ACTIVE, COMMON, ON_FD, PERSIST};
+use crate::interest::Ready;
+use crate::time::Instant;
+use crate::timers::TimerId;
+
+/// So many rows are touched at once; a processor has 10 to 16 line buffers.
+const BATCH: usize = 16;
+
+impl Reactor {
+    /// Second half of an addition: the timeout. O(1) but for a common timeout's first use.
+    pub(crate) fn schedule(&mut self, index: u32, timeout: Timeout, now: Instant) {
+        self.unschedule(index);
+        let event = &mut self.events[index];
+        event.state &= !COMMON;
+        let (deadline, period_ns) = match timeout {
+            Timeout::After(ns) => (Some(now.saturating_add_nanos(ns)), ns),
+            Timeout::At(deadline) => (Some(deadline), 0),
+            Timeout::Common(queue) => {
+                event.state |= COMMON;
+                event.timer = self.timers.arm_common(queue, now, index);
+                (None, self.timers.common_duration_ns(queue).unwrap_or(0))
+            }
+            Timeout::Keep | Timeout::Never => (None, 0),
+        };
+        if let Some(deadline) = deadline {
+            event.timer = self.timers.arm(deadline, index);
+        }
+        // Another has none: it starts anew by being added.
+        if event.is(PERSIST) {
+            event.set_period(period_ns);
+        }
+        if event.is(ON_FD) {
+            self.watches.not_plain(event.number);
+        }
+        note_pending(event, &mut self.pending);
+    }
+
+    /// Disarms the timer, and takes back a timeout that is due but not yet told: what is added anew must not
+    /// time out for the old reason.
+    #[inline]
+    pub(super) fn unschedule(&mut self, index: u32) {
+        let event = &self.events[index];
+        if !event.timer.is_none() || event.has(ACTIVE) {
+            self.take_timeout_back(index);
+        }
+    }
+
+    #[inline(never)]
+    fn take_timeout_back(&mut self, index: u32) {
+        let event = &mut self.events[index];
+        if !event.timer.is_none() {
+            self.timers.cancel(event.timer);
+            event.timer = TimerId::NONE;
+        }
+        if event.has(ACTIVE) && event.ready().intersects(Ready::TIMEOUT) {
+            event.set_ready(event.ready() - Ready::TIMEOUT);
+            if event.ready().is_empty() {
+                self.deactivate(index);
+            }
+        }
+    }
+
+    /// Makes every event active whose deadline has come, in exact order.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.ahead.clear();
+        while let Some((deadline, index)) = self.timers.pop_due(now) {
+            self.settle();
+            if self.ahead.len().is_multiple_of(BATCH) {
+                self.events.touch(self.timers.upcoming(BATCH));
+            }
+            self.ahead.push(index);
+            self.counters.timeouts += 1;
+            let event = &mut self.events[index];
+            event.timer = TimerId::NONE;
+            let period_ns = event.period_ns.get();
+            if period_ns == 0 {
+                note_pending(event, &mut self.pending);
+            } else {
+                // From the scheduled time, so that a periodic timer does not drift; but never in the past,
+                // or a loop that was held up would make up for every missed period at once.
+                let mut next = deadline.saturating_add_nanos(period_ns);
+                if next <= now {
+                    next = now.saturating_add_nanos(period_ns);
+                }
+                self.rearm(index, period_ns, now, next);
+            }
+            self.make_active(index, Ready::TIMEOUT);
+        }
+        self.ahead.reverse();
+    }
+
+    /// Slots of events that are likely to be handed out next, once for every so many: a face with a table of its own beside
+    /// them does well to touch their rows now, all at once. Touches the events.
+    #[inline]
+    pub(crate) fn due_batch(&mut self) -> &[u32] {
+        let left = self.ahead.len();
+        if self.ahead.pop().is_none() || !left.is_multiple_of(BATCH) {
+            return &[];
+        }
+        let batch = &self.ahead[left.saturating_sub(BATCH)..];
+        self.events.touch(batch.iter().copied());
+        batch
+    }
+
+    pub(super) fn rearm(&mut self, index: u32, period_ns: u64, now: Instant, deadline: Instant) {
+        let event = &mut self.events[index];
+        let common = if event.has(COMMON) { self.timers.common(period_ns) } else { None };
+        event.timer = match common {
+            Some(queue) => self.timers.arm_common(queue, now, index),
+            None => self.timers.arm(deadline, index),
+        };
+    }
+}

@@ -10,6 +10,7 @@
 //! Connections are no descriptors here, so RLIMIT_NOFILE bounds only how many there are in one ring: when it is full
 //! another is opened. What bounds those is memory: when that gets short, nobody else is accepted until it is back.
 
+use super::blocking::not_listening;
 use super::board::{Count, Tally};
 use super::grumble::Grumble;
 use super::service::{HEAD_LIMIT_MS, LINGER_LIMIT_BYTES, LINGER_LIMIT_MS, Reply, Session, Then};
@@ -79,6 +80,10 @@ fn failed(errno: Errno) -> Failure {
 fn no_descriptor(error: &std::io::Error) -> Failure {
     Failure::cannot(format!("no descriptor for a worker: {error}; raise 'ulimit -n'"))
 }
+
+/// EINVAL of accept(2): the socket does not listen. It cannot mean a kernel without multishot accept, for on that one there
+/// is no ring in the first place (Linux 6.0).
+const SHUT: Errno = Errno(rustix::io::Errno::INVAL.raw_os_error());
 
 /// One worker: the ring, and what it knows of its connections.
 struct Hall<S> {
@@ -162,6 +167,7 @@ impl<S: Session> Hall<S> {
                 Report::Drained { .. } | Report::Connected { .. } => {}
                 Report::Readable { user } => stop |= user == STOP,
                 Report::Unlistened { errno: None, .. } => *open = false,
+                Report::Unlistened { errno: Some(errno), .. } if errno == SHUT => return Err(not_listening()),
                 Report::Unlistened { errno: Some(errno), .. } => return Err(failed(errno)),
             }
         }

@@ -127,9 +127,7 @@ fn a_handed_over_socket_that_is_shut_ends_the_server() {
         let mut server = Server::spawn(&mut with_socket(listener.try_clone().unwrap().into(), &arguments));
         rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
         assert_eq!(server.exit_code(), Some(3), "{model}: {}", server.stderr());
-        if model != "io_uring" {
-            assert!(server.stderr().contains("shut it down"), "{model}: {}", server.stderr());
-        }
+        assert!(server.stderr().contains("shut it down"), "{model}: {}", server.stderr());
     }
 }
 

@@ -92,6 +92,15 @@ fn few_descriptors_make_a_smaller_table_and_say_what_is_missing() {
 }
 
 #[test]
+fn a_machine_that_allows_next_to_nothing_contradicts_no_page() {
+    for name in LABS {
+        let output = run("prlimit", &["--nofile=40:40", DUOLU, "lab", name, "--on-host"]);
+        let code = output.status.code();
+        assert!(code == Some(0) || code == Some(3), "{name}: {code:?} {}", text(&output.stdout));
+    }
+}
+
+#[test]
 fn every_page_fits_eighty_columns_in_both_languages() {
     for lang in ["en", "zh"] {
         for name in LABS {

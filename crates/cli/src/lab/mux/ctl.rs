@@ -37,6 +37,7 @@ pub static LAB: Lab = Lab {
 };
 
 fn run(stage: &mut Stage) -> Result<(), Trouble> {
+    kit::descriptors(128)?;
     let facts = observe()?;
     let (given, back) = facts.data;
     stage.equal(

@@ -1,13 +1,34 @@
 //! What several labs need: connections of their own, waiting without guessing, and timing that a busy machine bends
 //! only one way.
 
+use crate::lab::experiment::Trouble;
+use crate::lab::said::said;
 use crate::lab::stage::errno_name;
 use duolu_sys::calls::{self, Epoll, FdSet, event};
-use duolu_sys::socket;
+use duolu_sys::{process, socket};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
+
+/// Sees to it that at least so many descriptors are allowed, and gives how many are.
+///
+/// # Errors
+/// Cannot: the hard limit is lower, and only root can raise it.
+pub fn descriptors(least: u64) -> Result<u64, Trouble> {
+    let limit = process::raise_descriptor_limit()?.soft;
+    if limit >= least {
+        return Ok(limit);
+    }
+    Err(Trouble::Cannot {
+        missing: (
+            format!("{least} descriptors (the hard limit is {limit})"),
+            format!("{least} 个描述符（硬上限是 {limit}）"),
+        )
+            .into(),
+        unlock: said("as root raise the hard limit: ulimit -Hn 4096", "以 root 提高硬上限：ulimit -Hn 4096"),
+    })
+}
 
 /// A connection over loopback: the client's end and the server's, both blocking, as std makes them. Nothing is held
 /// back (TCP_NODELAY).

@@ -7,7 +7,7 @@ use crate::lab::experiment::{Lab, Needs, Trouble};
 use crate::lab::said::said;
 use crate::lab::stage::Stage;
 use duolu_sys::calls::{self, FD_SETSIZE, FdSet};
-use duolu_sys::process::{self, Ended};
+use duolu_sys::process::Ended;
 use duolu_sys::socket;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -136,20 +136,7 @@ pub struct Fortified {
 /// The experiment.
 fn observe() -> Result<Facts, Trouble> {
     let event = kit::raised_eventfd()?;
-    let limit = process::raise_descriptor_limit()?.soft;
-    if limit <= FD_SETSIZE as u64 + 1 {
-        return Err(Trouble::Cannot {
-            missing: (
-                format!("descriptors numbered above 1024 (the limit is {limit})"),
-                format!("编号大于 1024 的描述符（上限是 {limit}）"),
-            )
-                .into(),
-            unlock: said(
-                "raise the hard limit: ulimit -Hn 4096, as root",
-                "以 root 提高硬上限：ulimit -Hn 4096",
-            ),
-        });
-    }
+    let limit = kit::descriptors(FD_SETSIZE as u64 + 80)?;
     let high = socket::dup(&event, limit.min(5002) as RawFd - 2)?;
     let number = high.as_raw_fd();
     let mut set = FdSet::of([number]);

@@ -8,7 +8,7 @@ use crate::lab::said::{Said, said};
 use crate::lab::stage::Stage;
 use duolu_sys::calls::flags::POLLIN;
 use duolu_sys::calls::{self, FdSet, pollfd};
-use duolu_sys::{process, socket};
+use duolu_sys::socket;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -108,18 +108,20 @@ pub struct Facts {
     pub dense_poll: Cost,
 }
 
+/// Descriptors of the dense case.
+const DENSE: usize = 1000;
 const ROUNDS: usize = 40;
 const ROUND: Duration = Duration::from_micros(500);
 
 /// The measurement.
-fn observe() -> io::Result<Facts> {
+fn observe() -> Result<Facts, Trouble> {
+    kit::descriptors(DENSE as u64 + 100)?;
     let event = socket::eventfd()?;
-    let limit = process::descriptor_limit()?.soft.min(1 << 20) as RawFd;
-    let high = socket::dup(&event, 1023.min(limit - 1))?;
+    let high = socket::dup(&event, 1023)?;
     let sparse = [event.as_raw_fd(), high.as_raw_fd()];
     let (sparse_select, sparse_poll) = both(&sparse)?;
     drop(high);
-    let copies: Vec<OwnedFd> = (0..1000.min(limit - 64)).map_while(|_| socket::dup(&event, 3).ok()).collect();
+    let copies = (0..DENSE).map(|_| socket::dup(&event, 3)).collect::<io::Result<Vec<OwnedFd>>>()?;
     let dense: Vec<RawFd> = copies.iter().map(AsRawFd::as_raw_fd).collect();
     let (dense_select, dense_poll) = both(&dense)?;
     Ok(Facts {

@@ -3,6 +3,7 @@
 
 mod trials;
 
+use super::kit;
 use crate::lab::claims::Verdict;
 use crate::lab::experiment::{Lab, Needs, Trouble};
 use crate::lab::said::said;
@@ -35,6 +36,7 @@ pub static LAB: Lab = Lab {
 };
 
 fn run(stage: &mut Stage) -> Result<(), Trouble> {
+    kit::descriptors(128)?;
     let facts = trials::observe()?;
     let Nfds { fd, too_small, enough } = facts.nfds;
     stage.equal(

@@ -68,7 +68,7 @@ fn shut_down(stage: &mut Stage, listener: &TcpListener) -> Result<(), Trouble> {
     stage.scene(said("shutdown() with two open", "两个都开着时 shutdown()"));
     let (client, served) = connect(stage, listener)?;
     let copy = duplicate(stage, &client)?;
-    stage.call(Client, format!("shutdown(fd {}, SHUT_WR)", copy.as_raw_fd()), || {
+    stage.call(Client, format!("shutdown({}, SHUT_WR)", copy.as_raw_fd()), || {
         socket::shutdown(&copy, Shutdown::Write)
     })?;
     stage.reaches(

@@ -141,8 +141,11 @@ fn matrix(stage: &mut Stage) -> Result<(), Trouble> {
         let row = [name.clone(), Said::same(left)].into_iter().chain(measured.iter().map(Said::same));
         table.push(row.collect());
         let what = (
-            format!("{} first; SO_REUSEADDR by none, the new one, both", name.pick(crate::lang::Lang::En)),
-            format!("{}先；SO_REUSEADDR：都没有、只有新的、都有", name.pick(crate::lang::Lang::Zh)),
+            format!(
+                "closed first: {}; SO_REUSEADDR by none, the new one, both",
+                name.pick(crate::lang::Lang::En)
+            ),
+            format!("先关闭的：{}；SO_REUSEADDR 都没有、只有新的、都有", name.pick(crate::lang::Lang::Zh)),
         );
         stage.equal(what, measured.join(" "), expected.join(" "));
     }

@@ -48,7 +48,7 @@ fn run(stage: &mut Stage) -> Result<(), Trouble> {
     let (client, served) = connect(stage, &listener)?;
     tell_beginning(stage, &tcp_info(&client)?);
 
-    let written = stage.call(Client, "write() until EAGAIN", || write_until_full(&client))?;
+    let written = stage.call(Client, "write() to EAGAIN", || write_until_full(&client))?;
     let closed = stage.until(PATIENCE, |_| window(&client) == Some(0));
     stage.check(
         (

@@ -166,13 +166,21 @@ impl Reactor {
         event.is(ON_FD | ON_SIGNAL) && !event.has(LISTED)
     }
 
+    /// Links an event where that leaves nothing to tell the kernel. False, and nothing done: `attach` must look closer.
+    #[inline(never)]
+    pub(crate) fn reattach(&mut self, index: u32) -> bool {
+        let done = self.watches.reattach(&mut self.events, index);
+        if done {
+            self.update_pending(index);
+        }
+        done
+    }
+
     /// First half of an addition: links the event. `Some` change must be applied at once; where the kernel
     /// refuses it, `refuse` undoes the link.
     pub(crate) fn attach(&mut self, index: u32) -> Result<Option<Change>, Refused> {
         let mut change = None;
-        if self.watches.reattach(&mut self.events, index) {
-            // Nothing to tell the kernel.
-        } else if self.events[index].is(ON_FD) {
+        if self.events[index].is(ON_FD) {
             change = self.watches.attach(&mut self.events, index)?;
         } else {
             self.signals.attach(&mut self.events, index);

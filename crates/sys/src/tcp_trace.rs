@@ -8,11 +8,15 @@
 //!     and SYN-RECEIVED -> ESTABLISHED come together, when the last ACK has arrived.
 //! (c) On CLOSE -> SYN-SENT the local port is still 0: connect(2) chooses it afterwards.
 //! (d) It comes from all network namespaces, and does not say from which.
-//! (e) Where the change was made by a segment that arrived, the process is whoever happened to be interrupted; only
+//! (e) Each processor has a ring of its own, and while one is read another is written to: the newest changes are held
+//!     back for a moment, or a connection's two ends would be told in the wrong order now and then.
+//! (f) Where the change was made by a segment that arrived, the process is whoever happened to be interrupted; only
 //!     outside of interrupts is it the one that called.
 
+use crate::clock::MonotonicClock;
 use crate::tcp_diag::TcpState;
-use crate::tracepoint::{Field, Sample, Tracepoint, TracepointError};
+use crate::tracepoint::{Field, Record, Sample, Thread, Tracepoint, TracepointError};
+use duolu_core::Clock;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
@@ -31,12 +35,25 @@ pub struct Transition {
     pub local: SocketAddr,
     /// As above.
     pub remote: SocketAddr,
-    /// The process, or 0: trap (e).
+    /// The process, or 0: trap (f).
     pub pid: u32,
-    /// A segment or a timer made the change, not a call: trap (e).
+    /// Its thread, or 0.
+    pub tid: u32,
+    /// A segment or a timer made the change, not a call: trap (f).
     pub interrupt: bool,
     /// CLOCK_MONOTONIC.
     pub time_ns: u64,
+}
+
+/// What the kernel tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told<'a> {
+    /// Which network namespace a thread has been started in, or has moved to; against trap (d), also for threads that
+    /// are gone before anybody can look into /proc. Of threads that were there before nothing is told, nor on kernels
+    /// before 4.12.
+    Thread(Thread),
+    /// A socket has changed its state.
+    Change(&'a Transition),
 }
 
 /// What could not be handed out.
@@ -98,20 +115,26 @@ impl TcpTrace {
         self.tracepoint.wait(also, timeout)
     }
 
-    /// Hands out what has come since the last time, oldest first. Changes without change (CLOSE -> CLOSE) are
-    /// left out.
-    pub fn drain(&mut self, each: impl FnMut(&Transition)) -> Missed {
+    /// Hands out what has come since the last time, threads first, then changes, oldest first; those of the last
+    /// millisecond the next time (trap (e)). Changes without change (CLOSE -> CLOSE) are left out.
+    pub fn drain(&mut self, mut each: impl FnMut(Told<'_>)) -> Missed {
+        /// From taking the time to having written the sample, a processor needs some microseconds.
+        const HELD_NS: u64 = 1_000_000;
         let (fields, pending) = (&self.fields, &mut self.pending);
         let mut unknown = 0;
-        pending.clear();
-        let lost = self.tracepoint.drain(|sample| match fields.read(sample) {
-            Some(change) if change.old != change.new => pending.push(change),
-            Some(_) => {}
-            None => unknown += 1,
+        let until = MonotonicClock.now().as_nanos().saturating_sub(HELD_NS);
+        let lost = self.tracepoint.drain(|record| match record {
+            Record::Thread(thread) => each(Told::Thread(thread)),
+            Record::Sample(sample) => match fields.read(sample) {
+                Some(change) if change.old != change.new => pending.push(change),
+                Some(_) => {}
+                None => unknown += 1,
+            },
         });
         // Stable: what one processor saw in one nanosecond stays in its order.
         pending.sort_by_key(|change| change.time_ns);
-        pending.iter().for_each(each);
+        let old = pending.partition_point(|change| change.time_ns <= until);
+        pending.drain(..old).for_each(|change| each(Told::Change(&change)));
         Missed { lost, unknown }
     }
 }
@@ -149,6 +172,7 @@ impl Fields {
             local: SocketAddr::new(address(0), self.sport.number(raw) as u16),
             remote: SocketAddr::new(address(1), self.dport.number(raw) as u16),
             pid: sample.pid,
+            tid: sample.tid,
             interrupt: self.flags.number(raw) & INTERRUPT != 0,
             time_ns: sample.time_ns,
         })

@@ -2,7 +2,7 @@
 //! leaves it out.
 
 use duolu_sys::tcp_diag::TcpState::*;
-use duolu_sys::tcp_trace::{Missed, TcpTrace, Transition};
+use duolu_sys::tcp_trace::{Missed, TcpTrace, Told, Transition};
 use duolu_sys::waker::Waker;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -23,7 +23,12 @@ fn fetch(trace: &mut TcpTrace, enough: impl Fn(&[Transition]) -> bool) -> Vec<Tr
     let mut seen = Vec::new();
     while begun.elapsed() < Duration::from_secs(5) {
         trace.wait(nobody.as_fd(), Duration::from_millis(20)).unwrap();
-        assert_eq!(trace.drain(|change| seen.push(*change)), Missed::default());
+        let missed = trace.drain(|told| {
+            if let Told::Change(change) = told {
+                seen.push(*change);
+            }
+        });
+        assert_eq!(missed, Missed::default());
         if enough(&seen) {
             break;
         }
@@ -76,6 +81,26 @@ fn each_connection_walks_both_paths_and_is_seen_to() {
     // Outside of interrupts it is this process that called.
     let called = |change: &&Transition| ours(change) && !change.interrupt && change.old == Closed;
     assert!(seen.iter().filter(called).all(|change| change.pid == std::process::id()), "{seen:?}");
+}
+
+#[test]
+fn a_thread_that_starts_tells_its_network_namespace() {
+    use std::os::unix::fs::MetadataExt;
+    let Some(mut trace) = opened(Some(1)) else { return };
+    let (own, started) = std::thread::spawn(|| {
+        let own = std::fs::metadata("/proc/thread-self/ns/net").unwrap().ino();
+        let name = std::fs::read_link("/proc/thread-self").unwrap();
+        (own, name.file_name().unwrap().to_str().unwrap().parse::<u32>().unwrap())
+    })
+    .join()
+    .unwrap();
+    let mut told = Vec::new();
+    trace.drain(|what| {
+        if let Told::Thread(thread) = what {
+            told.push((thread.tid, thread.network));
+        }
+    });
+    assert!(told.contains(&(started, own)), "{started} in {own}: {told:?}");
 }
 
 #[test]

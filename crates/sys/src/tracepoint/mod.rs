@@ -14,7 +14,7 @@
 mod ring;
 mod tracefs;
 
-pub use ring::Sample;
+pub use ring::{Record, Sample, Thread};
 
 use crate::syscall;
 use crate::syscall::{io_error, retry};
@@ -131,7 +131,7 @@ impl Tracepoint {
 
     /// Hands out what has come since the last time, processor by processor (trap (b)); gives the number of samples
     /// that the kernel had to drop because nobody fetched them in time.
-    pub fn drain(&mut self, mut each: impl FnMut(Sample<'_>)) -> u64 {
+    pub fn drain(&mut self, mut each: impl FnMut(Record<'_>)) -> u64 {
         self.rings.iter_mut().map(|ring| ring.drain(&mut each)).sum()
     }
 }
@@ -156,12 +156,16 @@ impl Field {
 }
 
 /// As much memory as allowed: without CAP_IPC_LOCK `kernel.perf_event_mlock_kb` (516 KiB by default) holds for all
-/// rings of a user on a processor.
+/// rings of a user on a processor. And with threads' namespaces where they are told: not before Linux 4.12 (EINVAL),
+/// and not to those who may read tracepoints only because `kernel.perf_event_paranoid` is -1 (EACCES).
 fn open_ring(id: u64, cpu: usize, bytes: usize) -> io::Result<Ring> {
     let most = (bytes / ring::page_size()).clamp(8, 1 << 14);
-    let mut pages = 1 << most.ilog2();
+    let (mut pages, mut threads) = (1 << most.ilog2(), true);
     loop {
-        match Ring::open(id, cpu, pages) {
+        match Ring::open(id, cpu, pages, threads) {
+            Err(error) if threads && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EACCES)) => {
+                threads = false;
+            }
             Err(error) if pages > 8 && error.raw_os_error() == Some(libc::EPERM) => pages /= 2,
             other => return other,
         }

@@ -21,6 +21,7 @@ const OFFSET: usize = 1040;
 
 const RECORD_LOST: u32 = 2;
 const RECORD_SAMPLE: u32 = 9;
+const RECORD_NAMESPACES: u32 = 16;
 
 /// perf_event_attr as of Linux 4.1 (PERF_ATTR_SIZE_VER5), which has the clock.
 #[repr(C)]
@@ -53,10 +54,30 @@ pub struct Sample<'a> {
     /// The process on the processor then, numbered as this process sees it; 0 for none, or one it cannot see. In an
     /// interrupt this is whoever was interrupted.
     pub pid: u32,
+    /// Its thread; 0 as above.
+    pub tid: u32,
     /// CLOCK_MONOTONIC.
     pub time_ns: u64,
     /// The tracepoint's fields, laid out as its format says.
     pub raw: &'a [u8],
+}
+
+/// A thread has been started, or has moved to other namespaces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Thread {
+    /// The thread, numbered as this process sees it.
+    pub tid: u32,
+    /// The inode of its network namespace, as /proc/TID/ns/net has it.
+    pub network: u64,
+}
+
+/// What stands in a ring.
+#[derive(Clone, Copy, Debug)]
+pub enum Record<'a> {
+    /// The tracepoint was passed.
+    Sample(Sample<'a>),
+    /// Where a thread is, told before the thread can pass the tracepoint; on kernels since 4.12.
+    Thread(Thread),
 }
 
 pub(super) struct Ring {
@@ -73,7 +94,7 @@ unsafe impl Send for Ring {}
 
 impl Ring {
     /// Counts tracepoint `id` on processor `cpu`, every process; `pages` is a power of two.
-    pub(super) fn open(id: u64, cpu: usize, pages: usize) -> io::Result<Self> {
+    pub(super) fn open(id: u64, cpu: usize, pages: usize, threads: bool) -> io::Result<Self> {
         const TYPE_TRACEPOINT: u32 = 2;
         const SAMPLE_TID: u64 = 1 << 1;
         const SAMPLE_TIME: u64 = 1 << 2;
@@ -81,6 +102,10 @@ impl Ring {
         const DISABLED: u64 = 1;
         const WATERMARK: u64 = 1 << 14;
         const USE_CLOCKID: u64 = 1 << 25;
+        const NAMESPACES: u64 = 1 << 28;
+        // Namespaces alone are not told to an event of a whole processor (is_sb_event() forgets them): only beside
+        // starts and ends of threads.
+        const TASK: u64 = 1 << 13;
         const FLAG_FD_CLOEXEC: libc::c_long = 8;
         let page = page_size();
         let attributes = Attributes {
@@ -89,7 +114,7 @@ impl Ring {
             config: id,
             sample_period: 1,
             sample_type: SAMPLE_TID | SAMPLE_TIME | SAMPLE_RAW,
-            flags: DISABLED | WATERMARK | USE_CLOCKID,
+            flags: DISABLED | WATERMARK | USE_CLOCKID | if threads { TASK | NAMESPACES } else { 0 },
             // A quarter: the reader has the other three to wake up in.
             wakeup_watermark: (pages * page / 4) as u32,
             clockid: libc::CLOCK_MONOTONIC,
@@ -153,7 +178,7 @@ impl Ring {
     }
 
     /// Hands out what has been written since the last time; says how many samples the kernel had to drop.
-    pub(super) fn drain(&mut self, each: &mut impl FnMut(Sample<'_>)) -> u64 {
+    pub(super) fn drain(&mut self, each: &mut impl FnMut(Record<'_>)) -> u64 {
         let mut lost = 0;
         let mut tail = self.word(TAIL).load(Ordering::Relaxed);
         // Trap (a).
@@ -171,8 +196,12 @@ impl Ring {
             match kind {
                 RECORD_SAMPLE => {
                     if let Some(sample) = decode(body) {
-                        each(sample);
+                        each(Record::Sample(sample));
                     }
+                }
+                RECORD_NAMESPACES if body.len() >= 32 => {
+                    // The first of the namespaces is the network's: device and inode.
+                    each(Record::Thread(Thread { tid: u32_at(body, 4), network: u64_at(body, 24) }));
                 }
                 RECORD_LOST if body.len() >= 16 => lost += u64_at(body, 8),
                 _ => {}
@@ -206,7 +235,7 @@ impl Ring {
 fn decode(body: &[u8]) -> Option<Sample<'_>> {
     let fixed = body.get(..20)?;
     let raw = body.get(20..)?.get(..u32_at(fixed, 16) as usize)?;
-    Some(Sample { pid: u32_at(fixed, 0), time_ns: u64_at(fixed, 8), raw })
+    Some(Sample { pid: u32_at(fixed, 0), tid: u32_at(fixed, 4), time_ns: u64_at(fixed, 8), raw })
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {

@@ -31,6 +31,14 @@ impl Lang {
         }
     }
 
+    /// The other one.
+    pub const fn other(self) -> Self {
+        match self {
+            Lang::En => Lang::Zh,
+            Lang::Zh => Lang::En,
+        }
+    }
+
     /// The value of the attribute `lang` (BCP 47).
     pub const fn tag(self) -> &'static str {
         self.pick("en", "zh-CN")

@@ -171,7 +171,7 @@ fn seconds_since_epoch() -> u64 {
 
 /// Seconds since 1970 as `2026-11-23T06:15:00Z`. The days are turned into a date by the era arithmetic of the
 /// proleptic Gregorian calendar: 146,097 days in 400 years, years that begin in March.
-fn utc(seconds: u64) -> String {
+pub fn utc(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

@@ -13,7 +13,7 @@ mod contender;
 mod diagnose;
 mod expect;
 pub mod figures;
-mod interrupt;
+pub mod interrupt;
 mod ladder;
 mod loader;
 mod merge;

@@ -14,7 +14,8 @@ pub struct Rect {
 }
 
 impl Rect {
-    fn overlap(&self, other: &Rect) -> f64 {
+    /// The area that both share.
+    pub fn overlap(&self, other: &Rect) -> f64 {
         let w = (self.x + self.w).min(other.x + other.w) - self.x.max(other.x);
         let h = (self.y + self.h).min(other.y + other.h) - self.y.max(other.y);
         if w > 0.0 && h > 0.0 { w * h } else { 0.0 }
@@ -24,7 +25,8 @@ impl Rect {
         x >= self.x && x <= self.x + self.w && y >= self.y && y <= self.y + self.h
     }
 
-    fn inside(&self, outer: &Rect) -> bool {
+    /// Whether it lies wholly in another.
+    pub fn inside(&self, outer: &Rect) -> bool {
         self.x >= outer.x
             && self.y >= outer.y
             && self.x + self.w <= outer.x + outer.w

@@ -11,7 +11,7 @@ mod chart;
 mod figures;
 mod findings;
 pub mod input;
-mod labels;
+pub mod labels;
 mod look;
 pub mod markup;
 mod page;
@@ -116,8 +116,12 @@ fn place(args: &Args) -> PathBuf {
     }
 }
 
-/// Writes the page beside its place and moves it there: who has the old page open never sees half a new one.
-fn put(html: &str, path: &Path) -> Result<(), Failure> {
+/// Writes the page beside its place and moves it there: who has the old page open never sees half a new one. `-` is
+/// stdout.
+///
+/// # Errors
+/// The file cannot be written (3).
+pub fn put(html: &str, path: &Path) -> Result<(), Failure> {
     let refused = |error| Failure::cannot(format!("cannot write {}: {error}", path.display()));
     if path.as_os_str() == "-" {
         return match std::io::stdout().lock().write_all(html.as_bytes()) {

@@ -1,18 +1,23 @@
 //! `duolu states`: TCP's states on this machine, a line for each connection.
 //!
 //! Reading order: [`args`] and [`target`] (what was asked for), [`view`] (which sockets, and the two ends of a
-//! connection as one), [`text`] with [`columns`], [`layout`] and [`words`], [`json`], [`stream`], [`missing`] (nothing there). What
-//! is shown comes from [`crate::inspect`].
+//! connection as one), [`text`] with [`columns`], [`layout`] and [`words`], [`json`], [`stream`], [`missing`] (nothing there); then
+//! the state diagram: [`diagram`] (what is drawn, and how), [`transitions`] (what moved), [`watch`] (live) and [`file`].
+//! What is shown comes from [`crate::inspect`].
 
 mod args;
 mod columns;
+mod diagram;
+mod file;
 mod json;
 mod layout;
 mod missing;
 mod stream;
 mod target;
 mod text;
+mod transitions;
 mod view;
+mod watch;
 mod words;
 
 pub use args::Args;
@@ -26,8 +31,11 @@ use view::View;
 /// Runs the verb.
 pub fn run(args: Args) -> Result<(), Failure> {
     let plan = args.plan()?;
-    if let Output::Stream { interval, count } = plan.output {
-        return stream::run(&plan, interval, count);
+    match plan.output.clone() {
+        Output::Stream { interval, count } => return stream::run(&plan, interval, count),
+        Output::Watch { interval, via } => return watch::run(plan, interval, via),
+        Output::File { path, duration, via } => return file::run(plan, &path, duration, via),
+        Output::Text | Output::Json => {}
     }
     let snapshot =
         Inspector::new().snapshot(&plan.query()).map_err(|error| Failure::cannot(error.to_string()))?;

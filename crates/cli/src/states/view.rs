@@ -2,7 +2,7 @@
 
 use super::args::Plan;
 use crate::inspect::{Role, Snapshot, Socket};
-use duolu_sys::tcp_diag::{Families, TcpState};
+use duolu_sys::tcp_diag::TcpState;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
@@ -56,23 +56,7 @@ impl<'a> There<'a> {
 impl<'a> View<'a> {
     /// Applies the filters.
     pub fn of(plan: &Plan, snapshot: &'a Snapshot) -> Self {
-        let filter = &plan.filter;
-        let family = |socket: &Socket| match filter.families {
-            Families::Both => true,
-            Families::V4 => !socket.tcp.is_v6(),
-            Families::V6 => socket.tcp.is_v6(),
-        };
-        let held = |socket: &Socket| {
-            let pid = |wanted: u32| socket.owners.iter().any(|owner| owner.pid == wanted);
-            let name = |wanted: &str| socket.owners.iter().any(|owner| *owner.process == *wanted);
-            filter.pid.is_none_or(pid) && filter.process.as_deref().is_none_or(name)
-        };
-        let picks = |socket: &&Socket| {
-            plan.target.takes(socket)
-                && filter.states.contains(socket.tcp.state)
-                && family(socket)
-                && held(socket)
-        };
+        let picks = |socket: &&Socket| plan.filter.states.contains(socket.tcp.state) && plan.takes(socket);
         View { snapshot, picked: snapshot.sockets.iter().filter(picks).collect() }
     }
 

@@ -9,7 +9,7 @@ help:
 	@echo "make sim     10,000 simulated seeds; SEED=n replays one, SEEDS=n runs so many"
 	@echo "make bench   instruction counts and timings against raw epoll and C libevent"
 	@echo "make peers   the same echo on libevent, libuv, libev, mio, tokio, calloop, monoio, beside duolu (12 minutes)"
-	@echo "make million one process holds 10k, 100k, 500k, 1M connections; RUNGS=\"...\" HOLD=5s"
+	@echo "make million 10k, 100k, 500k, 1M connections at once, and the picture; MODEL=\"io_uring epoll-lt\" RUNGS=\"...\" HOLD=5s"
 
 run:
 	cargo build --release --quiet -p duolu-cli

@@ -407,7 +407,7 @@ fn a_server_that_dies_while_it_is_loaded_is_named_and_is_no_success() {
         assert_eq!(run.code, Some(1), "{words}: {}{}", run.stdout, run.stderr);
         let said = [
             &format!("process {pid} (duolu), is gone"),
-            &format!("nobody listens on {address} any more")[..],
+            &format!("nobody listens any more on {address}")[..],
         ]
         .map(|part| run.stderr.contains(part));
         assert_eq!(said, [true; 2], "{words}: {}", run.stderr);

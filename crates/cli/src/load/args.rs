@@ -40,6 +40,10 @@ pub struct Args {
     /// So many of the connections exchange messages, the rest are held idle [default: all]
     #[arg(long, value_parser = parse_count, value_name = "N")]
     active: Option<u64>,
+    /// One connection after the other exchanges, at random, the rest are held: the only way beyond the descriptor limit,
+    /// with this also below it. Connections are places in io_uring's file tables; echo only
+    #[arg(long, conflicts_with = "churn")]
+    sampled: bool,
     /// Connect, one request, close, again and again on each of the -c connections
     #[arg(long)]
     churn: bool,
@@ -120,6 +124,8 @@ pub struct Plan {
     pub connections: usize,
     /// The first so many exchange messages.
     pub active: usize,
+    /// Whether a random few exchange, also where all could.
+    pub sampled: bool,
     /// Loops.
     pub threads: usize,
     /// Bytes a message.
@@ -170,6 +176,9 @@ impl Args {
         if active > 0 && speak == Speak::Connect {
             return Err(Failure::usage("--speak connect exchanges nothing: leave --active out"));
         }
+        if self.sampled && speak != Speak::Echo {
+            return Err(Failure::usage(format!("--sampled speaks echo only, not {}", speak.name())));
+        }
         if active == 0 && matches!(mode, Mode::Open(_)) {
             return Err(Failure::usage("-R needs connections that exchange messages: --active is 0"));
         }
@@ -194,6 +203,7 @@ impl Args {
             mode,
             connections,
             active: if self.churn { connections } else { active },
+            sampled: self.sampled,
             threads: threads.min(connections),
             payload: if matches!(speak, Speak::Http | Speak::Connect) { 0 } else { payload },
             duration: self.duration,

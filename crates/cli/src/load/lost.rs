@@ -4,9 +4,10 @@
 use super::args::Plan;
 use super::conduct::Outcome;
 use super::errors::Kind;
-use crate::walls::{Wall, grouped, listen, names, process};
+use crate::walls::{Wall, listen, names, process};
+use serde_json::json;
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long the last question, whether anybody listens, may take.
 const ASK: Duration = Duration::from_secs(1);
@@ -30,7 +31,7 @@ impl Suspect {
 
 /// The target that went away.
 pub struct Lost {
-    evidence: String,
+    wall: Wall,
 }
 
 /// Judges an outcome: connections stood, were ended or refused by the target, and now nobody listens there (or, where
@@ -45,46 +46,37 @@ pub fn judge(plan: &Plan, outcome: &Outcome, suspect: &Suspect) -> Option<Lost> 
     );
     let opens_again = plan.active > 0 && outcome.crowd.is_none();
     let ended = tally.errors_of(Kind::Reset) + tally.errors_of(Kind::ClosedEarly);
-    let now = match refused {
-        true => format!("nobody listens on {target} any more"),
-        false if outcome.held == 0 && !opens_again && ended > 0 => {
-            format!("it ended every connection, though somebody listens on {target} again")
-        }
-        false => return None,
-    };
-    let who = match &suspect.who {
-        Some((pid, name)) if suspect.is_gone() => format!("the server, process {pid} ({name}), is gone"),
-        _ => "the server went away".to_owned(),
-    };
-    let connects = tally.errors_of(Kind::ConnectRefused);
-    let evidence = format!(
-        "{who}, {}: {now}; {} of its connections were reset or closed, {} connects refused",
-        when(outcome, first),
-        grouped(ended),
-        grouped(connects)
-    );
-    Some(Lost { evidence })
-}
-
-fn when(outcome: &Outcome, first: Instant) -> String {
-    let end = outcome.from + outcome.measured;
-    match first.checked_duration_since(outcome.from) {
-        Some(_) if outcome.measured.is_zero() => "while connections were opened".to_owned(),
-        Some(after) if first <= end => format!("{:.1} s into the measured window", after.as_secs_f64()),
-        Some(_) => "after the measured window".to_owned(),
-        None => "before the measured window".to_owned(),
+    let all_ended = outcome.held == 0 && !opens_again && ended > 0;
+    if !refused && !all_ended {
+        return None;
     }
+    let gone = suspect.who.as_ref().filter(|_| suspect.is_gone());
+    let after = first.checked_duration_since(outcome.from).filter(|after| *after <= outcome.measured);
+    let opening = outcome.measured.is_zero();
+    let facts = json!({
+        "pid": gone.map(|(pid, _)| pid),
+        "process": gone.map(|(_, name)| name),
+        "unknown": gone.is_none(),
+        "after": after.filter(|_| !opening).map(|after| after.as_secs_f64()),
+        "opening": opening,
+        "outside": !opening && after.is_none(),
+        "refused": refused,
+        "back": !refused,
+        "target": target.to_string(),
+        "ended": ended,
+        "refusals": tally.errors_of(Kind::ConnectRefused),
+    });
+    Some(Lost { wall: Wall::told(names::SERVER_ENDED, "went_away", &facts) })
 }
 
 impl Lost {
     /// For the result.
     pub fn wall(&self) -> Wall {
-        let fix = "see its last words, if any; dmesg tells whether the kernel killed it";
-        Wall::new(names::SERVER_ENDED, self.evidence.clone(), fix)
+        self.wall.clone()
     }
 
     /// For the last line of the run.
     pub fn sentence(&self) -> String {
-        format!("{}; the figures end there", self.evidence)
+        format!("{}; the figures end there", self.wall.evidence)
     }
 }

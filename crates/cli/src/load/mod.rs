@@ -33,7 +33,7 @@ use std::sync::Arc;
 /// Runs the verb.
 pub fn run(args: Args) -> Result<(), Failure> {
     let mut plan = args.plan()?;
-    let crowd = crowd::is_wanted(&plan);
+    let crowd = crowd::is_wanted(&plan)?;
     if crowd {
         crowd::prepare(&mut plan);
     }

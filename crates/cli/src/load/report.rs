@@ -346,11 +346,14 @@ fn loader_line(plan: &Plan, loader: Loader) -> String {
 
 fn crowd_rows(account: &Account, row: &mut impl FnMut(&str, String)) {
     let rings = format!(
-        "{} of {} places each, beyond the descriptor limit",
+        "{} of {} places each; one random connection after the other exchanges",
         account.rings,
         grouped(account.places_each.into())
     );
     row("rings", rings);
+    if account.server_processes > 1 {
+        row("server", format!("{} processes", account.server_processes));
+    }
     let quantile = |us: Option<f64>| us.map_or("-".to_owned(), time);
     row(
         "climbing",

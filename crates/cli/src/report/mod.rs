@@ -2,12 +2,13 @@
 //!
 //! Reading order: `input` reads a file, whole or cut; `run` is a result as the page sees it; `page` puts together
 //! what `views` draws (with `chart`, `scale`, `labels`, `look`) and what `sections`, `balance`, `provenance`, `findings`,
-//! `changes` (with `against`) say; `words` holds both languages' names, `figures` and `markup` the last step to text.
+//! `changes` (with `against`) say; `crowd` is the page of a climb to a million; `words` holds both languages' names, `figures` and `markup` the last step to text.
 
 pub mod against;
 mod balance;
 mod changes;
 mod chart;
+mod crowd;
 mod figures;
 mod findings;
 pub mod input;
@@ -25,6 +26,7 @@ mod words;
 use crate::failure::Failure;
 pub use crate::lang::Lang;
 use crate::terminal;
+use crowd::Climb;
 use page::Page;
 use run::Run;
 use std::fs;
@@ -37,12 +39,15 @@ use std::path::{Path, PathBuf};
     before_help = "Examples:\n  duolu report result.json                        report.html beside it\n  duolu report new.json --against old.json -o changes.html"
 )]
 pub struct Args {
-    /// What duolu compare wrote: result.json, its folder, or the lines of --json-stream
+    /// What duolu compare or make million wrote: result.json, its folder, or the lines of --json-stream
     #[arg(value_name = "RESULT")]
     result: PathBuf,
     /// Where to write [default: report.html beside the result]; - is stdout
     #[arg(short = 'o', long = "out", value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Of a climb (make million) also write the figures as a table for spreadsheets; - is stdout
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
     /// An older result: what changed, and whether it is more than the spread
     #[arg(long, value_name = "OLD")]
     against: Option<PathBuf>,
@@ -62,10 +67,11 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), Failure> {
     let new = input::read(&args.result)?;
     let old = args.against.as_deref().map(input::read).transpose()?;
-    let read = |input: &input::Input| Run::read(&input.value, input.cut.is_some());
-    let (run, before) = (read(&new), old.as_ref().map(read));
-    let html = Page { run: &run, old: before.as_ref(), lang: args.lang }.render();
     let out = place(&args);
+    let (html, csv) = made(&args, &new, old.as_ref())?;
+    if let (Some(csv), Some(path)) = (csv, &args.csv) {
+        put(&csv, path)?;
+    }
     put(&html, &out)?;
     let to_stdout = out.as_os_str() == "-";
     if !args.quiet && !to_stdout {
@@ -82,6 +88,34 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The page, and the table for spreadsheets where that is wanted.
+fn made(
+    args: &Args,
+    new: &input::Input,
+    old: Option<&input::Input>,
+) -> Result<(String, Option<String>), Failure> {
+    if let Some(climb) = Climb::read(&new.value, new.cut.is_some()) {
+        if old.is_some() {
+            return Err(Failure::usage(
+                "--against lays results of duolu compare over each other; this is a climb",
+            ));
+        }
+        return Ok((crowd::render(&climb, args.lang), args.csv.is_some().then(|| climb.csv())));
+    }
+    if old.is_some_and(|old| Climb::read(&old.value, false).is_some()) {
+        return Err(Failure::usage("--against: that is a climb, and no result of duolu compare"));
+    }
+    let read = |input: &input::Input| Run::read(&input.value, input.cut.is_some());
+    let (run, before) = (read(new), old.map(read));
+    let html = Page { run: &run, old: before.as_ref(), lang: args.lang }.render();
+    if args.csv.is_some() {
+        return Err(Failure::usage(
+            "--csv is for a climb; duolu compare -o DIR writes its result.csv itself",
+        ));
+    }
+    Ok((html, None))
 }
 
 /// Writes the page of a result, as compare's `-o DIR` does. With an older result it shows what changed.

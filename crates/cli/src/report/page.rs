@@ -21,6 +21,77 @@ use std::fmt::Write;
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
+/// A whole file around what `main` writes for each language. It opens in `lang`; `None`: the reader's.
+pub fn file(lang: Option<Lang>, title: &str, mut main: impl FnMut(&mut String, Lang)) -> String {
+    let open = lang.unwrap_or(Lang::En);
+    let mut html = format!(
+        "<!DOCTYPE html>\n<html lang=\"{open}\" data-ask=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
+         <title>duolu: {}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
+        if lang.is_none() { "reader" } else { "file" },
+        escape(title)
+    );
+    for lang in Lang::BOTH {
+        let _ = write!(
+            html,
+            "<input type=\"radio\" name=\"lang\" id=\"lang-{}\" class=\"lang\"{} aria-label=\"{}\">",
+            lang.key(),
+            if lang == open { " checked" } else { "" },
+            lang.pick("English", "中文")
+        );
+    }
+    html.push_str(
+        "\n<p class=\"switch\" aria-hidden=\"true\"><label for=\"lang-en\">English</label><label for=\"lang-zh\">中文</label></p>\n",
+    );
+    for lang in Lang::BOTH {
+        main(&mut html, lang);
+    }
+    let _ = writeln!(
+        html,
+        "<div id=\"tip\" role=\"status\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>"
+    );
+    html
+}
+
+/// What has to be known before the figures are believed.
+pub fn notices(html: &mut String, notices: Vec<(Weight, String)>) {
+    if notices.is_empty() {
+        return;
+    }
+    html.push_str("<ul class=\"notices\">");
+    for (weight, text) in notices {
+        let (class, sign) = match weight {
+            Weight::Warning => ("warning", "!"),
+            Weight::Note => ("note", "i"),
+        };
+        let _ = write!(
+            html,
+            "<li class=\"notice {class}\"><span class=\"sign\" aria-hidden=\"true\">{sign}</span>{}</li>",
+            escape(&text)
+        );
+    }
+    html.push_str("</ul>\n");
+}
+
+/// Parts beside each other; a narrow page breaks between them.
+pub fn line_of(parts: &[String]) -> String {
+    let parts: Vec<String> = parts.iter().map(|part| format!("<span>{}</span>", escape(part))).collect();
+    parts.join(" · ")
+}
+
+/// The machine in a few words.
+pub fn machine_line(lang: Lang, machine: &Value) -> Vec<String> {
+    let text = |path: &str| machine.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let kernel = text("/kernel").map(|kernel| format!("Linux {kernel}"));
+    let cpus = machine.pointer("/cpus").and_then(Value::as_u64).map(|cpus| match lang {
+        Lang::En => format!("{cpus} processor{}", if cpus == 1 { "" } else { "s" }),
+        Lang::Zh => format!("{cpus} 个处理器"),
+    });
+    [kernel, cpus, text("/cpu_model"), text("/began_at")].into_iter().flatten().collect()
+}
+
 /// What the page is made of.
 #[derive(Debug)]
 pub struct Page<'a> {
@@ -43,36 +114,8 @@ impl Page<'_> {
         }
         let looks: Vec<(String, Look)> =
             models.iter().map(|model| (*model).to_owned()).zip(looks(&models)).collect();
-        let open = self.lang.unwrap_or(Lang::En);
-        let mut html = format!(
-            "<!DOCTYPE html>\n<html lang=\"{open}\" data-ask=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
-             <title>duolu: {}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
-            if self.lang.is_none() { "reader" } else { "file" },
-            escape(&self.heading(open))
-        );
-        for lang in Lang::BOTH {
-            let _ = write!(
-                html,
-                "<input type=\"radio\" name=\"lang\" id=\"lang-{}\" class=\"lang\"{} aria-label=\"{}\">",
-                lang.key(),
-                if lang == open { " checked" } else { "" },
-                lang.pick("English", "中文")
-            );
-        }
-        html.push_str(
-            "\n<p class=\"switch\" aria-hidden=\"true\"><label for=\"lang-en\">English</label><label for=\"lang-zh\">中文</label></p>\n",
-        );
-        for lang in Lang::BOTH {
-            self.main(&mut html, lang, &looks);
-        }
-        let _ = writeln!(
-            html,
-            "<div id=\"tip\" role=\"status\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>"
-        );
-        html
+        let main = |html: &mut String, lang| self.main(html, lang, &looks);
+        file(self.lang, &self.heading(self.lang.unwrap_or(Lang::En)), main)
     }
 
     fn heading(&self, lang: Lang) -> String {
@@ -107,22 +150,7 @@ impl Page<'_> {
             escape(&self.heading(lang)),
             self.subtitle(lang, &works)
         );
-        let notices = findings::notices(lang, self.run);
-        if !notices.is_empty() {
-            html.push_str("<ul class=\"notices\">");
-            for (weight, text) in notices {
-                let (class, sign) = match weight {
-                    Weight::Warning => ("warning", "!"),
-                    Weight::Note => ("note", "i"),
-                };
-                let _ = write!(
-                    html,
-                    "<li class=\"notice {class}\"><span class=\"sign\" aria-hidden=\"true\">{sign}</span>{}</li>",
-                    escape(&text)
-                );
-            }
-            html.push_str("</ul>\n");
-        }
+        notices(html, findings::notices(lang, self.run));
         for (at, work) in works.iter().enumerate() {
             self.work(html, lang, work, looks, at, works.len() > 1);
         }
@@ -147,20 +175,12 @@ impl Page<'_> {
     }
 
     fn subtitle(&self, lang: Lang, works: &[&Work]) -> String {
-        let machine = |path: &str| self.run.machine.pointer(path);
-        let text = |path: &str| machine(path).and_then(Value::as_str).map(str::to_owned);
         let work = match works {
             [work] => Some(words::work(lang, work)),
             _ => None,
         };
-        let kernel = text("/kernel").map(|kernel| format!("Linux {kernel}"));
-        let cpus = machine("/cpus").and_then(Value::as_u64).map(|cpus| match lang {
-            Lang::En => format!("{cpus} processor{}", if cpus == 1 { "" } else { "s" }),
-            Lang::Zh => format!("{cpus} 个处理器"),
-        });
-        let parts = [work, kernel, cpus, text("/cpu_model"), text("/began_at")].into_iter().flatten();
-        let parts: Vec<String> = parts.map(|part| format!("<span>{}</span>", escape(&part))).collect();
-        parts.join(" · ")
+        let parts: Vec<String> = work.into_iter().chain(machine_line(lang, &self.run.machine)).collect();
+        line_of(&parts)
     }
 
     fn work(

@@ -65,7 +65,8 @@ pub struct Wall {
 }
 
 impl Wall {
-    fn read(value: &Value) -> Option<Wall> {
+    /// An object with a name, or the name alone.
+    pub fn read(value: &Value) -> Option<Wall> {
         let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let name = value.as_str().map_or_else(|| text("name"), str::to_owned);
         let facts = value.get("facts").map(Facts::of).unwrap_or_default();

@@ -16,7 +16,7 @@ pub const WIDE: Frame =
 pub const NARROW: Frame =
     Frame { w: 372.0, h: 480.0, left: 50.0, right: 114.0, font: 11.5, walls: true, class: "narrow" };
 /// One of several beside each other.
-const SMALL: Frame =
+pub const SMALL: Frame =
     Frame { w: 372.0, h: 270.0, left: 52.0, right: 116.0, font: 11.5, walls: false, class: "small" };
 
 /// One of two beside each other.
@@ -271,11 +271,11 @@ impl Lines<'_> {
 }
 
 /// The same frame, high enough for a name for each line.
-fn higher(frame: &Frame, lines: usize) -> Frame {
+pub fn higher(frame: &Frame, lines: usize) -> Frame {
     Frame { h: frame.h.max(lines as f64 * frame.font * 1.3 + 60.0), ..*frame }
 }
 
-fn values(series: &[Series]) -> impl Iterator<Item = f64> {
+pub fn values(series: &[Series]) -> impl Iterator<Item = f64> {
     let points = series.iter().flat_map(|series| &series.points);
     let points = points.flat_map(|point| {
         let (low, high) = point.range.unwrap_or((point.at.1, point.at.1));

@@ -15,7 +15,7 @@ pub struct Known {
     helps_zh: &'static str,
 }
 
-const WALLS: [Known; 17] = [
+const WALLS: [Known; 18] = [
     Known {
         name: names::SERVER_DESCRIPTORS,
         zh: "服务器描述符用尽",
@@ -94,6 +94,16 @@ const WALLS: [Known; 17] = [
             "机器没有内存容纳更多连接：每个连接既占用服务器的内存，也占用内核两端套接字的内存。",
         ),
         helps_zh: "减少每个连接的字节数（见“每连接内存”），或增加内存。",
+    },
+    Known {
+        name: names::FILE_TABLE,
+        zh: "整机打开文件数用尽",
+        means: (
+            "Every socket, pipe and file of all processes together counts, and fs.file-max says how many there may be; a \
+             connection within one machine is two of them. Root is exempt.",
+            "所有进程的套接字、管道和文件合计有一个上限 fs.file-max；同一台机器上的一个连接占两个。root 不受限制。",
+        ),
+        helps_zh: "提高 fs.file-max（sysctl -w fs.file-max=5000000）。",
     },
     Known {
         name: names::CORE,

@@ -12,6 +12,12 @@ pub fn memory() -> Option<(u64, u64)> {
     Some((read("MemAvailable:")? * 1024, read("MemTotal:")? * 1024))
 }
 
+/// Sockets of every kind in this network namespace: "sockets: used" of /proc/net/sockstat.
+pub fn sockets() -> Option<u64> {
+    let text = fs::read_to_string("/proc/net/sockstat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("sockets: used "))?.trim().parse().ok()
+}
+
 /// The ports that connect(2) takes by itself: net.ipv4.ip_local_port_range.
 pub fn local_ports() -> Option<RangeInclusive<u16>> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
@@ -69,6 +75,8 @@ mod tests {
     fn this_machine_is_described() {
         let (available, total) = memory().expect("memory");
         assert!(available <= total);
+        let _socket = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        assert!(sockets().is_some_and(|sockets| sockets > 0));
         let ports = local_ports().expect("ports");
         assert!(ports.start() < ports.end());
         assert!(ListenCounters::read().is_some());

@@ -1,4 +1,4 @@
-//! The memory that is left alone. A connection costs kernel memory (3 to 9 KiB) that no limit of the process counts;
+//! The memory that is left alone. A connection costs kernel memory (5 to 10 KiB) that no limit of the process counts;
 //! where it runs out the kernel ends processes, and not always the one at fault. So whoever goes past the descriptor
 //! limit looks while there is still some.
 
@@ -37,6 +37,11 @@ impl Floor {
         });
         let total = machine::memory().map_or(0, |(_, total)| total);
         Floor { bytes: told.unwrap_or(total / 16) }
+    }
+
+    /// How many bytes can be had down to the floor; `None` where that cannot be read.
+    pub fn room(self) -> Option<u64> {
+        Some(available()?.saturating_sub(self.bytes))
     }
 
     /// Whether less is left than the floor and `more_bytes`. Reads two files of /proc and /sys: 50 us.
@@ -139,9 +144,14 @@ impl OomKills {
     }
 }
 
+/// An inode and a dentry of a socket, in bytes. The kernel keeps both in caches that count as reclaimable, and so in
+/// MemAvailable, though those of an open socket cannot be had: with four million of them that is 4 GB.
+const INODE_BYTES: u64 = 832 + 192;
+
 /// Memory that could be had now: of the machine, or of the control group where that has less.
 pub fn available() -> Option<u64> {
     let (machine, _) = machine::memory()?;
+    let machine = machine.saturating_sub(machine::sockets().unwrap_or(0) * INODE_BYTES);
     let group = cgroup_value("memory", "memory.max")
         .zip(cgroup_value("memory", "memory.current"))
         .map(|(most, used)| most.saturating_sub(used));

@@ -7,6 +7,7 @@
 mod cgroup;
 pub mod cpu;
 pub mod facts;
+pub mod files;
 pub mod listen;
 pub mod machine;
 pub mod memory;
@@ -83,6 +84,8 @@ pub mod names {
     pub const THREADS: &str = "threads";
     /// No memory left.
     pub const MEMORY: &str = "memory";
+    /// The whole machine's open files are used up.
+    pub const FILE_TABLE: &str = "open files of the machine";
     /// One thread of the server has a core for itself and uses all of it.
     pub const CORE: &str = "one core full";
     /// The server ended while it was loaded.

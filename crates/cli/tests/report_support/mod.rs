@@ -125,3 +125,37 @@ pub fn of(html: &str, lang: &str) -> String {
     let end = html[from..].find("</main>").expect("it ends") + from;
     html[from..end].to_owned()
 }
+
+/// The elements of a page as (name, attributes), after checking that they nest: what opens is closed, in order.
+pub fn elements(html: &str) -> Vec<(String, String)> {
+    let (mut open, mut all, mut rest) = (Vec::new(), Vec::new(), html);
+    while let Some(at) = rest.find('<') {
+        let end = rest[at..].find('>').expect("a tag ends") + at;
+        let tag = &rest[at + 1..end];
+        rest = &rest[end + 1..];
+        if tag.starts_with('!') {
+            continue;
+        }
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop().as_deref(), Some(name), "closes in order");
+            continue;
+        }
+        let (name, attributes) = tag.split_once([' ', '\n']).unwrap_or((tag.trim_end_matches('/'), ""));
+        assert!(name.chars().all(|c| c.is_ascii_alphanumeric()), "an element: {tag}");
+        assert_eq!(attributes.matches('"').count() % 2, 0, "quotes are whole: {tag}");
+        all.push((name.to_owned(), attributes.to_owned()));
+        if matches!(name, "script" | "style") {
+            let close = format!("</{name}>");
+            rest = &rest[rest.find(&close).expect("it ends") + close.len()..];
+        } else if !tag.ends_with('/') && !matches!(name, "meta" | "input" | "br") {
+            open.push(name.to_owned());
+        }
+    }
+    assert!(open.is_empty(), "all is closed: {open:?}");
+    all
+}
+
+pub fn attribute<'a>(attributes: &'a str, name: &str) -> Option<&'a str> {
+    let from = attributes.find(&format!("{name}=\""))? + name.len() + 2;
+    attributes[from..].split('"').next()
+}

@@ -3,7 +3,7 @@
 use super::super::args::Plan;
 use super::super::tally::quantile_us;
 use super::climb::Crowd;
-use crate::machine::meminfo;
+use crate::machine::{Machine, Placement, kernel_memory, meminfo};
 use crate::walls::{listen, memory};
 use serde::Serialize;
 use std::fs;
@@ -36,10 +36,12 @@ pub struct Account {
     /// How many processes listen.
     pub server_processes: usize,
     pub loader_rss_bytes: Option<u64>,
-    /// Of the kernel, for both ends where the server is here; without the processes' own.
+    /// Of the kernel (Slab, KernelStack, TCP's buffers), for both ends where the server is here.
     pub kernel_bytes_per_connection: Option<u64>,
     /// From the first close until the kernel had its memory back.
     pub back_s: f64,
+    /// Where that was.
+    pub machine: Machine,
 }
 
 /// Takes the figures.
@@ -48,7 +50,7 @@ pub struct Accountant {
     backlog: Option<u32>,
     queues: usize,
     pids: Vec<u32>,
-    rss_before: u64,
+    kernel_before: Option<u64>,
     sockets_before: u64,
     closing: Instant,
 }
@@ -59,17 +61,17 @@ impl Accountant {
         let target = plan.target.address;
         let queues = if plan.target.is_here { listen::queues(target) } else { Vec::new() };
         let pids = listen::owners(&queues);
-        let rss_before = resident(&pids).unwrap_or(0) + own_rss().unwrap_or(0);
         Accountant {
             account: Account {
                 memory_before_bytes: memory::available(),
                 server_processes: pids.len(),
+                machine: Machine::read(Placement::default()),
                 ..Account::default()
             },
             queues: queues.len(),
             backlog: queues.iter().filter_map(|queue| queue.backlog).min(),
             pids,
-            rss_before,
+            kernel_before: kernel_memory(),
             sockets_before: sockets().unwrap_or(0),
             closing: Instant::now(),
         }
@@ -97,11 +99,9 @@ impl Accountant {
         account.memory_during_bytes = memory::available();
         account.server_rss_bytes = resident(&self.pids);
         account.loader_rss_bytes = own_rss();
-        let grown = (account.server_rss_bytes.unwrap_or(0) + account.loader_rss_bytes.unwrap_or(0))
-            .saturating_sub(self.rss_before);
         account.kernel_bytes_per_connection =
-            account.memory_before_bytes.zip(account.memory_during_bytes).and_then(|(before, during)| {
-                before.saturating_sub(during).saturating_sub(grown).checked_div(held)
+            kernel_memory().zip(self.kernel_before).and_then(|(now, before)| {
+                now.saturating_sub(before).checked_div(held).filter(|bytes| *bytes > 0)
             });
         self.closing = Instant::now();
     }

@@ -19,6 +19,7 @@ use super::super::tally::Tally;
 use super::sample::Samples;
 use crate::failure::Failure;
 use crate::walls::Wall;
+use crate::walls::files::Files;
 use crate::walls::memory::Floor;
 use duolu_sys::completion::{Completion, ConnId, Errno as Refusal, Report, Rings};
 use rustix::io::Errno;
@@ -95,6 +96,8 @@ pub struct Crowd<'a> {
     sources: Vec<Ipv4Addr>,
     next_source: usize,
     floor: Floor,
+    /// Whether fs.file-max bounds us.
+    bounded: bool,
     looked_at: u64,
     swept: Instant,
     progress: Instant,
@@ -130,6 +133,7 @@ impl<'a> Crowd<'a> {
             sources: plan.sources.clone(),
             next_source: 0,
             floor: Floor::read(),
+            bounded: Files::that_bound_us().is_some(),
             looked_at: 0,
             swept: now,
             progress: now,
@@ -160,7 +164,7 @@ impl<'a> Crowd<'a> {
         let mut busy = false;
         if climbing && !self.stopped {
             busy = self.dial_some()?;
-            self.look_at_memory();
+            self.look_at_machine();
         }
         if climbing {
             self.mark_the_last();

@@ -17,7 +17,10 @@ use super::progress::Progress;
 use super::report;
 use super::tally::Tally;
 use crate::failure::Failure;
+use crate::terminal;
+use crate::walls::files::Files;
 use crate::walls::machine::ListenCounters;
+use crate::walls::{grouped, memory, names};
 use account::Accountant;
 use climb::Crowd;
 use duolu_sys::completion::{Config, Rings, RingsConfig};
@@ -32,15 +35,23 @@ use std::time::{Duration, Instant};
 const BESIDES: u64 = 32;
 /// How many exchange at a time at most, whatever `--active` says.
 const MOST_AT_ONCE: usize = 4096;
+/// The kernel's memory for one end of a connection in a ring; see bench/RESULTS.md.
+const BYTES_AN_END: u64 = 4_800;
 
-/// Whether so many connections go beyond the descriptors, and can be had all the same.
-pub fn is_wanted(plan: &Plan) -> bool {
+/// Whether so many connections go beyond the descriptors, and can be had all the same; or it was asked for.
+///
+/// # Errors
+/// It was asked for, and this kernel does not let us.
+pub fn is_wanted(plan: &Plan) -> Result<bool, Failure> {
+    if plan.sampled {
+        return rings(plan).map(|_| true);
+    }
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let beyond = plan.connections as u64 + BESIDES > limit;
-    beyond
+    Ok(beyond
         && plan.speak == Speak::Echo
         && !plan.is_churn()
-        && rings(plan).is_some_and(|rings| rings.bounds().1 > 1)
+        && rings(plan).is_ok_and(|rings| rings.bounds().1 > 1))
 }
 
 /// One thread; unless `--active` says how many, one connection at a time exchanges.
@@ -49,16 +60,39 @@ pub fn prepare(plan: &mut Plan) {
     plan.active = if plan.active == plan.connections { 1 } else { plan.active.min(MOST_AT_ONCE) };
 }
 
-fn rings(plan: &Plan) -> Option<Rings> {
+fn rings(plan: &Plan) -> Result<Rings, Failure> {
     let ring = Config { first_buffers: 2, completions: 4096, ..Config::default() };
-    Rings::new(RingsConfig { ring, connections: plan.connections as u64 }).ok()
+    Rings::new(RingsConfig { ring, connections: plan.connections as u64 }).map_err(|error| {
+        Failure::cannot(format!(
+            "--sampled holds its connections in io_uring, which cannot run here: {error}"
+        ))
+    })
+}
+
+/// What will be met on the way, as far as it can be told now: the climb goes there all the same, and stops in good order.
+fn forecast(plan: &Plan) {
+    let wanted = plan.connections as u64;
+    let ends = if plan.target.is_here { 2 } else { 1 };
+    let files = Files::that_bound_us().map(|files| files.room() / ends);
+    let memory = memory::Floor::read().room().map(|bytes| bytes / (BYTES_AN_END * ends));
+    for (room, wall) in [(files, names::FILE_TABLE), (memory, names::MEMORY)] {
+        if let Some(room) = room.filter(|room| *room < wanted) {
+            let (room, wanted) = (grouped(room), grouped(wanted));
+            terminal::tell(&format!(
+                "duolu load: of {wanted} connections about {room} will be had: then comes the wall \"{wall}\""
+            ));
+        }
+    }
 }
 
 /// Runs the plan.
 pub fn run(plan: &Arc<Plan>) -> Result<Outcome, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let _ = signal_hook::flag::register(SIGINT, interrupted.clone());
-    let rings = rings(plan).ok_or_else(|| Failure::cannot("io_uring was there and no longer is"))?;
+    let rings = rings(plan)?;
+    if !plan.quiet {
+        forecast(plan);
+    }
     let counters_before = ListenCounters::read();
     let shown = Arc::new(AtomicU64::new(0));
     let mut progress = Progress::new(plan, shown.clone());

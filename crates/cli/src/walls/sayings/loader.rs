@@ -6,7 +6,7 @@ const MORE_THREADS: (&str, &str) =
     ("more threads (-t {more:id}) or more loaders", "增加压测线程（-t {more:id}）或压测进程");
 
 /// See [`super`].
-pub const SAYINGS: [Saying; 6] = [
+pub const SAYINGS: [Saying; 8] = [
     Saying {
         case: "loader_enfile",
         evidence: (
@@ -15,6 +15,32 @@ pub const SAYINGS: [Saying; 6] = [
             "压测端在 {open} 个连接处用尽描述符，还没到自己的上限 {limit}：整台机器的打开文件表已满（ENFILE）",
         ),
         fix: ("sysctl -w fs.file-max=1000000", "sysctl -w fs.file-max=1000000"),
+    },
+    Saying {
+        case: "file_table",
+        evidence: (
+            "the loader stopped at {held} connections: {used} files are open on the whole machine, fs.file-max is {most}, \
+             and the last {left} are left alone",
+            "压测端在 {held} 个连接处停下：整机已打开 {used} 个文件，fs.file-max 为 {most}，最后 {left} 个留着不用",
+        ),
+        fix: ("sysctl -w fs.file-max={enough:id}", "sysctl -w fs.file-max={enough:id}"),
+    },
+    Saying {
+        case: "went_away",
+        evidence: (
+            "[the server, process {pid:id} ({process}), is gone]{unknown?the server went away}[, {after:.1} s into the \
+             measured window]{opening?, while connections were opened}{outside?, outside the measured window}: \
+             {refused?nobody listens any more on }{back?it ended every connection, though somebody listens again on \
+             }{target}; {ended} of its connections {ended:was|were} reset or closed, {refusals} \
+             {refusals:connect|connects} refused",
+            "[服务器（进程 {pid:id}，{process}）已退出]{unknown?服务器消失了}[，在测量窗口的第 {after:.1} 秒]\
+             {opening?，在建立连接期间}{outside?，在测量窗口之外}：{refused?再没有人监听 }\
+             {back?它结束了全部连接，但又有人监听 }{target}；{ended} 个连接被重置或关闭，{refusals} 次连接被拒绝",
+        ),
+        fix: (
+            "see its last words, if any; dmesg tells whether the kernel killed it",
+            "看它最后的输出；dmesg 能说明是否被内核杀掉",
+        ),
     },
     Saying {
         case: "loader_files",

@@ -64,6 +64,8 @@ mod tests {
         let sources = [
             include_str!("../server.rs"),
             include_str!("../memory.rs"),
+            include_str!("../files.rs"),
+            include_str!("../../load/lost.rs"),
             include_str!("../../load/verdict.rs"),
             include_str!("../../compare/diagnose.rs"),
             include_str!("../../compare/tasks.rs"),

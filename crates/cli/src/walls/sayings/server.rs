@@ -165,8 +165,8 @@ pub const SAYINGS: [Saying; 14] = [
             "{who:word}在 {held} 个连接处停下：可用内存还有 {available:GB}，其中 {floor:GB} 留着不用",
         ),
         fix: (
-            "more memory (a connection takes 3 to 9 KiB of the kernel's, both ends); {setting}=SIZE leaves less alone",
-            "增加内存（一个连接两端共占内核 3 到 9 KiB）；用 {setting}=SIZE 可以少留一些",
+            "more memory (a connection takes 5 to 10 KiB of the kernel's, both ends); {setting}=SIZE leaves less alone",
+            "增加内存（一个连接两端共占内核 5 到 10 KiB）；用 {setting}=SIZE 可以少留一些",
         ),
     },
 ];

@@ -3,6 +3,7 @@
 use super::super::super::errors::Kind;
 use super::{BEFORE_SERVER_BYTES, Crowd, Dial, Place, State};
 use crate::failure::Failure;
+use crate::walls::files::Files;
 use crate::walls::{Wall, grouped, names};
 use duolu_sys::completion::{ConnId, Errno as Refusal};
 use duolu_sys::socket;
@@ -13,7 +14,7 @@ use std::time::Instant;
 
 /// Dialled in one turn: with less the turns cost, with more the samples wait.
 const BATCH: usize = 32;
-/// Memory is looked at after so many connections; they take 10 MB.
+/// The machine's memory and open files are looked at after so many connections; they take 10 MB.
 const LOOK_EVERY: u64 = 1024;
 
 impl Crowd<'_> {
@@ -99,6 +100,11 @@ impl Crowd<'_> {
     }
 
     fn machine_wall(&self, why: &std::io::Error) -> Wall {
+        if Errno::from_io_error(why) == Some(Errno::NFILE)
+            && let Some(files) = Files::that_bound_us()
+        {
+            return files.wall(self.held);
+        }
         let held = grouped(self.held);
         if let Some(shortage) = self.floor.shortage(0) {
             return shortage.wall("the loader", self.held);
@@ -107,7 +113,7 @@ impl Crowd<'_> {
         Wall::new(
             names::LOADER_DESCRIPTORS,
             format!("the loader stopped at {held} connections in {rings} rings: {why}"),
-            "sysctl -w fs.file-max=5000000 if that is it; ulimit -n makes the rings' tables larger",
+            "ulimit -n makes the rings' tables larger",
         )
     }
 
@@ -118,14 +124,18 @@ impl Crowd<'_> {
         self.tally.first_wrong.get_or_insert(what);
     }
 
-    pub(super) fn look_at_memory(&mut self) {
+    pub(super) fn look_at_machine(&mut self) {
         if self.stopped || self.dialled - self.looked_at < LOOK_EVERY {
             return;
         }
         self.looked_at = self.dialled;
+        let files = self.bounded.then(Files::that_bound_us).flatten();
         if let Some(shortage) = self.floor.shortage(BEFORE_SERVER_BYTES) {
             self.stopped = true; // in good order: nothing has failed
             self.wall = Some(shortage.wall("the loader", self.held));
+        } else if let Some(files) = files.filter(|files| files.room() < LOOK_EVERY * 4) {
+            self.stopped = true;
+            self.wall = Some(files.wall(self.held));
         }
     }
 }

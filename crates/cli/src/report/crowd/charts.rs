@@ -50,6 +50,18 @@ const CONNECTS: Measure = Measure {
     of: |rung| rung.figure(Of::Connects),
 };
 
+/// One of the charts beside each other.
+struct Small<'a> {
+    id: &'static str,
+    title: (&'static str, &'static str),
+    axis: (&'static str, &'static str),
+    measures: &'a [Measure],
+    form: fn(f64) -> String,
+}
+
+/// A figure of the hover text: which, its name, how it is written.
+type Row = (Of, (&'static str, &'static str), fn(f64) -> String);
+
 /// Everything a chart of the climb needs.
 #[derive(Clone, Copy)]
 pub struct Views<'a> {
@@ -76,7 +88,6 @@ impl Views<'_> {
 
     /// The small ones: a title and a picture each.
     pub fn small(&self) -> Vec<(String, String)> {
-        let lang = self.lang;
         let each = [
             Measure { of: |rung| rung.figure(Of::Kernel), ..KERNEL },
             Measure { of: Rung::server_each, ..SERVER },
@@ -89,51 +100,46 @@ impl Views<'_> {
         };
         let (connects, trips) = ([CONNECTS], [P99, p50]);
         let charts = [
-            (
-                "each",
-                ("bytes a connection", "每个连接的字节"),
-                &each[..],
-                plain as fn(f64) -> String,
-                ("bytes", "字节"),
-            ),
-            (
-                "connects",
-                ("connects a second", "每秒新建连接"),
-                &connects,
-                figures::rate,
-                ("connects/s", "连接/秒"),
-            ),
-            (
-                "trips",
-                ("round trip of a random one", "随机一个连接的往返时间"),
-                &trips,
-                figures::time,
-                ("time", "时间"),
-            ),
+            Small {
+                id: "each",
+                title: ("bytes a connection", "每个连接的字节"),
+                axis: ("bytes", "字节"),
+                measures: &each,
+                form: plain,
+            },
+            Small {
+                id: "connects",
+                title: ("connects a second", "每秒新建连接"),
+                axis: ("connects/s", "连接/秒"),
+                measures: &connects,
+                form: figures::rate,
+            },
+            Small {
+                id: "trips",
+                title: ("round trip of a random one", "随机一个连接的往返时间"),
+                axis: ("time", "时间"),
+                measures: &trips,
+                form: figures::time,
+            },
         ];
-        let draw = |(id, title, measures, form, axis): (
-            &str,
-            (&str, &str),
-            &[Measure],
-            fn(f64) -> String,
-            (&str, &str),
-        )| {
-            let series = self.series(measures, form, false);
-            if series.iter().all(|series| series.points.is_empty()) {
-                return None;
-            }
-            let title = lang.pick(title.0, title.1).to_owned();
-            let chart = Chart {
-                id: format!("{}-{id}", lang.key()),
-                title: title.clone(),
-                description: self.describe(&series, form),
-                y: Scale::from_zero(values(&series)),
-                y_label: lang.pick(axis.0, axis.1).to_owned(),
-                ..self.chart(&series, form)
-            };
-            Some((title, chart.render(&higher(&FRAME, series.len()))))
+        charts.iter().filter_map(|small| self.one_small(small)).collect()
+    }
+
+    fn one_small(&self, small: &Small<'_>) -> Option<(String, String)> {
+        let series = self.series(small.measures, small.form, false);
+        if series.is_empty() {
+            return None;
+        }
+        let title = self.lang.pick(small.title.0, small.title.1).to_owned();
+        let chart = Chart {
+            id: format!("{}-{}", self.lang.key(), small.id),
+            title: title.clone(),
+            description: self.describe(&series, small.form),
+            y: Scale::from_zero(values(&series)),
+            y_label: self.lang.pick(small.axis.0, small.axis.1).to_owned(),
+            ..self.chart(&series, small.form)
         };
-        charts.into_iter().filter_map(draw).collect()
+        Some((title, chart.render(&higher(&FRAME, series.len()))))
     }
 
     fn chart<'b>(&self, series: &'b [Series], form: fn(f64) -> String) -> Chart<'b> {
@@ -195,7 +201,7 @@ impl Views<'_> {
     fn tip(&self, rung: &Rung, name: &str, value: &str) -> String {
         let lang = self.lang;
         let mut text = format!("{} · {}\n{name}\t{value}", rung.line, lang.connections(rung.held));
-        let rows: [(Of, (&str, &str), fn(f64) -> String); 5] = [
+        let rows: [Row; 5] = [
             (Of::Server, ("server's memory", "服务器内存"), figures::bytes),
             (Of::Kernel, ("kernel, a connection", "内核，每连接"), plain),
             (Of::Connects, ("connects a second", "每秒新建"), figures::rate),

@@ -47,12 +47,9 @@ mod tests {
     use crate::lang::Lang;
     use std::collections::HashSet;
 
-    /// The last claim that has its lab so far.
-    const DONE: u8 = 19;
-
     #[test]
     fn every_claim_of_the_notes_is_shown_somewhere() {
-        for claim in CLAIMS.iter().filter(|claim| claim.number <= DONE) {
+        for claim in &CLAIMS {
             let shown = !about(claim.number).is_empty() || claim.verb.is_some();
             assert!(shown, "nothing shows claim {}: {}", claim.number, claim.words);
         }

@@ -88,7 +88,7 @@ fn pictures(outcome: &Outcome) -> Vec<&dyn Picture> {
 
 fn drawing(outcome: &Outcome, lang: Lang) -> Option<String> {
     let lab = outcome.lab;
-    let title = format!("{}: {}", lab.name, lab.title.pick(lang));
+    let title = lab.title.pick(lang).to_owned();
     let notes: Vec<String> = lab
         .claims()
         .map(|claim| {
@@ -97,7 +97,8 @@ fn drawing(outcome: &Outcome, lang: Lang) -> Option<String> {
         })
         .map(|line| crate::report::markup::cut(&line, svg::WIDTH / 14.0))
         .collect();
-    svg::file(&title, &notes, &pictures(outcome), lang)
+    let command = format!("duolu lab {}", lab.name);
+    svg::file(&command, &title, &notes, &pictures(outcome), lang)
 }
 
 const STYLE: &str = include_str!("page.css");

@@ -125,13 +125,15 @@ impl Page<'_> {
         }
         let shaft = if !seen || arrow.lost { "╌" } else { "─" };
         let room = MIDDLE - 4;
-        if columns(&label) + 2 > room {
-            label = format!("{}…", wrap(&label, room - 3).first().map_or("", |line| line));
+        if columns(&label) > room {
+            label = format!("{}…", wrap(&label, room - 1).first().map_or("", |line| line));
         }
         let free = room.saturating_sub(columns(&label) + 2);
         let (before, after) = (free / 2, free - free / 2);
         let body = if label.is_empty() {
             shaft.repeat(room)
+        } else if columns(&label) + 2 > room {
+            pad(&label, room)
         } else {
             format!("{} {label} {}", shaft.repeat(before), shaft.repeat(after))
         };

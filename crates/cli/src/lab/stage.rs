@@ -5,16 +5,18 @@
 //! [`Stage::check`].
 
 use super::experiment::Fact;
-use super::ladder::{Arrow, Kind, Ladder, Shade, What, Who};
+use super::ladder::{Arrow, Kind, What, Who};
 use super::packet::Segment;
 use super::picture::{Picture, Table};
 use super::said::Said;
+use super::scene::Scene;
+pub use super::scene::Seen;
+pub use super::shown::{Shown, errno_name, text};
 use super::states::{State, on_port_there, state};
 use crate::lang::Lang;
 use duolu_sys::capture::{Capture, Ways};
 use duolu_sys::netns;
 use duolu_sys::tcp_diag::Diag;
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -35,39 +37,6 @@ pub struct Stage {
     facts: Vec<Fact>,
     pictures: Vec<Box<dyn Picture>>,
     scene: Option<Scene>,
-}
-
-/// What was seen of one end's segments.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Seen {
-    /// The MSS that it announced in its SYN.
-    pub mss: Option<u16>,
-    /// Bytes of TCP options in its largest segment.
-    pub options: usize,
-    /// Data bytes of its largest segment.
-    pub largest: u32,
-    /// The IP packet that this was in, bytes.
-    pub packet: u32,
-    /// Segments with data.
-    pub segments: u32,
-}
-
-/// The ladder that is being recorded.
-#[derive(Debug)]
-struct Scene {
-    ladder: Ladder,
-    began: Instant,
-    /// Client and server, once they are connected.
-    ends: Option<[SocketAddr; 2]>,
-    states: [Option<State>; 2],
-    /// Whose incoming segments a filter drops.
-    deaf: [bool; 2],
-    /// The next number each direction has not sent yet: what is below was sent before.
-    next_seq: HashMap<SocketAddr, u32>,
-    seen: [Seen; 2],
-    /// Whether acknowledgements tell the window, and what each end scales it by.
-    windows: bool,
-    scale: [u8; 2],
 }
 
 impl Stage {
@@ -141,22 +110,7 @@ impl Stage {
     pub fn scene(&mut self, title: impl Into<Said>) {
         self.end_scene();
         self.forget_packets();
-        self.scene = Some(Scene {
-            ladder: Ladder {
-                title: title.into(),
-                ports: [None; 2],
-                seen: self.capture.is_some(),
-                rows: Vec::new(),
-            },
-            began: Instant::now(),
-            ends: None,
-            states: [None; 2],
-            deaf: [false; 2],
-            next_seq: HashMap::new(),
-            seen: [Seen::default(); 2],
-            windows: false,
-            scale: [0; 2],
-        });
+        self.scene = Some(Scene::new(title.into(), self.capture.is_some()));
     }
 
     /// Ends the ladder.
@@ -353,161 +307,4 @@ impl Stage {
             scene.ladder.push(scene.began.elapsed(), what);
         }
     }
-}
-
-impl Scene {
-    /// Both ends are in these states now.
-    fn enter(&mut self, now: [State; 2]) {
-        let before = self.states;
-        self.states = now.map(Some);
-        let changed = [0, 1].map(|at| (before[at] != Some(now[at])).then_some(now[at]));
-        if changed == [None, None] {
-            return;
-        }
-        let at = self.began.elapsed();
-        if !self.ladder.seen {
-            for arrow in concluded(before, now) {
-                self.ladder.push(at, What::Packet(arrow));
-            }
-        }
-        self.ladder.push(at, What::States(changed));
-    }
-
-    /// A segment was seen.
-    fn take(&mut self, segment: &Segment) {
-        // A connection's first segment says who is who, before connect has returned.
-        let ends = *self.ends.get_or_insert([segment.from, segment.to]);
-        let from = match ends {
-            [client, server] if (segment.from, segment.to) == (client, server) => Who::Client,
-            [client, server] if (segment.from, segment.to) == (server, client) => Who::Server,
-            _ => return, // another connection of the experiment
-        };
-        let end = segment.seq.wrapping_add(segment.span());
-        let next = self.next_seq.entry(segment.from).or_insert(segment.seq);
-        let again = segment.span() > 0 && (end.wrapping_sub(*next) as i32) <= 0;
-        // A bare ACK below what it has sent asks for an answer: it probes a window (RFC 9293, 3.8.6.1).
-        let probes = segment.span() == 0 && !segment.rst && end.wrapping_add(1) == *next;
-        if !again {
-            *next = end;
-        }
-        if let (true, Some(scale)) = (segment.syn, segment.scale) {
-            self.scale[from as usize] = scale;
-        }
-        let seen = &mut self.seen[from as usize];
-        seen.mss = seen.mss.or(segment.mss);
-        seen.segments += u32::from(segment.len > 0);
-        if segment.len > seen.largest {
-            seen.largest = segment.len;
-            seen.options = segment.options;
-            seen.packet = 20 + 20 + segment.options as u32 + segment.len;
-        }
-        let bare = segment.ack && segment.span() == 0 && !segment.rst && !probes;
-        let window = u64::from(segment.window) << self.scale[from as usize];
-        let shown = Shade {
-            again,
-            probes,
-            window: (self.windows && bare && from == Who::Server).then_some(window),
-            lost: self.deaf[from.other() as usize],
-        };
-        let arrow = Arrow::seen(from, segment, &shown);
-        self.ladder.push(self.began.elapsed(), What::Packet(arrow));
-    }
-}
-
-/// What must have gone over a network whose packets we do not see.
-fn concluded(before: [Option<State>; 2], now: [State; 2]) -> Vec<Arrow> {
-    use State::{CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, TimeWait};
-    if before == [None, None] && now == [Established; 2] {
-        return vec![
-            Arrow::concluded(Who::Client, "SYN", Kind::Open),
-            Arrow::concluded(Who::Server, "SYN ACK", Kind::Open),
-            Arrow::concluded(Who::Client, "ACK", Kind::Ack),
-        ];
-    }
-    let ended = |who: Who| {
-        let after = matches!(now[who as usize], FinWait1 | FinWait2 | Closing | TimeWait | LastAck);
-        match before[who as usize] {
-            Some(Established) => after,
-            // Gone without a trace: its FIN is acknowledged, or the connection was reset; the other end tells.
-            Some(CloseWait) => after || now[who.other() as usize] == TimeWait,
-            _ => false,
-        }
-    };
-    [Who::Client, Who::Server]
-        .into_iter()
-        .filter(|&who| ended(who))
-        .map(|who| Arrow::concluded(who, "FIN", Kind::Close))
-        .collect()
-}
-
-/// How a result of a call is written beside it.
-pub trait Shown {
-    /// `0`, `5 bytes`, `fd 7`.
-    fn shown(&self) -> String;
-}
-
-impl Shown for () {
-    fn shown(&self) -> String {
-        "0".to_owned()
-    }
-}
-
-impl Shown for usize {
-    fn shown(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Shown for String {
-    fn shown(&self) -> String {
-        format!("{self:?}")
-    }
-}
-
-impl Shown for std::net::TcpStream {
-    fn shown(&self) -> String {
-        format!("fd {}", self.as_raw_fd())
-    }
-}
-
-impl Shown for std::net::TcpListener {
-    fn shown(&self) -> String {
-        format!("fd {}", self.as_raw_fd())
-    }
-}
-
-impl Shown for OwnedFd {
-    fn shown(&self) -> String {
-        format!("fd {}", self.as_raw_fd())
-    }
-}
-
-/// An error as errno(3) names it, where a person meets it in these experiments.
-pub fn errno_name(error: &io::Error) -> String {
-    let number = error.raw_os_error().filter(|number| (1..4096).contains(number));
-    let name = match number.map(rustix::io::Errno::from_raw_os_error) {
-        Some(rustix::io::Errno::ADDRINUSE) => "EADDRINUSE",
-        Some(rustix::io::Errno::AGAIN) => "EAGAIN",
-        Some(rustix::io::Errno::BADF) => "EBADF",
-        Some(rustix::io::Errno::CONNREFUSED) => "ECONNREFUSED",
-        Some(rustix::io::Errno::CONNRESET) => "ECONNRESET",
-        Some(rustix::io::Errno::EXIST) => "EEXIST",
-        Some(rustix::io::Errno::INTR) => "EINTR",
-        Some(rustix::io::Errno::INVAL) => "EINVAL",
-        Some(rustix::io::Errno::LOOP) => "ELOOP",
-        Some(rustix::io::Errno::MFILE) => "EMFILE",
-        Some(rustix::io::Errno::MSGSIZE) => "EMSGSIZE",
-        Some(rustix::io::Errno::NOENT) => "ENOENT",
-        Some(rustix::io::Errno::NOTCONN) => "ENOTCONN",
-        Some(rustix::io::Errno::PERM) => "EPERM",
-        Some(rustix::io::Errno::PIPE) => "EPIPE",
-        Some(rustix::io::Errno::TIMEDOUT) => "ETIMEDOUT",
-        _ => return error.to_string(),
-    };
-    name.to_owned()
-}
-
-/// Text that one end wrote and the other read.
-pub fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

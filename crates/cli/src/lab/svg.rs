@@ -2,7 +2,7 @@
 
 use super::picture::{Picture, Table};
 use crate::lang::Lang;
-use crate::report::markup::{ems, escape, px};
+use crate::report::markup::{ems, escape, px, wrap};
 use std::fmt::Write;
 
 /// How wide every drawing is.
@@ -22,10 +22,21 @@ pub fn stack(pictures: &[&dyn Picture], lang: Lang) -> Option<(String, f64)> {
 }
 
 /// A file of its own, with a heading.
-pub fn file(title: &str, under: &[String], pictures: &[&dyn Picture], lang: Lang) -> Option<String> {
+pub fn file(
+    command: &str,
+    title: &str,
+    under: &[String],
+    pictures: &[&dyn Picture],
+    lang: Lang,
+) -> Option<String> {
     let (drawing, tall) = stack(pictures, lang)?;
-    let mut heading = format!("<text class=\"h1\" x=\"24\" y=\"42\">{}</text>", escape(title));
-    let mut y = 68.0;
+    let mut heading = format!("<text class=\"brand\" x=\"24\" y=\"34\">{}</text>", escape(command));
+    let mut y = 66.0;
+    for line in wrap(title, WIDTH / 24.0 / 1.03) {
+        let _ = write!(heading, "<text class=\"h1\" x=\"24\" y=\"{}\">{}</text>", px(y), escape(&line));
+        y += 31.0;
+    }
+    y -= 5.0;
     for line in under {
         let _ = write!(heading, "<text class=\"sub\" x=\"24\" y=\"{}\">{}</text>", px(y), escape(line));
         y += 20.0;

@@ -63,6 +63,14 @@ fn client_first(stage: &mut Stage) -> Result<(), Trouble> {
         &[(Client, State::FinWait2), (Server, State::CloseWait)],
     );
 
+    let waits = socket(address, client.local_addr()?).is_some_and(|socket| socket.timer.is_none());
+    stage.check(
+        said(
+            "no timer ends CLOSE-WAIT: it lasts until the program closes",
+            "没有定时器会结束 CLOSE-WAIT：一直等到程序关闭",
+        ),
+        waits,
+    );
     hears(stage, said("the server's read() gives", "服务器的 read() 返回"), Server, &served, "")?;
     let local = client.local_addr()?;
     stage.close(Server, served);

@@ -21,11 +21,7 @@ pub fn listen() -> io::Result<(TcpListener, SocketAddr)> {
 /// A connection: the client's end and the server's. The ladder is about it from here on.
 pub fn connect(stage: &mut Stage, listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
     let address = listener.local_addr()?;
-    let client = stage.call(Who::Client, "connect()", || {
-        let started = socket::connect(address, None)?;
-        wait_connected(&started.stream)?;
-        Ok(started.stream)
-    })?;
+    let client = stage.call(Who::Client, "connect()", || connect_plainly(address))?;
     stage.watch(client.local_addr()?, address);
     let served = stage.call(Who::Server, "accept()", || {
         wait_readable(listener)?;
@@ -106,10 +102,9 @@ fn wait(socket: impl std::os::fd::AsFd, flags: rustix::event::PollFlags) -> io::
 
 /// A connection that no ladder is about.
 pub fn plain_connection(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
-    let started = socket::connect(listener.local_addr()?, None)?;
-    wait_connected(&started.stream)?;
+    let client = connect_plainly(listener.local_addr()?)?;
     wait_readable(listener)?;
-    Ok((started.stream, socket::accept(listener)?))
+    Ok((client, socket::accept(listener)?))
 }
 
 /// Waits until something is so; [`PATIENCE`] at most. Whether it is.
@@ -122,4 +117,16 @@ pub fn wait_until(mut done: impl FnMut() -> bool) -> bool {
         std::thread::sleep(Duration::from_millis(1));
     }
     true
+}
+
+/// So many clients of one server.
+pub fn connect_many(address: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
+    (0..count).map(|_| connect_plainly(address)).collect()
+}
+
+/// A client that no ladder is about.
+pub fn connect_plainly(address: SocketAddr) -> io::Result<TcpStream> {
+    let started = socket::connect(address, None)?;
+    wait_connected(&started.stream)?;
+    Ok(started.stream)
 }

@@ -1,5 +1,6 @@
 //! TCP: its states, its ends, its ports.
 
+mod backlog;
 mod cable;
 mod close_order;
 mod dup_close;
@@ -27,6 +28,7 @@ pub const LABS: &[&Lab] = &[
     &window::LAB,
     &time_wait::LAB,
     &close_order::LAB,
+    &backlog::LAB,
     &half_close::LAB,
     &dup_close::LAB,
     &fork_leak::LAB,

@@ -1,7 +1,7 @@
 //! `duolu lab processes`: a process, a thread or an epoll for the same connections: what each costs, and where it ends.
 
 use super::echo;
-use super::kit::{ANY, wait_connected, wait_readable};
+use super::kit::{ANY, connect_many, connect_plainly, wait_readable};
 use crate::lab::child::Child;
 use crate::lab::claims::Verdict;
 use crate::lab::experiment::{Lab, Needs, Trouble};
@@ -15,7 +15,7 @@ use duolu_sys::sync::atomic::Ordering::SeqCst;
 use duolu_sys::worker::{fork_worker, shared_words};
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 
 pub static LAB: Lab = Lab {
     name: "processes",
@@ -128,10 +128,10 @@ fn try_way(way: &Way) -> Result<Measured, Trouble> {
     let server = Child::fork(|| serve(&listener, CONNECTIONS))?;
     drop(listener);
     // One connection is served before anything is counted: the first touches memory that all share.
-    let first = connect(address)?;
+    let first = connect_plainly(address)?;
     let mut answered = usize::from(speak(&first).is_ok());
     let before = Tree::of(server.pid());
-    let clients = (1..CONNECTIONS).map(|_| connect(address)).collect::<io::Result<Vec<_>>>()?;
+    let clients = connect_many(address, CONNECTIONS - 1)?;
     answered += clients.iter().filter(|client| speak(client).is_ok()).count();
     let after = Tree::of(server.pid());
     let grown = after.kib.saturating_sub(before.kib);
@@ -143,12 +143,6 @@ fn try_way(way: &Way) -> Result<Measured, Trouble> {
         threads: after.threads,
         kib: grown as f64 / (CONNECTIONS - 1) as f64,
     })
-}
-
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let started = socket::connect(address, None)?;
-    wait_connected(&started.stream)?;
-    Ok(started.stream)
 }
 
 /// A message and its echo.

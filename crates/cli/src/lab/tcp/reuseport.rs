@@ -1,6 +1,6 @@
 //! `duolu lab reuseport`: SO_REUSEADDR does not share a port between living servers; SO_REUSEPORT does.
 
-use super::kit::{ANY, wait_until};
+use super::kit::{ANY, connect_many, wait_until};
 use crate::lab::claims::Verdict;
 use crate::lab::experiment::{Lab, Needs, Trouble};
 use crate::lab::said::{Said, said};
@@ -8,7 +8,7 @@ use crate::lab::stage::{Stage, errno_name};
 use crate::lang::Lang;
 use duolu_sys::socket::{self, ListenOptions};
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 
 pub static LAB: Lab = Lab {
     name: "reuseport",
@@ -119,16 +119,6 @@ fn queue_is_lost(stage: &mut Stage, options: &ListenOptions) -> Result<(), Troub
         lost + kept == CONNECTIONS && lost > 0 && kept > 0,
     );
     Ok(())
-}
-
-fn connect_many(address: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
-    (0..count)
-        .map(|_| {
-            let started = socket::connect(address, None)?;
-            super::kit::wait_connected(&started.stream)?;
-            Ok(started.stream)
-        })
-        .collect()
 }
 
 fn accept_all(listener: &TcpListener) -> usize {

@@ -71,7 +71,7 @@ fn with(stage: &mut Stage) -> Result<(), Trouble> {
         said("the FIN is sent again and TIME-WAIT answers", "FIN 重传，TIME-WAIT 回答"),
         &[(Client, State::TimeWait), (Server, State::Closed)],
     );
-    tell_end(stage, again, &served, "0");
+    tell_end(stage, again, &served, "none");
     stage.close(Server, served);
     Ok(())
 }
@@ -84,7 +84,7 @@ fn without(stage: &mut Stage) -> Result<(), Trouble> {
     stage.call(Client, "shutdown(SHUT_WR)", || sys::shutdown(&client, Shutdown::Write))?;
     read(stage, Server, &served)?;
     deafen(stage, &served)?;
-    stage.call(Client, "setsockopt(SO_LINGER, 0)", || sys::set_linger(&client, Some(0)))?;
+    stage.call(Client, "setsockopt(linger 0)", || sys::set_linger(&client, Some(0)))?;
     stage.close(Client, client);
     stage.reaches(
         said("SO_LINGER 0 leaves no TIME-WAIT", "SO_LINGER 0 不留 TIME-WAIT"),
@@ -118,7 +118,7 @@ fn tell_end(stage: &mut Stage, again: u32, served: &TcpStream, error: &str) {
 fn deafen(stage: &mut Stage, served: &TcpStream) -> Result<(), Trouble> {
     deaf::make_deaf(served)?;
     stage.set_deaf(Server, true);
-    stage.remark(Some(Server), said("from here on nothing reaches it", "从这里起什么都收不到"));
+    stage.remark(Some(Server), said("now nothing reaches it", "从这里起什么都收不到"));
     Ok(())
 }
 
@@ -139,7 +139,7 @@ fn wait_for_repetition(stage: &mut Stage, served: &TcpStream) -> u32 {
 
 fn error_of(socket: &TcpStream) -> String {
     match sys::take_error(socket) {
-        Ok(()) => "0".to_owned(),
+        Ok(()) => "none".to_owned(),
         Err(error) => errno_name(&error),
     }
 }

@@ -1,6 +1,6 @@
 //! `duolu lab walls`: why servers stop at numbers like 1017.
 
-use super::kit::{ANY, wait_connected, wait_until};
+use super::kit::{ANY, connect_many, wait_until};
 use crate::lab::child::Child;
 use crate::lab::claims::Verdict;
 use crate::lab::experiment::{Lab, Needs, Trouble};
@@ -14,7 +14,7 @@ use duolu_sys::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use duolu_sys::worker::shared_words;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 pub static LAB: Lab = Lab {
@@ -140,16 +140,6 @@ fn at_the_wall(stage: &mut Stage) -> Result<(), Trouble> {
     );
     drop(child); // it never ends by itself
     Ok(())
-}
-
-fn connect_many(address: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
-    (0..count)
-        .map(|_| {
-            let started = socket::connect(address, None)?;
-            wait_connected(&started.stream)?;
-            Ok(started.stream)
-        })
-        .collect()
 }
 
 /// Clients that have their byte. Answers are there when accept is over.

@@ -6,7 +6,8 @@
 //! - [`socket`], [`process`]: safe helpers for what `std` has no way to ask for;
 //! - [`tcp_diag`]: every TCP socket of the machine, and what the kernel knows of it;
 //! - [`tracepoint`], [`tcp_trace`]: what the kernel says of itself, among it every change of a TCP state;
-//! - [`calls`]: select, poll and epoll bare, for showing what they do;
+//! - [`calls`]: select, poll and epoll bare, for showing what they do; calls by their numbers, for telling what threads
+//!   are in;
 //! - [`worker`]: forked worker processes, what they count, the sockets a service manager left open;
 //! - [`netns`], [`veth`], [`capture`], [`deaf`]: networks of one's own, their packets, and how to lose some;
 //! - [`prefetch`]: memory that will be needed soon;

@@ -8,14 +8,14 @@
 mod epoll;
 mod fd;
 mod fortify;
-mod name;
+mod number;
 mod poll;
 mod select;
 
 pub use epoll::{Epoll, Op, event};
 pub use fd::{Fcntl, fcntl, open_again};
 pub use fortify::{Fortified, fd_set_fortified};
-pub use name::name_of;
+pub use number::{CallKind, call, name_of};
 pub use poll::{poll, pollfd};
 pub use select::{FD_SET_BYTES, FD_SETSIZE, FdSet, select};
 

@@ -17,6 +17,7 @@ mod load;
 mod report;
 mod serve;
 mod states;
+mod why;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Compare(compare::Args),
+    Why(why::Args),
     Serve(serve::Args),
     States(states::Args),
     Load(load::Args),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
     terminal::set_color(cli.color);
     let outcome = match cli.verb {
         Verb::Compare(args) => compare::run(args),
+        Verb::Why(args) => why::run(args),
         Verb::Serve(args) => serve::run(args),
         Verb::States(args) => states::run(args),
         Verb::Load(args) => load::run(args),

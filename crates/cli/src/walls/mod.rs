@@ -4,7 +4,7 @@
 //! no privilege, changes nothing. A wall is named only where the evidence proves it: numbers that merely look
 //! bad give `None`.
 
-mod cgroup;
+pub mod cgroup;
 pub mod cpu;
 pub mod facts;
 pub mod files;

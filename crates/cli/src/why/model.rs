@@ -1,0 +1,695 @@
+//! How a server does its I/O, from what was seen of its threads, its epoll instances and who holds which connection.
+//!
+//! Connections prove a model; a server without any shows only how it waits for the first. Then what is known of the
+//! program helps, and is said to be just that.
+
+use super::known;
+use super::look::epoll::Trigger;
+use super::look::wait::What;
+use super::server::Server;
+use super::watching::{By, Watch, Watching};
+use super::words::said;
+use crate::lab::said::Said;
+use crate::walls::grouped;
+use duolu_sys::calls::CallKind;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A way of doing I/O.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Model {
+    /// A process for each connection.
+    Fork,
+    /// A fixed number of processes, a connection each at a time.
+    Prefork,
+    /// A thread for each connection.
+    Thread,
+    /// One thread, one connection at a time.
+    Iterative,
+    /// Blocks in accept; what then serves a connection is not known.
+    Blocking,
+    /// Loops on select.
+    Select,
+    /// Loops on poll.
+    Poll,
+    /// One of the two.
+    PollOrSelect,
+    /// Loops on epoll; how connections are watched, if it is known.
+    Epoll(Option<Trigger>),
+    /// io_uring for completions.
+    Uring,
+    /// io_uring as a poll.
+    UringPoll,
+    /// io_uring; which of the two is not known.
+    UringSome,
+    /// Connections are watched in different ways.
+    Mixed,
+    /// Nothing was seen that would tell.
+    Unknown,
+}
+
+impl Model {
+    /// The word in JSON: that of `--model` where there is one.
+    pub fn name(self) -> &'static str {
+        match self {
+            Model::Fork => "fork",
+            Model::Prefork => "prefork",
+            Model::Thread => "thread",
+            Model::Iterative => "iterative",
+            Model::Blocking => "blocking",
+            Model::Select => "select",
+            Model::Poll => "poll",
+            Model::PollOrSelect => "poll or select",
+            Model::Epoll(None) => "epoll",
+            Model::Epoll(Some(Trigger::Level)) => "epoll-lt",
+            Model::Epoll(Some(Trigger::Edge)) => "epoll-et",
+            Model::Epoll(Some(Trigger::OneShot)) => "epoll-oneshot",
+            Model::Uring => "io_uring",
+            Model::UringPoll => "io_uring-poll",
+            Model::UringSome => "io_uring (some way)",
+            Model::Mixed => "mixed",
+            Model::Unknown => "unknown",
+        }
+    }
+
+    /// For people.
+    pub fn said(self) -> Said {
+        Said::from(match self {
+            Model::Fork => ("a process for each connection", "每个连接一个进程"),
+            Model::Prefork => (
+                "a pool of processes, each serving one connection at a time",
+                "进程池，每个进程一次服务一个连接",
+            ),
+            Model::Thread => ("a thread for each connection", "每个连接一个线程"),
+            Model::Iterative => ("one thread, one connection at a time", "单线程，一次服务一个连接"),
+            Model::Blocking => ("blocking accept", "阻塞 accept"),
+            Model::Select => ("event loop on select", "select 事件循环"),
+            Model::Poll => ("event loop on poll", "poll 事件循环"),
+            Model::PollOrSelect => ("event loop on poll or select", "poll 或 select 事件循环"),
+            Model::Epoll(None) => ("event loop on epoll", "epoll 事件循环"),
+            Model::Epoll(Some(Trigger::Level)) => {
+                ("event loop on epoll, level-triggered", "epoll 事件循环，水平触发")
+            }
+            Model::Epoll(Some(Trigger::Edge)) => {
+                ("event loop on epoll, edge-triggered", "epoll 事件循环，边缘触发")
+            }
+            Model::Epoll(Some(Trigger::OneShot)) => {
+                ("event loop on epoll, one-shot", "epoll 事件循环，一次性触发")
+            }
+            Model::Uring => ("event loop on io_uring, completions", "io_uring 事件循环，完成通知"),
+            Model::UringPoll => {
+                ("event loop on io_uring, readiness only", "io_uring 事件循环，仅用于就绪通知")
+            }
+            Model::UringSome => ("event loop on io_uring", "io_uring 事件循环"),
+            Model::Mixed => ("several models at once", "多种模型并用"),
+            Model::Unknown => ("not known", "未知"),
+        })
+    }
+
+    /// Whether a task of its own serves each connection.
+    pub fn takes_a_task_each(self) -> bool {
+        matches!(self, Model::Fork | Model::Thread)
+    }
+
+    /// Whether one loop serves many connections.
+    pub fn is_loop(self) -> bool {
+        use Model::{Epoll, Mixed, Poll, PollOrSelect, Select, Uring, UringPoll, UringSome};
+        matches!(self, Select | Poll | PollOrSelect | Epoll(_) | Uring | UringPoll | UringSome | Mixed)
+    }
+}
+
+/// How several loops come to their connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sharing {
+    /// There is one loop.
+    Single,
+    /// One listener in several loops: all are woken.
+    Shared,
+    /// One listener in several loops with EPOLLEXCLUSIVE: one is woken.
+    Exclusive,
+    /// A listener for each loop on the same port.
+    Reuseport,
+    /// One thread accepts and hands connections to the loops.
+    Handed,
+    /// Several threads wait on one epoll instance.
+    OneEpoll,
+}
+
+impl Sharing {
+    /// The word in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Sharing::Single => "single",
+            Sharing::Shared => "shared",
+            Sharing::Exclusive => "exclusive",
+            Sharing::Reuseport => "reuseport",
+            Sharing::Handed => "handed",
+            Sharing::OneEpoll => "one-epoll",
+        }
+    }
+
+    /// For people.
+    pub fn said(self) -> Said {
+        Said::from(match self {
+            Sharing::Single => ("one loop", "一个循环"),
+            Sharing::Shared => (
+                "several loops watch one listener (all wake up)",
+                "多个循环监视同一个监听套接字（全部被唤醒）",
+            ),
+            Sharing::Exclusive => (
+                "several loops watch one listener with EPOLLEXCLUSIVE (one wakes up)",
+                "多个循环以 EPOLLEXCLUSIVE 监视同一个监听套接字（只唤醒一个）",
+            ),
+            Sharing::Reuseport => {
+                ("a listener for each loop (SO_REUSEPORT)", "每个循环各有一个监听套接字（SO_REUSEPORT）")
+            }
+            Sharing::Handed => (
+                "one thread accepts and hands connections to the loops",
+                "一个线程 accept，再把连接分给各循环",
+            ),
+            Sharing::OneEpoll => {
+                ("several threads wait on one epoll instance", "多个线程等待同一个 epoll 实例")
+            }
+        })
+    }
+}
+
+/// What was found out.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// How connections are served.
+    pub model: Model,
+    /// Whether connections prove it.
+    pub certain: bool,
+    /// How loops share the port, for models that have loops.
+    pub sharing: Option<Sharing>,
+    /// How the listener itself is watched.
+    pub listener: Option<Trigger>,
+    /// What it rests on.
+    pub evidence: Vec<Said>,
+}
+
+/// Finds the model.
+pub fn decide(server: &Server, watching: &Watching) -> Verdict {
+    let votes = Votes::of(server, watching);
+    let listener = votes.listener.iter().find_map(|watch| watch.trigger);
+    let (model, certain, mut evidence) =
+        served(server, watching, &votes).unwrap_or_else(|| idle(server, &votes));
+    let sharing = model.is_loop().then(|| sharing(server, &votes)).flatten();
+    if let (Model::Epoll(_), Some(trigger)) = (model, listener) {
+        let (en, zh) = trigger_words(trigger);
+        evidence.push(said!("the listener itself is watched {en}", "监听套接字本身为{zh}"));
+    }
+    Verdict { model, certain, sharing, listener, evidence }
+}
+
+/// `level-triggered`.
+pub fn trigger_words(trigger: Trigger) -> (&'static str, &'static str) {
+    match trigger {
+        Trigger::Level => ("level-triggered", "水平触发"),
+        Trigger::Edge => ("edge-triggered (EPOLLET)", "边缘触发（EPOLLET）"),
+        Trigger::OneShot => ("one-shot (EPOLLONESHOT)", "一次性触发（EPOLLONESHOT）"),
+    }
+}
+
+/// What was seen of every socket.
+struct Votes {
+    /// How the listeners are watched.
+    listener: Vec<Watch>,
+    /// Connections by how they are watched.
+    kinds: BTreeMap<Model, u64>,
+    /// The loops that watch connections.
+    loops: BTreeSet<By>,
+    /// Connections of each process that serves some: its own best guess of who does.
+    serving: BTreeMap<u32, u64>,
+    /// Processes in which a connection is watched together with the listener.
+    mixed_in: BTreeSet<u32>,
+    /// Threads that wait for a connection each.
+    tids: BTreeSet<(u32, u32)>,
+    /// Connections of which nothing was seen.
+    unseen: u64,
+}
+
+impl Votes {
+    fn of(server: &Server, watching: &Watching) -> Self {
+        let listener: Vec<Watch> = server
+            .listeners
+            .iter()
+            .flat_map(|listener| watching.of_socket(listener.inode))
+            .copied()
+            .collect();
+        let with_listener: BTreeSet<By> =
+            listener.iter().map(|watch| watch.by).filter(|by| by.is_loop()).collect();
+        let mut votes = Votes {
+            listener,
+            kinds: BTreeMap::new(),
+            loops: BTreeSet::new(),
+            serving: BTreeMap::new(),
+            mixed_in: BTreeSet::new(),
+            tids: BTreeSet::new(),
+            unseen: 0,
+        };
+        for connection in &server.connections {
+            let watch = watching.best(connection.socket.inode);
+            // Of several that hold it the one that watches it, else the last: a child has the higher number.
+            let pid = watch.map(|watch| watch.by.pid()).or(connection.holders.last().copied());
+            if let Some(pid) = pid {
+                *votes.serving.entry(pid).or_default() += 1;
+            }
+            let Some(watch) = watch else {
+                votes.unseen += 1;
+                continue;
+            };
+            if with_listener.contains(&watch.by) {
+                votes.mixed_in.insert(watch.by.pid());
+            }
+            match watch.by {
+                By::Thread(pid, tid) => drop(votes.tids.insert((pid, tid))),
+                by => drop(votes.loops.insert(by)),
+            }
+            *votes.kinds.entry(kind(server, watch)).or_default() += 1;
+        }
+        votes
+    }
+
+    /// Processes that wait for connections to accept.
+    fn acceptors(&self) -> BTreeSet<u32> {
+        self.listener.iter().map(|watch| watch.by.pid()).collect()
+    }
+}
+
+fn kind(server: &Server, watch: Watch) -> Model {
+    match watch.by {
+        By::Thread(..) => Model::Thread,
+        By::Poll(..) => Model::Poll,
+        By::Select(..) => Model::Select,
+        By::Epoll(..) => Model::Epoll(watch.trigger),
+        By::Ring(pid, fd) => ring_kind(server, pid, fd),
+    }
+}
+
+fn ring_kind(server: &Server, pid: u32, fd: i32) -> Model {
+    let process = server.process(pid);
+    let ring = process.and_then(|process| process.rings.iter().find(|ring| ring.fd == fd));
+    match ring.and_then(|ring| ring.is_completion()) {
+        Some(true) => Model::Uring,
+        Some(false) => Model::UringPoll,
+        // A table of accepted sockets is for completions: readiness needs none.
+        None if ring.is_some_and(|ring| !ring.sockets.is_empty()) => Model::Uring,
+        None => Model::UringSome,
+    }
+}
+
+type Found = (Model, bool, Vec<Said>);
+
+/// From connections.
+fn served(server: &Server, watching: &Watching, votes: &Votes) -> Option<Found> {
+    let all: u64 = votes.serving.values().sum();
+    if all == 0 {
+        return None;
+    }
+    if let Some(found) = by_processes(server, votes, all) {
+        return Some(found);
+    }
+    let seen: u64 = votes.kinds.values().sum();
+    let Some((&most, &count)) = votes.kinds.iter().max_by_key(|&(_, count)| count) else {
+        return unseen(server, all);
+    };
+    if count * 10 < seen * 9 {
+        let parts: Vec<String> = votes
+            .kinds
+            .iter()
+            .map(|(model, count)| format!("{} {}", grouped(*count), model.name()))
+            .collect();
+        let parts = parts.join(", ");
+        return Some((
+            Model::Mixed,
+            true,
+            vec![said!("of {seen} connections: {parts}", "{seen} 个连接中：{parts}")],
+        ));
+    }
+    let (n, of) = (grouped(count), grouped(all));
+    let evidence = match most {
+        Model::Thread => return Some(by_threads(server, watching, votes, &n, &of)),
+        Model::Epoll(trigger) => {
+            let (en, zh) = trigger.map_or(("", ""), trigger_words);
+            let places = votes.loops.len();
+            let (places_en, places_zh) = match votes.loops.first() {
+                Some(By::Epoll(pid, fd)) if places == 1 => {
+                    (format!("in epoll {fd} of process {pid}"), format!("在进程 {pid} 的 epoll {fd} 中"))
+                }
+                _ => (format!("in {places} epoll instances"), format!("在 {places} 个 epoll 实例中")),
+            };
+            said!(
+                "{n} of {of} connections are watched {en} {places_en}",
+                "{of} 个连接中有 {n} 个{places_zh}以{zh}监视"
+            )
+        }
+        Model::Poll | Model::Select => {
+            let call = most.name();
+            said!(
+                "{n} of {of} connections are in the set of one {call}() with the others",
+                "{of} 个连接中有 {n} 个在同一个 {call}() 的集合里"
+            )
+        }
+        _ => {
+            let what = ring_words(server);
+            said!(
+                "{n} of {of} connections belong to an io_uring: {what}",
+                "{of} 个连接中有 {n} 个属于 io_uring：{what}"
+            )
+        }
+    };
+    let mut all_evidence = vec![evidence];
+    if votes.unseen > 0 {
+        let rest = grouped(votes.unseen);
+        all_evidence.push(said!("{rest} were not waited for at that moment", "有 {rest} 个当时没有被等待"));
+    }
+    Some((most, true, all_evidence))
+}
+
+/// What waits in the rings: `accept 1, recv 2`.
+fn ring_words(server: &Server) -> String {
+    let mut waiting: BTreeMap<&str, u64> = BTreeMap::new();
+    for ring in server.processes.iter().flat_map(|process| &process.rings) {
+        for (&number, &count) in &ring.waiting {
+            *waiting.entry(super::look::ring::operation(number).unwrap_or("other")).or_default() += count;
+        }
+    }
+    let words: Vec<String> =
+        waiting.iter().map(|(word, count)| format!("{word} {}", grouped(*count))).collect();
+    words.join(", ")
+}
+
+/// A process for each connection: made for it, or taken from a pool.
+fn by_processes(server: &Server, votes: &Votes, all: u64) -> Option<Found> {
+    let alone = votes.serving.values().all(|&count| count == 1);
+    let looping = votes.serving.keys().any(|pid| votes.mixed_in.contains(pid));
+    if !alone || looping || server.processes.len() < 2 {
+        return None;
+    }
+    let acceptors = votes.acceptors();
+    let is_parent = |pid: u32| {
+        let mut at = server.process(pid);
+        // As deep as families of servers are; a cycle of wrong reads ends too.
+        for _ in 0..8 {
+            let Some(process) = at else { return false };
+            if acceptors.contains(&process.parent) {
+                return true;
+            }
+            at = server.process(process.parent);
+        }
+        false
+    };
+    let serving: Vec<u32> = votes.serving.keys().copied().collect();
+    let processes = grouped(serving.len() as u64);
+    let n = grouped(all);
+    let accepting_themselves = serving.iter().any(|pid| acceptors.contains(pid));
+    if !accepting_themselves && serving.iter().all(|&pid| is_parent(pid)) {
+        let parent = acceptors.first().copied().unwrap_or(0);
+        return Some((
+            Model::Fork,
+            true,
+            vec![said!(
+                "{n} connections are held by {processes} child processes, one each; their parent {parent} waits for the next",
+                "{n} 个连接由 {processes} 个子进程持有，每个一个；父进程 {parent} 等待下一个"
+            )],
+        ));
+    }
+    let holds_listener = |pid: &u32| {
+        let process = server.process(*pid);
+        process.is_some_and(|process| process.sockets().any(|inode| server.is_listener(inode)))
+    };
+    let pool = server.processes.iter().filter(|process| holds_listener(&process.pid)).count();
+    if serving.iter().all(holds_listener) {
+        let pool = grouped(pool as u64);
+        return Some((
+            Model::Prefork,
+            true,
+            vec![said!(
+                "{n} connections are held by {processes} of {pool} processes that share the listener, one each",
+                "共用监听套接字的 {pool} 个进程中有 {processes} 个持有 {n} 个连接，每个一个"
+            )],
+        ));
+    }
+    Some((
+        Model::Fork,
+        false,
+        vec![said!(
+            "{n} connections are held by {processes} processes that do not have the listener, one each",
+            "{n} 个连接由 {processes} 个没有监听套接字的进程持有，每个一个"
+        )],
+    ))
+}
+
+/// A thread for each connection, or one for all in turn.
+fn by_threads(server: &Server, watching: &Watching, votes: &Votes, n: &str, of: &str) -> Found {
+    let threads = votes.tids.len();
+    let one = votes.tids.first().copied();
+    let only_thread =
+        one.is_some_and(|(pid, _)| server.process(pid).is_some_and(|process| process.threads == 1));
+    if threads == 1 && only_thread {
+        let waiting = grouped(server.waiting());
+        return (
+            Model::Iterative,
+            true,
+            vec![said!(
+                "the only thread waits for one connection; {waiting} more wait in the queue",
+                "唯一的线程在等一个连接；另有 {waiting} 个在队列里"
+            )],
+        );
+    }
+    let call = server.connections.iter().find_map(|connection| {
+        let By::Thread(pid, tid) = watching.best(connection.socket.inode)?.by else { return None };
+        let thread = server.looks.threads.iter().find(|thread| (thread.pid, thread.tid) == (pid, tid))?;
+        Some(thread.waiting()?.call.to_string())
+    });
+    let (call, threads) = (call.unwrap_or_default(), grouped(threads as u64));
+    (
+        Model::Thread,
+        true,
+        vec![said!(
+            "{n} of {of} connections have a thread of their own that waits in {call}() for them ({threads} threads)",
+            "{of} 个连接中有 {n} 个有自己的线程在 {call}() 中等待（{threads} 个线程）"
+        )],
+    )
+}
+
+/// Connections, but nothing to be seen of who waits for them: calls are hidden, or everybody is busy.
+fn unseen(server: &Server, all: u64) -> Option<Found> {
+    let mostly = |what: fn(What) -> bool| {
+        server
+            .looks
+            .threads
+            .iter()
+            .filter(|thread| thread.waiting().is_some_and(|doing| what(doing.what)))
+            .count() as u64
+    };
+    let reading = mostly(|what| what == What::In(CallKind::Read));
+    let n = grouped(all);
+    if all > 1 && reading >= all {
+        let reading = grouped(reading);
+        return Some((
+            Model::Thread,
+            false,
+            vec![said!(
+                "{n} connections and {reading} threads that wait for data; which thread waits for which could not be read",
+                "{n} 个连接，{reading} 个线程在等数据；无法读出哪个线程等哪个连接"
+            )],
+        ));
+    }
+    if mostly(|what| what == What::PollOrSelect) > 0 {
+        return Some((
+            Model::PollOrSelect,
+            false,
+            vec![said!(
+                "{n} connections, and a thread that waits in poll or select: which one could not be read",
+                "{n} 个连接，有一个线程在 poll 或 select 中等待：无法读出是哪一个"
+            )],
+        ));
+    }
+    let polls = mostly(|what| what == What::In(CallKind::Poll));
+    let selects = mostly(|what| what == What::In(CallKind::Select));
+    if polls + selects > 0 {
+        let model = if polls >= selects { Model::Poll } else { Model::Select };
+        let call = model.name();
+        return Some((
+            model,
+            false,
+            vec![said!(
+                "{n} connections, and a thread in {call}(); the set it watches could not be read",
+                "{n} 个连接，有一个线程在 {call}() 中；读不出它监视的集合"
+            )],
+        ));
+    }
+    Some((
+        Model::Unknown,
+        false,
+        vec![said!(
+            "{n} connections, and no thread was seen waiting for one: a longer look may help (--for 3s)",
+            "{n} 个连接，但没有看到线程在等待其中任何一个：可以看得久一些（--for 3s）"
+        )],
+    ))
+}
+
+/// From the listener alone: nobody is connected.
+fn idle(server: &Server, votes: &Votes) -> Found {
+    let known = server.leader().and_then(known::of);
+    let accepting: Vec<By> =
+        votes.listener.iter().filter(|watch| watch.accepts).map(|watch| watch.by).collect();
+    let pids: BTreeSet<u32> = accepting.iter().map(|by| by.pid()).collect();
+    if pids.len() > 1 {
+        let n = pids.len();
+        return (
+            Model::Prefork,
+            true,
+            vec![said!(
+                "{n} processes each wait in accept() on the same listener; nobody is connected",
+                "{n} 个进程各自在同一个监听套接字上 accept()；没有连接"
+            )],
+        );
+    }
+    let (seen, how) = waits(server, votes, &accepting);
+    let mut evidence = vec![how];
+    // What waits in a ring tells how it is used, connections or not.
+    if matches!(seen, Model::Uring | Model::UringPoll) {
+        return (seen, true, evidence);
+    }
+    match known.filter(|known| fits(seen, known.model)) {
+        Some(known) => {
+            evidence.push(known.why);
+            (known.model, false, evidence)
+        }
+        None => (seen, false, evidence),
+    }
+}
+
+fn waits(server: &Server, votes: &Votes, accepting: &[By]) -> (Model, Said) {
+    if accepting.len() > 1 {
+        let n = accepting.len();
+        return (
+            Model::Thread,
+            said!(
+                "{n} threads wait in accept() on the listener: a pool, each for one connection at a time; nobody is connected",
+                "{n} 个线程在监听套接字上 accept()：线程池，每个线程一次一个连接；没有连接"
+            ),
+        );
+    }
+    if let Some(by) = accepting.first() {
+        let pid = by.pid();
+        return (
+            Model::Blocking,
+            said!(
+                "process {pid} waits in accept(); whether a process, a thread or this one serves a connection shows with the first",
+                "进程 {pid} 在 accept() 中等待；由进程、线程还是它自己服务连接，要有第一个连接才知道"
+            ),
+        );
+    }
+    let first = votes.listener.iter().min_by_key(|watch| watch.by);
+    let rest = Said::from((
+        "nobody is connected: what serves a connection shows with the first",
+        "没有连接：由什么来服务连接，要有第一个连接才知道",
+    ));
+    let with_rest = |en: String, zh: String| {
+        let (rest_en, rest_zh) = (rest.pick(crate::lang::Lang::En), rest.pick(crate::lang::Lang::Zh));
+        said!("{en}; {rest_en}", "{zh}；{rest_zh}")
+    };
+    match first.map(|watch| watch.by) {
+        Some(By::Epoll(pid, fd)) => (
+            Model::Epoll(None),
+            with_rest(
+                format!("the listener is in epoll {fd} of process {pid}"),
+                format!("监听套接字在进程 {pid} 的 epoll {fd} 中"),
+            ),
+        ),
+        Some(by @ (By::Poll(pid, tid) | By::Select(pid, tid))) => {
+            let model = if matches!(by, By::Poll(..)) { Model::Poll } else { Model::Select };
+            let call = model.name();
+            (
+                model,
+                with_rest(
+                    format!("thread {tid} of process {pid} waits for the listener in {call}()"),
+                    format!("进程 {pid} 的线程 {tid} 在 {call}() 中等待监听套接字"),
+                ),
+            )
+        }
+        Some(By::Ring(pid, fd)) => {
+            let words = ring_words(server);
+            (
+                ring_kind(server, pid, fd),
+                with_rest(
+                    format!("the listener belongs to io_uring {fd} of process {pid}: {words}"),
+                    format!("监听套接字属于进程 {pid} 的 io_uring {fd}：{words}"),
+                ),
+            )
+        }
+        Some(By::Thread(..)) | None => hidden(server),
+    }
+}
+
+/// Calls are hidden, or nobody waits for the listener.
+fn hidden(server: &Server) -> (Model, Said) {
+    let waiting: Vec<What> =
+        server.looks.threads.iter().filter_map(|thread| Some(thread.waiting()?.what)).collect();
+    let model = if waiting.contains(&What::In(CallKind::Accept)) {
+        Model::Blocking
+    } else if waiting.contains(&What::PollOrSelect) {
+        Model::PollOrSelect
+    } else {
+        Model::Unknown
+    };
+    (
+        model,
+        Said::from((
+            "nobody is connected, and no thread was seen waiting for the listener",
+            "没有连接，也没有看到线程在等监听套接字",
+        )),
+    )
+}
+
+/// Whether what is known of a program can be what was seen.
+fn fits(seen: Model, known: Model) -> bool {
+    match (seen, known) {
+        (Model::Epoll(_), Model::Epoll(_)) | (Model::Unknown, _) => true,
+        (Model::Blocking | Model::Poll | Model::Select | Model::PollOrSelect | Model::Epoll(_), known) => {
+            matches!(known, Model::Fork | Model::Thread | Model::Prefork) || seen == known
+        }
+        (Model::Uring | Model::UringPoll | Model::UringSome, Model::Uring | Model::UringPoll) => {
+            seen == Model::UringSome || seen == known
+        }
+        _ => false,
+    }
+}
+
+fn sharing(server: &Server, votes: &Votes) -> Option<Sharing> {
+    let loops: BTreeSet<By> = votes.listener.iter().map(|watch| watch.by).collect();
+    let mut by_address: BTreeMap<std::net::SocketAddr, usize> = BTreeMap::new();
+    for listener in &server.listeners {
+        *by_address.entry(listener.address).or_default() += 1;
+    }
+    if by_address.values().any(|&count| count > 1) {
+        return Some(Sharing::Reuseport);
+    }
+    if votes.listener.iter().any(|watch| watch.exclusive) && loops.len() > 1 {
+        return Some(Sharing::Exclusive);
+    }
+    if loops.len() > by_address.len().max(1) || (loops.len() > 1 && by_address.len() == 1) {
+        return Some(Sharing::Shared);
+    }
+    if !votes.loops.is_empty() && votes.loops.iter().all(|by| !loops.contains(by)) {
+        return Some(Sharing::Handed);
+    }
+    let waiters = |pid: u32, fd: i32| {
+        let on = |thread: &&super::look::threads::Thread| {
+            let in_it = |what: &super::look::wait::Doing| {
+                what.what == What::In(CallKind::Epoll) && what.fd == Some(fd)
+            };
+            thread.pid == pid && thread.doings.iter().any(|(doing, _)| in_it(doing))
+        };
+        server.looks.threads.iter().filter(on).count()
+    };
+    match loops.first() {
+        Some(&By::Epoll(pid, fd)) if waiters(pid, fd) > 1 => Some(Sharing::OneEpoll),
+        Some(_) => Some(Sharing::Single),
+        None => None,
+    }
+}

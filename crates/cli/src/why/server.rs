@@ -1,0 +1,494 @@
+//! Everything that is read about a server: its sockets, its processes, what their threads are in.
+//!
+//! The order of reading: sockets, owners, threads for a while, then sockets and descriptors once more, so that what is
+//! told of connections belongs together and what lasted (a full queue, unread data) is told from what passed.
+
+use super::counters::Counters;
+use super::look::process::{self, Process};
+use super::look::threads::{self, Looks};
+use super::machine;
+use super::target::Target;
+use super::words::said;
+use crate::compare::interrupt;
+use crate::failure::Failure;
+use crate::inspect::sockets::{Reader, Source};
+use crate::inspect::{owners, proc_net};
+use crate::lab::said::Said;
+use duolu_sys::tcp_diag::{Details, Ports, Query, StateSet, TcpSocket, TcpState};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// More connections than this are told without tcp_info, which would take a quarter of a gigabyte.
+const MANY: usize = 200_000;
+
+/// A listening socket of the server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its inode.
+    pub inode: u64,
+    /// Who made it.
+    pub uid: u32,
+    /// Connections that wait for accept(2).
+    pub queue: u64,
+    /// The same before the threads were looked at.
+    pub queue_before: u64,
+    /// Its bound; the kernel lets one more wait.
+    pub backlog: Option<u64>,
+}
+
+/// A connection that the server has accepted.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// As the kernel tells it.
+    pub socket: TcpSocket,
+    /// The processes that hold it.
+    pub holders: Vec<u32>,
+    /// It had unread data before the threads were looked at as well.
+    pub was_unread: bool,
+}
+
+/// Something that could not be read, and what would unlock it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Missing {
+    /// What.
+    pub what: Said,
+    /// How to get it.
+    pub unlock: Said,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Server {
+    /// What was asked.
+    pub target: Target,
+    /// Where it listens.
+    pub listeners: Vec<Listener>,
+    /// Its processes, the one that the others come from first.
+    pub processes: Vec<Process>,
+    /// What their threads were in.
+    pub looks: Looks,
+    /// Its connections.
+    pub connections: Vec<Connection>,
+    /// All sockets on its ports, by state; those that listen are not counted.
+    pub states: BTreeMap<TcpState, u64>,
+    /// The inodes of listeners and connections.
+    pub ours: HashSet<u64>,
+    /// Connections that its processes have made themselves.
+    pub outgoing: Vec<TcpSocket>,
+    /// The kernel's counters before and after.
+    pub counters: (Counters, Counters),
+    /// What could not be read.
+    pub missing: Vec<Missing>,
+    /// Processes that ended while they were looked at.
+    pub ended: Vec<String>,
+    /// How often and how long its control group had been stopped for want of CPU quota, before.
+    pub throttled: Option<(u64, u64)>,
+    /// Ctrl-C cut it short.
+    pub interrupted: bool,
+}
+
+/// Looks at the server for `span`.
+///
+/// # Errors
+/// Nobody listens there; there is no such process; it listens nowhere; nothing can be read.
+pub fn look(target: Target, span: Duration) -> Result<Server, Failure> {
+    let mut reader = Reader::default();
+    let mut missing = Vec::new();
+    let (before, held) = match target {
+        Target::Port(_, port) => (listening_on(target, port, &mut reader)?, None),
+        Target::Pid(pid) => {
+            let held = sockets_of_process(pid, &mut missing)?;
+            (listening_of(pid, &held, &mut reader)?, Some(pid))
+        }
+    };
+    let inodes: HashSet<u64> = before.listeners.iter().map(|listener| listener.inode).collect();
+    let accepted = before.sockets.iter().map(|socket| socket.inode).filter(|&inode| inode != 0);
+    let (owned, closed) = owners::walk(&inodes.iter().copied().chain(accepted).collect());
+    let me = std::process::id();
+    let mut pids: BTreeSet<u32> =
+        owned.values().flatten().map(|owner| owner.pid).filter(|&pid| pid != me).collect();
+    pids.extend(held);
+    leave_out_activation(&mut pids);
+    let titles: Vec<(u32, String)> =
+        pids.iter().map(|&pid| (pid, format!("{} {pid}", name_of(pid)))).collect();
+    let pids: Vec<u32> = pids.into_iter().collect();
+
+    let counters = Counters::read();
+    let throttled = pids.first().and_then(|&pid| machine::throttled(pid));
+    let looks = threads::watch(&pids, span);
+    let after = Counters::read();
+
+    let mut processes: Vec<Process> = pids.iter().filter_map(|&pid| Process::read(pid)).collect();
+    let ended = titles
+        .into_iter()
+        .filter(|(pid, _)| {
+            processes.iter().find(|process| process.pid == *pid).is_none_or(|process| process.ended)
+        })
+        .map(|(_, title)| title)
+        .collect();
+    processes.retain(|process| !process.ended);
+    order(&mut processes, &inodes, held);
+    let mut server = Server {
+        target,
+        listeners: before.listeners,
+        processes,
+        looks,
+        connections: Vec::new(),
+        states: BTreeMap::new(),
+        ours: inodes,
+        outgoing: Vec::new(),
+        counters: (counters, after),
+        missing,
+        ended,
+        throttled,
+        interrupted: interrupt::requested(),
+    };
+    server.read_sockets(&before.sockets, &mut reader)?;
+    server.name_missing(closed);
+    Ok(server)
+}
+
+/// What a first reading of the sockets gave.
+struct First {
+    listeners: Vec<Listener>,
+    /// Connections on the listeners' ports.
+    sockets: Vec<TcpSocket>,
+}
+
+fn read(query: &Query, reader: &mut Reader) -> Result<(Vec<TcpSocket>, Source), Failure> {
+    reader.read(query).map_err(|error| Failure::cannot(error.to_string()))
+}
+
+fn listening_on(target: Target, port: u16, reader: &mut Reader) -> Result<First, Failure> {
+    let (found, _) = read(&Query { ports: Ports::Local(port), ..Query::default() }, reader)?;
+    let (listening, sockets): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|socket| socket.state == TcpState::Listen);
+    let elsewhere = listening.first().map(|socket| socket.local);
+    let listeners: Vec<_> =
+        listening.iter().filter(|socket| target.reaches(socket.local)).map(Listener::of).collect();
+    if !listeners.is_empty() {
+        return Ok(First { listeners, sockets });
+    }
+    let why = match elsewhere {
+        Some(address) => format!("; {address} is listened on, which does not take it"),
+        None if proc_net::has_udp(port) => {
+            format!("; UDP port {port} is open, but UDP has no connections to explain")
+        }
+        None => "; 'ss -ltn' lists the ports that are (of this network namespace: for a container, give the number of \
+                 its process)"
+            .to_owned(),
+    };
+    Err(Failure::cannot(format!("nobody listens on TCP port {target}{why}")))
+}
+
+/// The inodes of a process's sockets, read in the network that it is in.
+fn sockets_of_process(pid: u32, missing: &mut Vec<Missing>) -> Result<HashSet<u64>, Failure> {
+    if !process::is_alive(pid) {
+        let port = u16::try_from(pid).ok();
+        let hint = port.map_or(String::new(), |port| format!("; a port is written with a colon, as :{port}"));
+        return Err(Failure::cannot(format!("there is no process {pid}{hint}")));
+    }
+    enter_network_of(pid)?;
+    let mut held = HashSet::new();
+    match owners::sockets_of(pid, |_, inode| {
+        held.insert(inode);
+    }) {
+        Ok(()) => Ok(held),
+        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => {
+            missing.push(Missing {
+                what: said!("which ports process {pid} listens on", "进程 {pid} 监听哪些端口"),
+                unlock: unlock_process(pid),
+            });
+            Ok(held)
+        }
+        Err(_) => Err(Failure::cannot(format!("process {pid} ended while it was being looked at"))),
+    }
+}
+
+/// A process in a container has a network of its own: ours is left for it, for the rest of the run.
+fn enter_network_of(pid: u32) -> Result<(), Failure> {
+    let link = |of: &str| fs::read_link(format!("/proc/{of}/ns/net")).ok();
+    let theirs = link(&pid.to_string());
+    if theirs.is_none() || theirs == link("self") {
+        return Ok(()); // or not readable, and then nothing else is
+    }
+    let enter = |file: fs::File| {
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).map_err(Into::into)
+    };
+    let entered: std::io::Result<()> = fs::File::open(format!("/proc/{pid}/ns/net")).and_then(enter);
+    entered.map_err(|_| {
+        Failure::cannot(format!(
+            "process {pid} is in another network namespace (a container); root may look in there: sudo duolu why {pid}"
+        ))
+    })
+}
+
+fn listening_of(pid: u32, held: &HashSet<u64>, reader: &mut Reader) -> Result<First, Failure> {
+    let (found, _) = read(&Query::default(), reader)?;
+    let listening = |socket: &&TcpSocket| socket.state == TcpState::Listen;
+    let listeners: Vec<Listener> = found
+        .iter()
+        .filter(listening)
+        .filter(|socket| held.contains(&socket.inode))
+        .map(Listener::of)
+        .collect();
+    if listeners.is_empty() && !held.is_empty() {
+        return Err(no_server(pid, held, &found));
+    }
+    if listeners.is_empty() && owners::sockets_of(pid, |_, _| ()).is_ok() {
+        return Err(no_server(pid, held, &found));
+    }
+    let sockets = found.into_iter().filter(|socket| accepts(&listeners, socket)).collect();
+    Ok(First { listeners, sockets })
+}
+
+/// A process that listens nowhere: perhaps it serves connections that another one accepts.
+fn no_server(pid: u32, held: &HashSet<u64>, found: &[TcpSocket]) -> Failure {
+    let title = format!("process {pid} ({})", name_of(pid));
+    let served = found.iter().find_map(|socket| {
+        let mine = socket.state != TcpState::Listen && held.contains(&socket.inode);
+        let taken =
+            |other: &&TcpSocket| other.state == TcpState::Listen && accepts(&[Listener::of(other)], socket);
+        mine.then(|| found.iter().find(taken))?
+    });
+    match served {
+        Some(listener) => {
+            let port = listener.local.port();
+            Failure::cannot(format!(
+                "{title} listens nowhere; its connections come from port {port}, where another process accepts: \
+                 duolu why :{port}"
+            ))
+        }
+        None => Failure::cannot(format!(
+            "{title} listens on no TCP port: it is no server that could be explained"
+        )),
+    }
+}
+
+/// Whether a connection came in at one of the listeners.
+fn accepts(listeners: &[Listener], socket: &TcpSocket) -> bool {
+    let (local, _) = socket.ends();
+    socket.state != TcpState::Listen
+        && listeners.iter().any(|listener| {
+            let bound = listener.address.ip().to_canonical();
+            listener.address.port() == local.port() && (bound.is_unspecified() || bound == local.ip())
+        })
+}
+
+/// A service manager holds the sockets of its services as well, and serves none of them.
+fn leave_out_activation(pids: &mut BTreeSet<u32>) {
+    let is_manager = |pid: &u32| name_of(*pid) == "systemd";
+    if pids.iter().any(|pid| !is_manager(pid)) {
+        pids.retain(|pid| !is_manager(pid));
+    }
+}
+
+/// The asked one first, or the one that the others come from: it holds a listener, and its parent does not.
+fn order(processes: &mut [Process], listeners: &HashSet<u64>, asked: Option<u32>) {
+    let holders: HashSet<u32> = processes
+        .iter()
+        .filter(|process| process.sockets().any(|inode| listeners.contains(&inode)))
+        .map(|process| process.pid)
+        .collect();
+    let rank = |process: &Process| match process.pid {
+        pid if Some(pid) == asked => 0,
+        pid if holders.contains(&pid) && !holders.contains(&process.parent) => 1,
+        pid if holders.contains(&pid) => 2,
+        _ => 3,
+    };
+    processes.sort_by_key(|process| (rank(process), process.pid));
+}
+
+fn name_of(pid: u32) -> String {
+    process::printable(&crate::walls::process::name(pid).unwrap_or_default())
+}
+
+/// Who may read a process that we may not.
+fn unlock_process(pid: u32) -> Said {
+    let user =
+        fs::metadata(format!("/proc/{pid}")).ok().map(|meta| std::os::unix::fs::MetadataExt::uid(&meta));
+    let user = user.map_or_else(|| Said::from(("its user", "它的用户")), user_name);
+    let (en, zh) = (user.pick(crate::lang::Lang::En), user.pick(crate::lang::Lang::Zh));
+    said!(
+        "run as {en}, or with sudo; for good: sudo setcap cap_sys_ptrace+ep \"$(command -v duolu)\"",
+        "以 {zh} 的身份运行，或用 sudo；长期：sudo setcap cap_sys_ptrace+ep \"$(command -v duolu)\""
+    )
+}
+
+/// A user as people know them.
+pub fn user_name(uid: u32) -> Said {
+    let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let line = |line: &str| -> Option<String> {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse::<u32>().ok()? == uid).then(|| name.to_owned())
+    };
+    text.lines().find_map(line).map_or_else(|| said!("user {uid}", "用户 {uid}"), Said::same)
+}
+
+impl Listener {
+    fn of(socket: &TcpSocket) -> Self {
+        Listener {
+            address: socket.local,
+            inode: socket.inode,
+            uid: socket.uid,
+            queue: u64::from(socket.recv_q),
+            queue_before: u64::from(socket.recv_q),
+            backlog: socket.send_q.map(u64::from),
+        }
+    }
+
+    /// Whether the next handshake is dropped.
+    pub fn is_full(&self) -> bool {
+        self.backlog.is_some_and(|backlog| self.queue > backlog)
+    }
+}
+
+impl Server {
+    /// The second reading.
+    fn read_sockets(&mut self, before: &[TcpSocket], reader: &mut Reader) -> Result<(), Failure> {
+        let info = before.len() < MANY;
+        let details = Details { info, ..Details::default() };
+        let states = StateSet::ALL;
+        let (found, source) = read(&Query { details, states, ..Query::default() }, reader)?;
+        if let Source::ProcNet(error) = source {
+            self.missing.push(Missing {
+                what: Said::from((
+                    "the bounds of the listen queues, and tcp_info",
+                    "监听队列的上限和 tcp_info",
+                )),
+                unlock: Said::same(error.to_string()),
+            });
+        }
+        for listener in &mut self.listeners {
+            let now = found.iter().find(|socket| socket.inode == listener.inode);
+            if let Some(now) = now.filter(|now| now.state == TcpState::Listen) {
+                listener.queue = u64::from(now.recv_q);
+                listener.backlog = now.send_q.map(u64::from);
+            }
+        }
+        let mut holders: HashMap<u64, Vec<u32>> = HashMap::new();
+        for process in &self.processes {
+            process.sockets().for_each(|inode| {
+                let pids = holders.entry(inode).or_default();
+                if pids.last() != Some(&process.pid) {
+                    pids.push(process.pid);
+                }
+            });
+        }
+        let unread: HashSet<u64> =
+            before.iter().filter(|socket| socket.recv_q > 0).map(|socket| socket.inode).collect();
+        for socket in found {
+            let held = holders.get(&socket.inode).cloned().unwrap_or_default();
+            if accepts(&self.listeners, &socket) {
+                *self.states.entry(socket.state).or_default() += 1;
+                let is_accepted = socket.inode != 0 && socket.state != TcpState::TimeWait;
+                if is_accepted {
+                    let was_unread = unread.contains(&socket.inode);
+                    self.ours.insert(socket.inode);
+                    self.connections.push(Connection { socket, holders: held, was_unread });
+                }
+            } else if !held.is_empty() && socket.state != TcpState::Listen && socket.inode != 0 {
+                self.outgoing.push(socket);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is missing, and what would unlock it.
+    fn name_missing(&mut self, closed_processes: usize) {
+        if self.processes.is_empty() && self.ended.is_empty() {
+            let uid = self.listeners.first().map_or(0, |listener| listener.uid);
+            let user = user_name(uid);
+            let (en, zh) = (user.pick(crate::lang::Lang::En), user.pick(crate::lang::Lang::Zh));
+            let target = self.target;
+            self.missing.push(Missing {
+                what: said!(
+                    "the process: the socket is {en}'s, and {closed_processes} processes are closed to this user",
+                    "进程：套接字属于 {zh}，有 {closed_processes} 个进程不允许当前用户查看"
+                ),
+                unlock: said!(
+                    "sudo duolu why {target}, or run it as {en}; in a container: in the PID namespace of the server",
+                    "sudo duolu why {target}，或以 {zh} 的身份运行；在容器中：进入服务器的 PID 命名空间"
+                ),
+            });
+            return;
+        }
+        let closed: Vec<u32> = self
+            .processes
+            .iter()
+            .filter(|process| process.fds.is_none())
+            .map(|process| process.pid)
+            .collect();
+        if let Some(&pid) = closed.first() {
+            let count = closed.len();
+            self.missing.push(Missing {
+                what: said!(
+                    "descriptors, epoll instances and system calls of process {pid} (and {count} in all)",
+                    "进程 {pid}（共 {count} 个）的描述符、epoll 实例和系统调用"
+                ),
+                unlock: unlock_process(pid),
+            });
+        } else if self.looks.hides_calls {
+            let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+            let scope = scope.trim();
+            let yama = match scope {
+                "" | "0" => String::new(),
+                scope => format!(" (kernel.yama.ptrace_scope={scope})"),
+            };
+            self.missing.push(Missing {
+                what: said!(
+                    "the system calls of threads{yama}: poll and select cannot be told apart, and no descriptor is named",
+                    "线程的系统调用{yama}：分不清 poll 和 select，也不知道描述符"
+                ),
+                unlock: Said::same("sudo duolu why ...; sudo setcap cap_sys_ptrace+ep \"$(command -v duolu)\""),
+            });
+        }
+    }
+
+    /// The process that stands for the server.
+    pub fn leader(&self) -> Option<&Process> {
+        self.processes.first()
+    }
+
+    /// A process by its number.
+    pub fn process(&self, pid: u32) -> Option<&Process> {
+        self.processes.iter().find(|process| process.pid == pid)
+    }
+
+    /// Connections that wait for accept(2), at all listeners.
+    pub fn waiting(&self) -> u64 {
+        self.listeners.iter().map(|listener| listener.queue).sum()
+    }
+
+    /// The largest of the queues' bounds.
+    pub fn backlog(&self) -> Option<u64> {
+        self.listeners.iter().filter_map(|listener| listener.backlog).max()
+    }
+
+    /// How many connections a process holds.
+    pub fn held_by(&self, pid: u32) -> u64 {
+        self.connections.iter().filter(|connection| connection.holders.contains(&pid)).count() as u64
+    }
+
+    /// Whether an inode is a listener's or an accepted connection's.
+    pub fn is_ours(&self, inode: u64) -> bool {
+        self.ours.contains(&inode)
+    }
+
+    /// Whether an inode is one of the listeners'.
+    pub fn is_listener(&self, inode: u64) -> bool {
+        self.listeners.iter().any(|listener| listener.inode == inode)
+    }
+
+    /// Threads of all its processes.
+    pub fn threads(&self) -> u64 {
+        self.processes.iter().map(|process| process.threads).sum()
+    }
+}

@@ -24,7 +24,8 @@ lint:
 # What the tests talk to and are counted with.
 tools:
 	scripts/need.sh strace=strace curl=curl wrk=wrk nc=netcat-openbsd memcached=memcached \
-	  /usr/sbin/nginx=nginx-light ip=iproute2 ss=iproute2 \
+	  /usr/sbin/nginx=nginx-light ip=iproute2 ss=iproute2 python3=python3 node=nodejs \
+	  redis-server=redis-server /usr/sbin/haproxy=haproxy '/usr/lib/postgresql/*/bin/postgres=postgresql' \
 	  taskset=util-linux prlimit=util-linux setpriv=util-linux unshare=util-linux \
 	  '/usr/lib/*/faketime/libfaketime.so.1=faketime'
 

@@ -120,7 +120,8 @@ fn descriptors(case: &Case<'_>) -> Option<Bar> {
     if !counts || by_table {
         return Some(bar);
     }
-    Some(if each > 1.0 { bar.about(Some(at)) } else { bar.at(at) })
+    // Several processes do not fill evenly.
+    Some(if each > 1.0 || rows.len() > 1 { bar.about(Some(at)) } else { bar.at(at) })
 }
 
 /// The command for the running processes, and where the limit is set for the next start.
@@ -230,7 +231,8 @@ fn own_limit(case: &Case<'_>) -> Option<Bar> {
         ),
     };
     let bar = Bar::new(more::OWN_LIMIT, case.connections, own.connections, own.source, evidence).of(setting);
-    Some(bar.at(own.connections).fixed_by(vec![Fix::for_good(own.fix)]))
+    let bar = bar.at(own.connections).fixed_by(vec![Fix::for_good(own.fix)]);
+    Some(Bar { about: own.about, ..bar })
 }
 
 /// Blocking processes or a single thread serve as many connections as there are of them.

@@ -91,6 +91,8 @@ pub struct OwnLimit {
     pub setting: &'static str,
     /// How many connections of clients it leaves, over all processes.
     pub connections: u64,
+    /// Several processes share it out, and not evenly: one may be full before the others.
+    pub about: bool,
     /// The setting's value.
     pub value: u64,
     /// Where it was read.
@@ -151,6 +153,7 @@ fn nginx(server: &Server) -> Option<OwnLimit> {
     (!workers.is_empty()).then(|| OwnLimit {
         setting: "worker_connections",
         connections,
+        about: workers.len() > 1,
         value,
         source: Said::same(file.display().to_string()),
         fix: Said::from((
@@ -197,6 +200,7 @@ fn postgres(leader: &Process) -> Option<OwnLimit> {
     };
     Some(OwnLimit {
         setting: "max_connections",
+        about: false,
         connections: value,
         value,
         source,
@@ -215,6 +219,7 @@ fn memcached(server: &Server, leader: &Process) -> Option<OwnLimit> {
     let left = leader.free_below(value)?.saturating_sub(1);
     Some(OwnLimit {
         setting: "-c",
+        about: false,
         connections: server.held_by(leader.pid) + left,
         value,
         source: match given {
@@ -239,6 +244,7 @@ fn haproxy(leader: &Process) -> Option<OwnLimit> {
     let value = setting(&global[..end.unwrap_or(global.len())], "maxconn")?;
     Some(OwnLimit {
         setting: "maxconn",
+        about: false,
         connections: value,
         value,
         source: Said::same(file),

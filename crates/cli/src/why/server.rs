@@ -36,8 +36,6 @@ pub struct Listener {
     pub uid: u32,
     /// Connections that wait for accept(2).
     pub queue: u64,
-    /// The same before the threads were looked at.
-    pub queue_before: u64,
     /// Its bound; the kernel lets one more wait.
     pub backlog: Option<u64>,
 }
@@ -339,7 +337,6 @@ impl Listener {
             inode: socket.inode,
             uid: socket.uid,
             queue: u64::from(socket.recv_q),
-            queue_before: u64::from(socket.recv_q),
             backlog: socket.send_q.map(u64::from),
         }
     }

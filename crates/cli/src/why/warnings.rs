@@ -519,3 +519,7 @@ fn ring_overflow(case: &Case<'_>) -> Option<Warning> {
         ),
     ))
 }
+
+#[cfg(test)]
+#[path = "warnings_tests.rs"]
+mod tests;

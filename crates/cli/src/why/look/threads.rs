@@ -180,16 +180,21 @@ mod tests {
     fn threads_are_told_by_what_they_do() {
         static STOP: AtomicBool = AtomicBool::new(false);
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        let sleeper = named("w-sleeps").spawn(|| {
+        let (started, starts) = std::sync::mpsc::channel();
+        let other = started.clone();
+        let sleeper = named("w-sleeps").spawn(move || {
+            started.send(()).expect("we wait"); // it has its name by now
             while !STOP.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(400));
             }
         });
-        let spinner = named("w-spins").spawn(|| {
+        let spinner = named("w-spins").spawn(move || {
+            other.send(()).expect("we wait");
             while !STOP.load(Ordering::Relaxed) {
                 std::hint::spin_loop();
             }
         });
+        starts.iter().take(2).for_each(drop);
         let looks = watch(&[std::process::id()], Duration::from_millis(300));
         STOP.store(true, Ordering::Relaxed);
         sleeper.expect("started").join().expect("no panic");

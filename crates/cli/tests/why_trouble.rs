@@ -302,3 +302,71 @@ fn nothing_of_the_server_changes() {
     told(server.port);
     assert_eq!(look(), before);
 }
+
+/// A container has a network of its own: its server is found by the number of its process.
+#[test]
+fn a_server_in_another_network_is_told_by_its_process() {
+    if std::env::var_os("DUOLU_TEST_NO_NETNS").is_some() || std::env::var_os("DUOLU_TEST_NO_ROOT").is_some() {
+        return;
+    }
+    let mut child = Command::new("unshare")
+        .args([
+            "--net",
+            env!("CARGO_BIN_EXE_duolu"),
+            "serve",
+            "echo",
+            "-q",
+            "--model",
+            "epoll-lt",
+            "--port",
+            "0",
+        ])
+        .args(["--bind", "0.0.0.0", "--json-ready"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("unshare");
+    let mut ready = String::new();
+    let stdout = child.stdout.take().expect("piped");
+    let _end = Running(child);
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut ready).expect("a line");
+    let ready: serde_json::Value =
+        serde_json::from_str(&ready).unwrap_or_else(|error| panic!("{error}: {ready}"));
+    let (pid, port) = (ready["pid"].to_string(), &ready["port"]);
+    let output = why(&[&pid, "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report = json(&output);
+    assert_eq!((&report["port"], &report["model"]), (port, &"epoll-lt".into()), "{report:#}");
+    assert_eq!(report["listen"]["backlog"], 4096, "read in its own network: {report:#}");
+    // By its port it is not to be found from here, and that is said.
+    let output = why(&[&format!(":{port}")]);
+    assert!(output.status.code() == Some(3) && said(&output).contains("namespace"), "{output:?}");
+}
+
+#[test]
+fn ctrl_c_ends_a_long_look_and_tells_what_was_seen() {
+    let server = serve("epoll-et", &[]);
+    let mut streams = connect(server.port, 2);
+    streams.iter_mut().for_each(echo);
+    let looking = Command::new(env!("CARGO_BIN_EXE_duolu"))
+        .args(["why", &format!(":{}", server.port), "--for", "10m", "--json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let pid = looking.id();
+    // Once it has a handler for the signal (bit 2 of SigCgt) it is on its way.
+    wait_for("it listens for Ctrl-C", || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 2 != 0)
+    });
+    thread::sleep(Duration::from_millis(300));
+    duolu_sys::child::signal(pid, 2).expect("ours");
+    let output = looking.wait_with_output().expect("its output");
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let report = json(&output);
+    assert_eq!((&report["interrupted"], &report["complete"]), (&true.into(), &false.into()), "{report:#}");
+    assert_eq!((&report["model"], &report["connections"]), (&"epoll-et".into(), &2.into()), "{report:#}");
+}

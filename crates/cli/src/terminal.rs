@@ -66,7 +66,15 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// As [`print`].
 pub fn stream(line: &str) -> Result<bool, Failure> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
+    written(stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+/// What [`stream`] says of an outcome, for what is too long to be held as a whole before it is written.
+///
+/// # Errors
+/// As [`print`].
+pub fn written(outcome: std::io::Result<()>) -> Result<bool, Failure> {
+    match outcome {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::cannot(format!("cannot write the result to stdout: {error}"))),

@@ -1,7 +1,6 @@
 //! What a state says of a connection's history: who closed first, since when it is in this state, which side it is.
 
 use duolu_sys::tcp_diag::{Ports, TcpSocket, TcpState, TimerKind};
-use std::collections::HashSet;
 use std::net::SocketAddr;
 
 /// Which end sent the first FIN, seen from one socket.
@@ -112,10 +111,10 @@ pub fn age(tcp: &TcpSocket) -> Option<Age> {
 /// asked for.
 pub fn roles(found: &[TcpSocket], ports: Ports) -> Vec<Role> {
     let listening = found.iter().filter(|tcp| tcp.state == TcpState::Listen);
-    let listeners: HashSet<SocketAddr> = listening.map(|tcp| tcp.ends().0).collect();
-    let wildcards: HashSet<u16> =
+    let listeners: foldhash::HashSet<SocketAddr> = listening.map(|tcp| tcp.ends().0).collect();
+    let wildcards: foldhash::HashSet<u16> =
         listeners.iter().filter(|at| at.ip().is_unspecified()).map(SocketAddr::port).collect();
-    let is_heard = |at: &SocketAddr| listeners.contains(at) || wildcards.contains(&at.port());
+    let is_heard = |at: &SocketAddr| wildcards.contains(&at.port()) || listeners.contains(at);
     let asked = match ports {
         Ports::Any => None,
         Ports::Local(port) | Ports::Either(port) => Some(port),

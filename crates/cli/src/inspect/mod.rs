@@ -15,8 +15,7 @@ pub use sockets::{Source, Unreadable};
 
 use duolu_sys::tcp_diag::{Query, TcpSocket, TcpState};
 use owners::Owners;
-use sockets::Reader;
-use std::collections::HashMap;
+use sockets::{Index, Reader};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -53,7 +52,7 @@ impl Socket {
 /// What one moment showed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
-    /// The sockets, IPv4 first, in no order beyond that; no connection twice.
+    /// The sockets, in no order; no connection twice.
     pub sockets: Vec<Socket>,
     /// Where they were read.
     pub source: Source,
@@ -93,7 +92,7 @@ impl Snapshot {
 pub struct Inspector {
     reader: Reader,
     owners: Owners,
-    seen: HashMap<Ends, Seen>,
+    seen: foldhash::HashMap<Ends, Seen>,
 }
 
 /// An own end and the other one.
@@ -121,10 +120,10 @@ impl Inspector {
     /// Neither sock_diag nor /proc/net/tcp can be read.
     pub fn snapshot(&mut self, query: &Query) -> Result<Snapshot, Unreadable> {
         let (taken_at, clock) = (Instant::now(), SystemTime::now());
-        let (found, source) = self.reader.read(query)?;
+        let (found, source, index) = self.reader.read_indexed(query)?;
         let wanted = found.iter().map(|tcp| tcp.inode).filter(|inode| *inode != 0).collect();
         let unread = self.owners.find(&wanted);
-        let peers = peers(&found);
+        let peers = peers(&found, &index);
         let roles = life::roles(&found, query.ports);
         let since = self.since(&found, taken_at);
         let parts = found.into_iter().zip(peers).zip(roles).zip(since);
@@ -139,7 +138,7 @@ impl Inspector {
 
     /// Since when each has been in its state, as far as the snapshots before this one show.
     fn since(&mut self, found: &[TcpSocket], now: Instant) -> Vec<Option<Instant>> {
-        let mut seen = HashMap::new();
+        let mut seen = foldhash::HashMap::default();
         let mut since = |tcp: &TcpSocket| {
             if matches!(tcp.state, TcpState::Listen | TcpState::Established) {
                 return None;
@@ -155,9 +154,8 @@ impl Inspector {
     }
 }
 
-/// For each socket the index of the one with the ends the other way round.
-fn peers(found: &[TcpSocket]) -> Vec<Option<usize>> {
-    let index: HashMap<Ends, usize> = found.iter().enumerate().map(|(at, tcp)| (tcp.ends(), at)).collect();
+/// For each socket the place of the one with the ends the other way round.
+fn peers(found: &[TcpSocket], index: &Index) -> Vec<Option<usize>> {
     let peer = |(at, tcp): (usize, &TcpSocket)| {
         let (local, remote) = tcp.ends();
         // A socket that has connected to itself has no other end.

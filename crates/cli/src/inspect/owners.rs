@@ -1,17 +1,21 @@
-//! Which processes hold a socket: every /proc/PID/fd is walked for links to `socket:[inode]`.
+//! Which processes hold a socket: every /proc/PID/fd is looked through for links to `socket:[inode]`.
 //!
 //! (a) There is no other way to ask; it costs a readlink(2) for each descriptor of the machine. A row of snapshots
 //!     therefore walks again only when [`SHARE`] times the last walk's time has passed.
 //! (b) Another user's descriptors are closed to us, as are those of a process that is not dumpable, without
 //!     CAP_SYS_PTRACE (proc(5), ptrace(2)): counted, so that an unknown holder is not taken for none.
 //! (c) One socket may be held by many: dup(2), fork(2), SCM_RIGHTS. All are told.
+//! (d) Listing descriptors costs half as much again as reading their links. Their numbers are dense, because the
+//!     lowest free one is always given (open(2)): after a first part of the list the next numbers are tried without it,
+//!     and it is taken up again where that ends. Entry n of the list is at the offset n + 2.
 
 use crate::walls::process;
-use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, SeekFrom, openat, readlinkat_raw, seek};
 use rustix::io::Errno;
+use rustix::path::{Arg, DecInt};
 use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,70 +51,126 @@ impl Unread {
 /// Finds owners, and remembers them.
 #[derive(Debug, Default)]
 pub struct Owners {
-    known: HashMap<u64, Vec<Owner>>,
+    /// By inode, process, descriptor.
+    known: Vec<(u64, Owner)>,
     processes: usize,
     walked: Option<(Instant, Duration)>,
 }
 
 impl Owners {
     /// Looks for the holders of these inodes; [`Owners::of`] gives them.
-    pub fn find(&mut self, wanted: &HashSet<u64>) -> Unread {
+    pub fn find(&mut self, wanted: &foldhash::HashSet<u64>) -> Unread {
         let rested = |(at, took): (Instant, Duration)| at.elapsed() >= took * SHARE;
         if !wanted.is_empty() && self.walked.is_none_or(rested) {
             let start = Instant::now();
-            (self.known, self.processes) = walk(wanted);
+            (self.known, self.processes) = holders(|inode| wanted.contains(&inode));
             self.walked = Some((start, start.elapsed()));
         }
-        let sockets = wanted.iter().filter(|inode| !self.known.contains_key(inode)).count();
+        let sockets = wanted.iter().filter(|inode| self.held(**inode).is_empty()).count();
         Unread { sockets, processes: if sockets == 0 { 0 } else { self.processes } }
     }
 
     /// The holders of one, lowest process first.
     pub fn of(&self, inode: u64) -> Vec<Owner> {
-        self.known.get(&inode).cloned().unwrap_or_default()
+        self.held(inode).iter().map(|(_, owner)| owner.clone()).collect()
+    }
+
+    fn held(&self, inode: u64) -> &[(u64, Owner)] {
+        let from = self.known.partition_point(|(held, _)| *held < inode);
+        let count = self.known[from..].iter().take_while(|(held, _)| *held == inode).count();
+        &self.known[from..from + count]
     }
 }
 
 /// Everybody who holds one of these, and how many processes could not be looked into. O(descriptors of the machine).
 pub fn walk(wanted: &HashSet<u64>) -> (HashMap<u64, Vec<Owner>>, usize) {
+    let (held, closed) = holders(|inode| wanted.contains(&inode));
     let mut known: HashMap<u64, Vec<Owner>> = HashMap::new();
-    let mut closed = 0;
-    let mut pids = process::all();
-    pids.sort_unstable();
-    for pid in pids {
-        let mut name = None;
-        let looked = sockets_of(pid, |fd, inode| {
-            if wanted.contains(&inode) {
-                let process = name.get_or_insert_with(|| Arc::from(process::name(pid).unwrap_or_default()));
-                known.entry(inode).or_default().push(Owner { pid, fd, process: Arc::clone(process) });
-            }
-        });
-        closed += usize::from(matches!(looked, Err(Errno::ACCESS | Errno::PERM)));
-    }
-    for owners in known.values_mut() {
-        owners.sort_unstable_by_key(|owner| (owner.pid, owner.fd));
+    for (inode, owner) in held {
+        known.entry(inode).or_default().push(owner);
     }
     (known, closed)
 }
 
+/// The same as a list in order of inode, process and descriptor.
+fn holders(is_wanted: impl Fn(u64) -> bool) -> (Vec<(u64, Owner)>, usize) {
+    let mut held = Vec::new();
+    let mut closed = 0;
+    for pid in process::all() {
+        let mut name = None;
+        let looked = sockets_of(pid, |fd, inode| {
+            if is_wanted(inode) {
+                let process = name.get_or_insert_with(|| Arc::from(process::name(pid).unwrap_or_default()));
+                held.push((inode, Owner { pid, fd, process: Arc::clone(process) }));
+            }
+        });
+        closed += usize::from(matches!(looked, Err(Errno::ACCESS | Errno::PERM)));
+    }
+    held.sort_unstable_by_key(|(inode, owner)| (*inode, owner.pid, owner.fd));
+    (held, closed)
+}
+
 /// Tells each socket that a process holds: its number and its inode.
+///
+/// # Errors
+/// ACCESS: not ours to look into. NOENT: no such process.
 pub fn sockets_of(pid: u32, mut tell: impl FnMut(i32, u64)) -> Result<(), Errno> {
+    /// Some 40 entries: as many as most processes have.
+    const PART: usize = 1024;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = openat(CWD, format!("/proc/{pid}/fd"), flags, Mode::empty())?;
-    // One getdents(2) for some 1,300 descriptors.
-    let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
-    let mut entries = RawDir::new(folder.as_fd(), &mut buffer);
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let Some(fd) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) else { continue };
-        let mut link = [0u8; 64];
-        // Closed since: not a reason to stop.
-        let Ok(length) = readlinkat_raw(folder.as_fd(), entry.file_name(), &mut link[..]) else { continue };
-        if let Some(inode) = link.get(..length).and_then(inode) {
-            tell(fd, inode);
+    let mut buffer = [MaybeUninit::uninit(); PART];
+    let mut next = 0;
+    loop {
+        let mut entries = RawDir::new(&folder, &mut buffer);
+        let first = next;
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let number = entry.file_name().to_str().ok().and_then(|name| name.parse().ok());
+            // Never back: a system where (d) does not hold must not keep us here.
+            if let Some(fd) = number.filter(|fd| *fd >= next) {
+                next = fd + 1;
+                if let Some(inode) = socket_inode(&folder, entry.file_name()).ok().flatten() {
+                    tell(fd, inode);
+                }
+            }
+            if entries.is_buffer_empty() && next > first {
+                break;
+            }
+        }
+        if next == first {
+            return Ok(());
+        }
+        next = without_list(&folder, next, &mut tell);
+        seek(&folder, SeekFrom::Start(next as u64 + 2))?;
+    }
+}
+
+/// Tries the numbers from `next` on until some in a row are free, and gives the first of those; see (d).
+fn without_list(folder: &OwnedFd, mut next: i32, tell: &mut impl FnMut(i32, u64)) -> i32 {
+    const FREE_IN_A_ROW: i32 = 2;
+    let mut free = 0;
+    while free < FREE_IN_A_ROW {
+        match socket_inode(folder, DecInt::new(next + free)) {
+            Err(_) => free += 1,
+            Ok(inode) => {
+                next += free;
+                if let Some(inode) = inode {
+                    tell(next, inode);
+                }
+                next += 1;
+                free = 0;
+            }
         }
     }
-    Ok(())
+    next
+}
+
+/// The inode, if the descriptor is a socket. An error: it is not there (any more).
+fn socket_inode(folder: &OwnedFd, name: impl Arg) -> Result<Option<u64>, Errno> {
+    let mut link = [0u8; 64];
+    let length = readlinkat_raw(folder, name, &mut link[..])?;
+    Ok(link.get(..length).and_then(inode))
 }
 
 /// `socket:[12345]`.
@@ -138,9 +198,9 @@ mod tests {
         })
         .expect("our own");
         let mine = mine.expect("it is a socket");
-        let wanted = HashSet::from([mine, u64::MAX]);
         let mut owners = Owners::default();
-        assert_eq!(owners.find(&wanted).sockets, 1);
+        assert_eq!(owners.find(&[mine, u64::MAX].into_iter().collect()).sockets, 1);
+        assert_eq!(walk(&HashSet::from([mine, u64::MAX])).0[&mine], owners.of(mine));
         let held = owners.of(mine);
         let fds: Vec<i32> = held.iter().map(|owner| owner.fd).collect();
         let mut expected = vec![socket.as_raw_fd(), copy.as_raw_fd()];
@@ -149,6 +209,32 @@ mod tests {
         assert!(held.iter().all(|owner| owner.pid == me && !owner.process.is_empty()));
         assert!(owners.of(0).is_empty());
         assert_eq!(sockets_of(u32::MAX, |_, _| ()), Err(Errno::NOENT));
+    }
+
+    #[test]
+    fn no_descriptor_is_missed_and_none_told_twice_whatever_the_gaps() {
+        // More than fit into the first part of the list, with gaps of all sizes; and one far away.
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        let copies: Vec<UdpSocket> = (0..300).map(|_| socket.try_clone().expect("dup")).collect();
+        let far = rustix::io::fcntl_dupfd_cloexec(&socket, 900).expect("RLIMIT_NOFILE above 900");
+        let gaps = [1, 5, 45, 46, 47, 100, 101, 102, 103, 104, 150, 250, 298, 299];
+        let mut kept: Vec<Option<UdpSocket>> = copies.into_iter().map(Some).collect();
+        gaps.iter().for_each(|at| kept[*at] = None);
+        let kept: Vec<UdpSocket> = kept.into_iter().flatten().collect();
+        let mut expected: Vec<i32> = kept.iter().map(|copy| copy.as_raw_fd()).collect();
+        expected.extend([socket.as_raw_fd(), far.as_raw_fd()]);
+        expected.sort_unstable();
+        let inode_of = |wanted: i32| {
+            let mut found = None;
+            sockets_of(std::process::id(), |fd, inode| found = found.or((fd == wanted).then_some(inode)))
+                .expect("ours");
+            found
+        };
+        let inode = inode_of(socket.as_raw_fd()).expect("a socket");
+        let mut told = Vec::new();
+        sockets_of(std::process::id(), |fd, found| told.extend((found == inode).then_some(fd)))
+            .expect("ours");
+        assert_eq!(told, expected);
     }
 
     #[test]

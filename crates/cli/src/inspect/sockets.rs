@@ -5,9 +5,10 @@
 
 use super::proc_net;
 use duolu_sys::tcp_diag::{Diag, DiagError, Query, TcpSocket, TcpState};
-use std::collections::HashSet;
+use foldhash::HashMapExt;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 /// Where the sockets were read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,15 +59,31 @@ impl Reader {
     /// # Errors
     /// Neither way is open.
     pub fn read(&mut self, query: &Query) -> Result<(Vec<TcpSocket>, Source), Unreadable> {
+        let (mut found, source) = self.told(query)?;
+        index(&mut found);
+        Ok((found, source))
+    }
+
+    /// The same, with the place of each connection.
+    ///
+    /// # Errors
+    /// As of [`Reader::read`].
+    pub fn read_indexed(&mut self, query: &Query) -> Result<(Vec<TcpSocket>, Source, Index), Unreadable> {
+        let (mut found, source) = self.told(query)?;
+        let index = index(&mut found);
+        Ok((found, source, index))
+    }
+
+    fn told(&mut self, query: &Query) -> Result<(Vec<TcpSocket>, Source), Unreadable> {
         let diag = match self.closed.map_or_else(|| self.ask(query), Err) {
-            Ok(found) => return Ok((without_repeats(found), Source::SockDiag)),
+            Ok(found) => return Ok((found, Source::SockDiag)),
             Err(error) => error,
         };
         if matches!(diag, DiagError::Refused(..) | DiagError::Unsupported(..)) {
             self.closed = Some(diag);
         }
         match proc_net::read(query) {
-            Ok(found) => Ok((without_repeats(found), Source::ProcNet(diag))),
+            Ok(found) => Ok((found, Source::ProcNet(diag))),
             Err(proc_net) => Err(Unreadable { diag, proc_net }),
         }
     }
@@ -80,16 +97,32 @@ impl Reader {
     }
 }
 
-/// Of what was told twice the later is kept: it is what became of it. Listeners may share an address (SO_REUSEPORT).
-fn without_repeats(mut found: Vec<TcpSocket>) -> Vec<TcpSocket> {
-    let mut seen = HashSet::with_capacity(found.len());
-    found.reverse();
-    found.retain(|tcp| {
-        let sharer = if tcp.state == TcpState::Listen { tcp.inode } else { 0 };
-        seen.insert((tcp.ends(), sharer))
+/// Where each connection stands, by its own end and the other one. Listeners have no other end, and are not in it.
+pub type Index = foldhash::HashMap<(SocketAddr, SocketAddr), usize>;
+
+/// Makes the index, and takes out what was told twice. The later report is kept: it is what became of the socket.
+fn index(found: &mut Vec<TcpSocket>) -> Index {
+    let mut index = Index::with_capacity(found.len());
+    // Listeners may share an address (SO_REUSEPORT).
+    let mut listeners: foldhash::HashSet<u64> = foldhash::HashSet::default();
+    let mut earlier = Vec::new();
+    for (at, tcp) in found.iter().enumerate() {
+        let before = match tcp.state {
+            TcpState::Listen => (!listeners.insert(tcp.inode)).then_some(at),
+            _ => index.insert(tcp.ends(), at),
+        };
+        earlier.extend(before);
+    }
+    if earlier.is_empty() {
+        return index;
+    }
+    earlier.sort_unstable();
+    let mut at = 0;
+    found.retain(|_| {
+        at += 1;
+        earlier.binary_search(&(at - 1)).is_err()
     });
-    found.reverse();
-    found
+    self::index(found)
 }
 
 #[cfg(test)]
@@ -106,11 +139,19 @@ mod tests {
         let query = Query { ports: Ports::Either(port), ..Query::default() };
         let (found, source) = Reader::default().read(&query).expect("sockets");
         assert_eq!((found.len(), source), (3, Source::SockDiag));
-        let mut told: Vec<TcpSocket> = found.iter().chain(&found).cloned().collect();
-        assert_eq!(without_repeats(told.clone()), found);
-        let sharer = told.iter_mut().find(|tcp| tcp.state == TcpState::Listen).expect("listed");
-        sharer.inode += 1;
-        assert_eq!(without_repeats(told).len(), 4);
+        let mut twice: Vec<TcpSocket> = found.iter().chain(&found).cloned().collect();
+        // What became of the first of them in the meantime.
+        let at = found.iter().position(|tcp| tcp.state != TcpState::Listen).expect("a connection");
+        twice[found.len() + at].state = TcpState::CloseWait;
+        let sharer = Vec::from([TcpSocket {
+            inode: 1,
+            ..twice.iter().find(|tcp| tcp.state == TcpState::Listen).cloned().expect("listed")
+        }]);
+        twice.extend(sharer);
+        let places = index(&mut twice);
+        assert_eq!((twice.len(), places.len()), (4, 2));
+        assert_eq!(twice.iter().filter(|tcp| tcp.state == TcpState::CloseWait).count(), 1);
+        assert!(places.iter().all(|(ends, at)| twice[*at].ends() == *ends));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct Args {
     /// Only IPv6 sockets; they may speak IPv4 too
     #[arg(short = '6', long)]
     ipv6: bool,
-    /// Every column, however wide the terminal is
+    /// Every column, however wide the terminal is; with --json every figure of tcp_info
     #[arg(short, long)]
     wide: bool,
     /// So many lines of connections, 0 for all [default: 100 on a terminal, else all]
@@ -205,7 +205,8 @@ impl Plan {
     /// the listener it came from, are shown with it.
     pub fn query(&self) -> Query {
         let ports = self.target.ports();
-        Query { families: Families::Both, states: StateSet::ALL, ports, details: Details::ALL }
+        let details = Details { info: true, memory: self.wide, congestion: self.wide };
+        Query { families: Families::Both, states: StateSet::ALL, ports, details }
     }
 
     /// Whether the socket is one of those that are asked for, in whatever state.

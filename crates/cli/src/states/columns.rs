@@ -1,6 +1,6 @@
 //! The columns: of listeners, and of connections with both ends.
 
-use super::layout::{Cell, Column, fit, total};
+use super::layout::{Cell, Column, fit};
 use super::view::{End, Row, There};
 use super::words;
 use crate::compare::figures::{bytes, time_us};
@@ -53,16 +53,11 @@ pub fn of_rows(
     width: Option<usize>,
 ) -> (Vec<Column>, Vec<&'static str>) {
     let mut columns = row_columns(lang, snapshot, rows, false);
-    let important: Vec<Column> = row_columns(lang, snapshot, rows, false)
-        .into_iter()
-        .filter(|column| {
-            column.dispensable <= QUEUES && column.cells.iter().any(|cell| !cell.text.is_empty())
-        })
-        .collect();
-    if width.is_some_and(|width| total(&important) > width) {
+    let mut left_out = fit(&mut columns, width);
+    if columns.iter().all(|column| column.dispensable < QUEUES) && !left_out.is_empty() {
         columns = row_columns(lang, snapshot, rows, true);
+        left_out = fit(&mut columns, width);
     }
-    let left_out = fit(&mut columns, width);
     (columns, left_out)
 }
 

@@ -5,13 +5,19 @@ use super::view::View;
 use crate::inspect::{Age, Closer, Owner, Snapshot, Socket, Source, Unread};
 use duolu_sys::tcp_diag::{Memory, TcpInfo, TcpState, Timer, TimerKind};
 use serde::{Serialize, Serializer};
+use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::time::UNIX_EPOCH;
 
-/// One object, without a line's end.
-pub fn render(plan: &Plan, view: &View<'_>) -> String {
-    let object = Object::of(plan, view);
-    serde_json::to_string(&object).expect("plain data has a JSON form")
+/// Writes one object and a line's end. The text of many sockets is long: it is never held as a whole.
+///
+/// # Errors
+/// Those of `to`.
+pub fn write(plan: &Plan, view: &View<'_>, to: impl Write) -> io::Result<()> {
+    let mut to = BufWriter::with_capacity(64 * 1024, to);
+    serde_json::to_writer(&mut to, &Object::of(plan, view))?;
+    to.write_all(b"\n")?;
+    to.flush()
 }
 
 #[derive(Serialize)]
@@ -25,7 +31,7 @@ struct Object<'a> {
     /// Why it is not sock_diag.
     source_note: Option<String>,
     counts: Counts,
-    sockets: Vec<Entry<'a>>,
+    sockets: Entries<'a>,
     unread: Option<Hidden>,
 }
 
@@ -43,6 +49,19 @@ struct Counts([(TcpState, usize); 11]);
 impl Serialize for Counts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(state, count)| (state.name(), count)))
+    }
+}
+
+/// Made one by one as they are written.
+struct Entries<'a> {
+    snapshot: &'a Snapshot,
+    picked: &'a [&'a Socket],
+    wide: bool,
+}
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.picked.iter().map(|socket| entry(self.snapshot, socket, self.wide)))
     }
 }
 
@@ -132,7 +151,7 @@ struct Shut {
     writing: bool,
 }
 
-/// What only sock_diag tells, and not of listeners and minisockets.
+/// With --wide: what only sock_diag tells, and not of listeners and minisockets.
 #[derive(Serialize)]
 struct More<'a> {
     rcv_mss: u32,
@@ -164,7 +183,7 @@ struct More<'a> {
 }
 
 impl<'a> Object<'a> {
-    fn of(plan: &'a Plan, view: &View<'a>) -> Self {
+    fn of(plan: &'a Plan, view: &'a View<'a>) -> Self {
         let snapshot = view.snapshot;
         let since_epoch = snapshot.clock.duration_since(UNIX_EPOCH).unwrap_or_default();
         let sockets = view.unread();
@@ -179,7 +198,7 @@ impl<'a> Object<'a> {
                 Source::ProcNet(why) => Some(why.to_string()),
             },
             counts: Counts(TcpState::ALL.map(|state| (state, view.count(state)))),
-            sockets: view.picked.iter().map(|socket| entry(snapshot, socket)).collect(),
+            sockets: Entries { snapshot, picked: &view.picked, wide: plan.wide },
             unread: (sockets > 0).then_some(Hidden {
                 sockets,
                 processes: snapshot.unread.processes,
@@ -189,7 +208,7 @@ impl<'a> Object<'a> {
     }
 }
 
-fn entry<'a>(snapshot: &'a Snapshot, socket: &'a Socket) -> Entry<'a> {
+fn entry<'a>(snapshot: &'a Snapshot, socket: &'a Socket, wide: bool) -> Entry<'a> {
     let tcp = &socket.tcp;
     let info = tcp.info.as_deref();
     let owner = socket.owners.first();
@@ -231,7 +250,7 @@ fn entry<'a>(snapshot: &'a Snapshot, socket: &'a Socket) -> Entry<'a> {
             .shutdown
             .filter(|_| !listens)
             .map(|shut| Shut { reading: shut.reading, writing: shut.writing }),
-        more: info.map(|info| more(info, tcp.memory, tcp.congestion.as_deref())),
+        more: info.filter(|_| wide).map(|info| more(info, tcp.memory, tcp.congestion.as_deref())),
     }
 }
 

@@ -59,13 +59,18 @@ impl Column {
     }
 
     fn width(&self) -> usize {
-        let cells = self.cells.iter().map(|cell| cell.text.width());
-        cells.max().unwrap_or(0).max(self.head.width())
+        let cells = self.cells.iter().map(|cell| width(&cell.text));
+        cells.max().unwrap_or(0).max(width(self.head))
     }
 
     fn is_empty(&self) -> bool {
         self.cells.iter().all(|cell| cell.text.is_empty())
     }
+}
+
+/// How many columns of a terminal a text takes. Most is ASCII, and there are many cells.
+fn width(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
 }
 
 /// Leaves out the columns that say nothing, and then as many as it takes to fit into `width`. Gives the headings of the
@@ -82,39 +87,39 @@ pub fn fit(columns: &mut Vec<Column>, width: Option<usize>) -> Vec<&'static str>
 }
 
 /// How wide the columns are side by side.
-pub fn total(columns: &[Column]) -> usize {
+fn total(columns: &[Column]) -> usize {
     columns.iter().map(|column| column.width() + GAP).sum::<usize>().saturating_sub(GAP)
 }
 
 /// Headings and rows.
 pub fn render(columns: &[Column], color: bool) -> String {
-    let head = columns.iter().map(|column| Cell::styled(column.head, "2")).collect();
+    let widths: Vec<usize> = columns.iter().map(Column::width).collect();
+    let heads: Vec<Cell> = columns.iter().map(|column| Cell::styled(column.head, "2")).collect();
     let rows = columns.iter().map(|column| column.cells.len()).max().unwrap_or(0);
-    let mut text = line(columns, head, color);
+    let (mut text, nothing) = (String::new(), Cell::default());
+    line(&mut text, columns, &widths, heads.iter().collect(), color);
     for row in 0..rows {
-        let cells = columns.iter().map(|column| column.cells.get(row).cloned().unwrap_or_default()).collect();
-        text.push_str(&line(columns, cells, color));
+        let cells = columns.iter().map(|column| column.cells.get(row).unwrap_or(&nothing)).collect();
+        line(&mut text, columns, &widths, cells, color);
     }
     text
 }
 
-fn line(columns: &[Column], cells: Vec<Cell>, color: bool) -> String {
-    let mut text = String::new();
+fn line(text: &mut String, columns: &[Column], widths: &[usize], cells: Vec<&Cell>, color: bool) {
     let last = cells.iter().rposition(|cell| !cell.text.is_empty()).unwrap_or(0);
     for (at, (column, cell)) in columns.iter().zip(cells).enumerate().take(last + 1) {
-        let pad = " ".repeat(column.width() - cell.text.width());
-        let shown = if cell.style.is_empty() { cell.text } else { paint(color, cell.style, &cell.text) };
-        match column.is_figure {
-            true => text.push_str(&format!("{pad}{shown}")),
-            false if at == last => text.push_str(&shown),
-            false => text.push_str(&format!("{shown}{pad}")),
+        let pad = widths[at].saturating_sub(width(&cell.text));
+        let (before, after) = if column.is_figure { (pad, 0) } else { (0, pad) };
+        text.extend(std::iter::repeat_n(' ', before));
+        match color && !cell.style.is_empty() {
+            true => text.push_str(&paint(color, cell.style, &cell.text)),
+            false => text.push_str(&cell.text),
         }
         if at < last {
-            text.push_str(&" ".repeat(GAP));
+            text.extend(std::iter::repeat_n(' ', after + GAP));
         }
     }
     text.push('\n');
-    text
 }
 
 /// Breaks a sentence into lines, the second and following indented: at blanks, and between Chinese characters anywhere

@@ -42,7 +42,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let view = View::of(&plan, &snapshot);
     let missing = missing::reason(&plan, &view);
     match plan.output {
-        Output::Json => terminal::print(&(json::render(&plan, &view) + "\n"))?,
+        Output::Json => {
+            terminal::written(json::write(&plan, &view, std::io::stdout().lock()))?;
+        }
         _ if missing.is_some() => {}
         _ => {
             let place = text::Place { width: terminal::stdout_width(), color: terminal::stdout_color() };

@@ -5,8 +5,9 @@ use super::json;
 use super::view::View;
 use crate::failure::Failure;
 use crate::inspect::Inspector;
+use crate::terminal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -32,11 +33,9 @@ pub fn run(plan: &Plan, interval: Duration, count: Option<u64>) -> Result<(), Fa
         }
         let snapshot =
             inspector.snapshot(&plan.query()).map_err(|error| Failure::cannot(error.to_string()))?;
-        let line = json::render(plan, &View::of(plan, &snapshot)) + "\n";
-        match stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => return Err(Failure::cannot(format!("cannot write to stdout: {error}"))),
-            Ok(()) => {}
+        let view = View::of(plan, &snapshot);
+        if !terminal::written(json::write(plan, &view, &mut stdout).and_then(|()| stdout.flush()))? {
+            return Ok(());
         }
     }
     if interrupted.load(Ordering::Relaxed) { Err(Failure::interrupted()) } else { Ok(()) }

@@ -2,7 +2,7 @@
 
 use super::args::Plan;
 use super::layout::{fit, render as render_columns, wrap};
-use super::view::View;
+use super::view::{Row, View};
 use super::{columns, words};
 use crate::inspect::{Source, Unread};
 use crate::lang::Lang;
@@ -79,7 +79,7 @@ pub fn render(plan: &Plan, view: &View<'_>, place: Place) -> String {
         }
     }
     if !plan.quiet {
-        text.push_str(&explanations(plan.lang, view, &heads, differs, place));
+        text.push_str(&explanations(plan.lang, view, &rows, &heads, differs, place));
     }
     text
 }
@@ -142,11 +142,17 @@ fn notes_of(lang: Lang, view: &View<'_>) -> Vec<String> {
 }
 
 /// The states and columns that are to be seen, each in a line.
-fn explanations(lang: Lang, view: &View<'_>, heads: &[&str], differs: bool, place: Place) -> String {
-    let others = view.rows();
+fn explanations(
+    lang: Lang,
+    view: &View<'_>,
+    rows: &[Row<'_>],
+    heads: &[&str],
+    differs: bool,
+    place: Place,
+) -> String {
     let seen = |state: TcpState| {
         view.count(state) > 0
-            || others.iter().any(|row| {
+            || rows.iter().any(|row| {
                 [row.left, row.right]
                     .iter()
                     .any(|end| end.there.socket().is_some_and(|socket| socket.tcp.state == state))

@@ -71,7 +71,7 @@ fn figures_are_those_of_the_socket_itself() {
     let stage = Stage::new();
     let (mut client, server) = stage.pair();
     client.write_all(&[7; 1000]).expect("written");
-    let json = stage.json();
+    let json = json(&format!(":{} --wide", stage.port));
     let (ours, theirs) =
         (socket(&json, client.local_addr().unwrap()), socket(&json, server.local_addr().unwrap()));
     let info = duolu_sys::tcp_diag::tcp_info(&client).expect("TCP_INFO");

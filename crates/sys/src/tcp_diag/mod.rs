@@ -1,6 +1,6 @@
 //! Every TCP socket of this network namespace, from the kernel itself: sock_diag(7), what ss(8) asks too.
 //!
-//! One question for each family, answered in datagrams of up to 32 KiB; no privilege is needed. [`Ports`] and
+//! A question is answered in datagrams of up to 32 KiB; no privilege is needed. [`Ports`] and
 //! [`StateSet`] are filters that the kernel applies.
 //!
 //! Traps:
@@ -33,7 +33,7 @@ use crate::syscall;
 use crate::syscall::{own, retry};
 use bytes::Bytes;
 use duolu_core::Errno;
-use request::BY_FAMILY;
+use request::{ANY, BY_FAMILY, Whose};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The kernel never answers in datagrams longer than 32 KiB (since Linux 4.4; before, 16).
@@ -48,7 +48,7 @@ const PATIENCE_S: i64 = 5;
 /// What was told.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Dump {
-    /// The sockets, IPv4 first, in no order beyond that.
+    /// The sockets, in no order.
     pub sockets: Vec<TcpSocket>,
     /// The tables changed under the kernel's hands each time it was asked: see (a).
     pub interrupted: bool,
@@ -62,6 +62,8 @@ pub struct Diag {
     socket: OwnedFd,
     sequence: u32,
     buffer: Vec<u8>,
+    /// Until the older form of the question has been refused.
+    knows_any: bool,
 }
 
 impl Diag {
@@ -70,7 +72,7 @@ impl Diag {
     /// # Errors
     /// A sandbox that forbids netlink, a kernel without it, no descriptor left.
     pub fn open() -> Result<Self, DiagError> {
-        Ok(Diag { socket: open()?, sequence: 0, buffer: vec![0; BUFFER] })
+        Ok(Diag { socket: open()?, sequence: 0, buffer: vec![0; BUFFER], knows_any: true })
     }
 
     /// Asks, and waits for the whole answer. O(sockets of the namespace), but those that the filters leave out cost
@@ -80,20 +82,24 @@ impl Diag {
     /// See [`DiagError`].
     pub fn dump(&mut self, query: &Query) -> Result<Dump, DiagError> {
         let mut dump = Dump::default();
-        for (at, family) in query.families.raw().iter().enumerate() {
-            match self.family(*family, query, &mut dump) {
+        for (at, whose) in query.families.questions(self.knows_any).iter().enumerate() {
+            match self.answer(*whose, query, &mut dump) {
+                Err(DiagError::Unsupported(..)) if *whose == Whose::Any => {
+                    self.knows_any = false;
+                    return self.dump(query);
+                }
                 // A kernel built without IPv6 has no such table; IPv4 has answered.
-                Err(DiagError::Unsupported(..)) if at > 0 => self.socket = open()?,
+                Err(DiagError::Unsupported(..)) if at > 0 => {}
                 other => other?,
             }
         }
         Ok(dump)
     }
 
-    fn family(&mut self, family: u8, query: &Query, dump: &mut Dump) -> Result<(), DiagError> {
+    fn answer(&mut self, whose: Whose, query: &Query, dump: &mut Dump) -> Result<(), DiagError> {
         let (before, unknown) = (dump.sockets.len(), dump.unknown);
         for left in (0..TRIES).rev() {
-            let walk = self.ask(family, query).and_then(|()| self.collect(dump));
+            let walk = self.ask(whose, query).and_then(|()| self.collect(dump));
             match walk {
                 Ok(Walk::Whole) => return Ok(()),
                 Ok(Walk::Interrupted) if left == 0 => {
@@ -119,9 +125,9 @@ impl Diag {
         Err(DiagError::Incomplete("the kernel's answer was cut off each time"))
     }
 
-    fn ask(&mut self, family: u8, query: &Query) -> Result<(), DiagError> {
+    fn ask(&mut self, whose: Whose, query: &Query) -> Result<(), DiagError> {
         self.sequence = self.sequence.wrapping_add(1);
-        let question = query.datagram(family, self.sequence);
+        let question = query.datagram(whose, self.sequence);
         let (fd, at) = (self.socket.as_raw_fd(), question.as_ptr().cast());
         // SAFETY: `question` is readable for its length.
         retry(|| syscall!(unsafe { libc::send(fd, at, question.len(), 0) }))
@@ -203,7 +209,7 @@ fn take(mut rest: &[u8], sequence: u32, dump: &mut Dump) -> Result<Part, DiagErr
             Some(DONE) if status().0 > 0 => return Err(DiagError::of("dump", status())),
             Some(DONE) => return Ok(Part::Last { interrupted }),
             Some(ERROR) => return Err(DiagError::of("request", status())),
-            Some(BY_FAMILY) => match message::socket(payload) {
+            Some(ANY | BY_FAMILY) => match message::socket(payload) {
                 Some(socket) => dump.sockets.push(socket),
                 None => dump.unknown += 1,
             },

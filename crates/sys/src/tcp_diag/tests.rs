@@ -215,6 +215,24 @@ fn both_ends_are_seen_by_the_port_and_nothing_else_is() {
 }
 
 #[test]
+fn both_forms_of_the_question_have_the_same_answer() {
+    let (listener, client, _server) = pair("[::]:0");
+    let query = Query { ports: Ports::Either(listener.local_addr().unwrap().port()), ..Query::default() };
+    let told = |knows_any: bool| {
+        let mut diag = Diag::open().expect("sock_diag");
+        diag.knows_any = knows_any;
+        let mut found = diag.dump(&query).expect("an answer").sockets;
+        found.sort_by_key(|socket| (socket.local, socket.state));
+        found
+    };
+    // IPv6 sockets with mapped addresses, the client's too: it connected to [::].
+    assert_eq!(told(true).len(), 3);
+    assert_eq!(told(true), told(false));
+    let own = dump(Ports::Local(client.local_addr().unwrap().port()), StateSet::of(&[TcpState::Established]));
+    assert!(own.iter().any(|socket| socket.local == client.local_addr().unwrap()));
+}
+
+#[test]
 fn one_way_to_the_kernel_answers_many_questions_through_a_life() {
     let (listener, client, server) = pair("127.0.0.1:0");
     let query = Query {

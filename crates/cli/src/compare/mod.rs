@@ -12,7 +12,7 @@ mod children;
 mod contender;
 mod diagnose;
 mod expect;
-pub mod figures;
+mod figures;
 pub mod interrupt;
 mod ladder;
 mod loader;

@@ -1,7 +1,8 @@
 //! Which processes hold a socket: every /proc/PID/fd is looked through for links to `socket:[inode]`.
 //!
 //! (a) There is no other way to ask; it costs a readlink(2) for each descriptor of the machine. A row of snapshots
-//!     therefore walks again only when [`SHARE`] times the last walk's time has passed.
+//!     therefore walks again only after a rest of [`REST`] times what the last walk took; where every holder is known,
+//!     and it could only be another one or none by now, after [`LONG_REST`].
 //! (b) Another user's descriptors are closed to us, as are those of a process that is not dumpable, without
 //!     CAP_SYS_PTRACE (proc(5), ptrace(2)): counted, so that an unknown holder is not taken for none.
 //! (c) One socket may be held by many: dup(2), fork(2), SCM_RIGHTS. All are told.
@@ -19,8 +20,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// At most one part in so many of the time goes into walking.
-const SHARE: u32 = 20;
+/// At most one part in so many of the time goes into looking for holders.
+const REST: u32 = 20;
+/// And into making sure that nothing has changed.
+const LONG_REST: u32 = 200;
 
 /// A descriptor of a process.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +56,8 @@ impl Unread {
 pub struct Owners {
     /// By inode, process, descriptor.
     known: Vec<(u64, Owner)>,
+    /// Where in `known` each inode begins.
+    places: foldhash::HashMap<u64, usize>,
     processes: usize,
     walked: Option<(Instant, Duration)>,
 }
@@ -60,25 +65,25 @@ pub struct Owners {
 impl Owners {
     /// Looks for the holders of these inodes; [`Owners::of`] gives them.
     pub fn find(&mut self, wanted: &foldhash::HashSet<u64>) -> Unread {
-        let rested = |(at, took): (Instant, Duration)| at.elapsed() >= took * SHARE;
-        if !wanted.is_empty() && self.walked.is_none_or(rested) {
+        let missing = wanted.iter().any(|inode| !self.places.contains_key(inode));
+        let rest = if missing { REST } else { LONG_REST };
+        let rested = |(at, took): (Instant, Duration)| at.elapsed() >= took * rest;
+        if missing && self.walked.is_none_or(rested) || self.walked.is_some_and(rested) {
             let start = Instant::now();
             (self.known, self.processes) = holders(|inode| wanted.contains(&inode));
+            // The first of each is inserted last.
+            self.places = self.known.iter().enumerate().rev().map(|(at, (inode, _))| (*inode, at)).collect();
             self.walked = Some((start, start.elapsed()));
         }
-        let sockets = wanted.iter().filter(|inode| self.held(**inode).is_empty()).count();
+        let sockets = wanted.iter().filter(|inode| !self.places.contains_key(inode)).count();
         Unread { sockets, processes: if sockets == 0 { 0 } else { self.processes } }
     }
 
     /// The holders of one, lowest process first.
     pub fn of(&self, inode: u64) -> Vec<Owner> {
-        self.held(inode).iter().map(|(_, owner)| owner.clone()).collect()
-    }
-
-    fn held(&self, inode: u64) -> &[(u64, Owner)] {
-        let from = self.known.partition_point(|(held, _)| *held < inode);
-        let count = self.known[from..].iter().take_while(|(held, _)| *held == inode).count();
-        &self.known[from..from + count]
+        let Some(first) = self.places.get(&inode) else { return Vec::new() };
+        let all = self.known[*first..].iter().take_while(|(held, _)| *held == inode);
+        all.map(|(_, owner)| owner.clone()).collect()
     }
 }
 

@@ -3,11 +3,11 @@
 use super::layout::{Cell, Column, fit};
 use super::view::{End, Row, There};
 use super::words;
-use crate::compare::figures::{bytes, time_us};
 use crate::inspect::{Closer, Role, Snapshot, Socket};
 use crate::lang::Lang;
 use crate::walls::grouped;
 use duolu_sys::tcp_diag::{TcpInfo, TcpState};
+use std::fmt::{self, Write};
 use std::net::SocketAddr;
 
 const DIM: &str = "2";
@@ -61,80 +61,168 @@ pub fn of_rows(
     (columns, left_out)
 }
 
-/// Of the columns that may be left out this is the last but two to go.
-const QUEUES: u8 = 3;
-
-fn row_columns(lang: Lang, snapshot: &Snapshot, rows: &[Row<'_>], short: bool) -> Vec<Column> {
-    let heads = words::heads(lang);
-    let each = |cell: &dyn Fn(&Row<'_>) -> Cell| rows.iter().map(cell).collect::<Vec<_>>();
-    type Figure<'a> = &'a dyn Fn(&TcpInfo) -> Option<String>;
-    // Each part by itself, so that only what differs between the ends is told twice.
-    let figures = |parts: &[Figure<'_>]| {
-        let one = |row: &Row<'_>, part| both(row, |socket| socket.tcp.info.as_deref().and_then(part));
-        each(&|row| parts.iter().filter_map(|part| one(row, part)).collect::<Vec<_>>().join("/").into())
-    };
-    let is_known = rows.iter().all(|row| sides(row).is_some());
-    let (left, right) = if is_known { (heads.client, heads.server) } else { (heads.one, heads.other) };
-    vec![
-        Column::new(heads.state, each(&|row| there(lang, row.left))),
-        Column::new(left, each(&|row| address(row.left.address, short).into())),
-        Column::new(heads.held, each(&|row| holder_of(lang, row.left))),
-        Column::new("", each(&|row| arrow(row).into())),
-        Column::new(heads.state, each(&|row| there(lang, row.right))),
-        Column::new(right, each(&|row| address(row.right.address, short).into())),
-        Column::new(heads.held, each(&|row| holder_of(lang, row.right))),
-        Column::new(heads.closed_first, each(&|row| closed_first(lang, snapshot, row).into())).dispensable(2),
-        Column::new(heads.age, each(&|row| age(snapshot, row).into())).figures().dispensable(1),
-        Column::new(heads.queues, each(&|row| queues(row).into())).figures().dispensable(QUEUES),
-        Column::new(heads.rtt, figures(&[&|info| info.rtt_us.map(|rtt| time_us(f64::from(rtt)))]))
-            .figures()
-            .dispensable(4),
-        Column::new(
-            heads.mss,
-            figures(&[
-                &|info| Some(info.snd_mss.to_string()),
-                &|info| Some(info.rcv_mss.to_string()),
-                &|info| Some(info.advmss.to_string()),
-            ]),
-        )
-        .figures()
-        .dispensable(5),
-        Column::new(heads.window, figures(&[&|info| size(info.snd_wnd), &|info| size(info.rcv_wnd)]))
-            .figures()
-            .dispensable(6),
-        Column::new(heads.pmtu, figures(&[&|info| (info.pmtu != 0).then(|| info.pmtu.to_string())]))
-            .figures()
-            .dispensable(7),
-        Column::new(heads.scale, figures(&[&|info| scale(info.snd_wscale), &|info| scale(info.rcv_wscale)]))
-            .figures()
-            .dispensable(8),
-        Column::new(heads.cwnd, figures(&[&|info| Some(info.cwnd.to_string())])).figures().dispensable(9),
-    ]
+/// A figure as it is shown: two that look the same are the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Figure {
+    Number(u32),
+    Whole(u32, &'static str),
+    Tenths(u32, &'static str),
+    Unknown,
 }
 
-/// One value where both ends agree or only one is here, else `left|right`.
-fn both(row: &Row<'_>, of: impl Fn(&Socket) -> Option<String>) -> Option<String> {
-    let value = |end: End<'_>| end.there.socket().and_then(&of);
-    match (value(row.left), value(row.right)) {
-        (Some(left), Some(right)) if left != right => Some(format!("{left}|{right}")),
-        (left, right) => left.or(right),
+/// A figure of one end of a connection.
+type Part = fn(&Socket) -> Option<Figure>;
+
+impl Figure {
+    /// `512`, `64K`, `12M`.
+    fn bytes(count: u32) -> Self {
+        match count {
+            0..=9_999 => Figure::Number(count),
+            10_000..=10_485_759 => Figure::Whole((count + 512) / 1024, "K"),
+            _ => Figure::Whole(count >> 20, "M"),
+        }
+    }
+
+    /// `23us`, `1.4ms`, `250ms`, `3.2s`.
+    fn micros(us: u32) -> Self {
+        match us {
+            0..=999 => Figure::Whole(us, "us"),
+            1_000..=99_999 => Figure::Tenths(us / 100, "ms"),
+            100_000..=999_999 => Figure::Whole(us / 1000, "ms"),
+            _ => Figure::Tenths(us / 100_000, "s"),
+        }
     }
 }
 
-fn queues(row: &Row<'_>) -> String {
-    // A minisocket has none.
-    let has = |socket: &Socket| socket.tcp.state != TcpState::TimeWait;
-    let received = both(row, |socket| has(socket).then(|| socket.tcp.recv_q.to_string()));
-    let sent = both(row, |socket| socket.tcp.send_q.filter(|_| has(socket)).map(|bytes| bytes.to_string()));
-    [received, sent].into_iter().flatten().collect::<Vec<_>>().join("/")
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Figure::Number(number) => number.fmt(f),
+            Figure::Whole(number, unit) => write!(f, "{number}{unit}"),
+            Figure::Tenths(tenths, unit) => write!(f, "{}.{}{unit}", tenths / 10, tenths % 10),
+            Figure::Unknown => f.write_str("?"),
+        }
+    }
 }
 
-fn size(window: Option<u32>) -> Option<String> {
-    Some(window.map_or("?".to_owned(), |window| bytes(f64::from(window))))
+/// Of the columns that may be left out this is the last but two to go.
+const QUEUES: u8 = 3;
+
+/// The columns, filled row by row: what the kernel told of a socket is then looked up in memory once.
+fn row_columns(lang: Lang, snapshot: &Snapshot, rows: &[Row<'_>], short: bool) -> Vec<Column> {
+    let heads = words::heads(lang);
+    let is_known = rows.iter().all(|row| sides(row).is_some());
+    let (left, right) = if is_known { (heads.client, heads.server) } else { (heads.one, heads.other) };
+    let column = |head| Column::new(head, Vec::with_capacity(rows.len()));
+    let figures = |head, rank| column(head).figures().dispensable(rank);
+    let mut columns = [
+        column(heads.state),
+        column(left),
+        column(heads.held),
+        column(""),
+        column(heads.state),
+        column(right),
+        column(heads.held),
+        column(heads.closed_first).dispensable(2),
+        figures(heads.age, 1),
+        figures(heads.queues, QUEUES),
+        figures(heads.rtt, 4),
+        figures(heads.mss, 5),
+        figures(heads.window, 6),
+        figures(heads.pmtu, 7),
+        figures(heads.scale, 8),
+        figures(heads.cwnd, 9),
+    ];
+    for row in rows {
+        let cells: [Cell; 16] = [
+            there(lang, row.left),
+            address(row.left.address, short).into(),
+            holder_of(lang, row.left),
+            arrow(row).into(),
+            there(lang, row.right),
+            address(row.right.address, short).into(),
+            holder_of(lang, row.right),
+            closed_first(lang, snapshot, row).into(),
+            age(snapshot, row).into(),
+            parts(row, &[received, unacknowledged]),
+            parts(row, &[|of| info(of)?.rtt_us.map(Figure::micros)]),
+            parts(row, &[snd_mss, rcv_mss, advmss]),
+            parts(row, &[snd_wnd, rcv_wnd]),
+            parts(row, &[pmtu]),
+            parts(row, &[snd_wscale, rcv_wscale]),
+            parts(row, &[|of| Some(Figure::Number(info(of)?.cwnd))]),
+        ];
+        for (column, cell) in columns.iter_mut().zip(cells) {
+            column.cells.push(cell);
+        }
+    }
+    columns.into()
 }
 
-fn scale(bits: Option<u8>) -> Option<String> {
-    Some(bits.map_or("-".to_owned(), |bits| bits.to_string()))
+/// The parts one after the other, each by itself, so that only what differs between the ends is told twice: one value
+/// where both ends agree or only one is here, else `left|right`.
+fn parts(row: &Row<'_>, parts: &[Part]) -> Cell {
+    let mut text = String::new();
+    for part in parts {
+        let slash = if text.is_empty() { "" } else { "/" };
+        let value = |end: End<'_>| end.there.socket().and_then(part);
+        // Writing to a String cannot fail.
+        let _ = match (value(row.left), value(row.right)) {
+            (Some(left), Some(right)) if left != right => write!(text, "{slash}{left}|{right}"),
+            (Some(one), _) | (None, Some(one)) => write!(text, "{slash}{one}"),
+            (None, None) => Ok(()),
+        };
+    }
+    text.into()
+}
+
+fn info(socket: &Socket) -> Option<&TcpInfo> {
+    socket.tcp.info.as_deref()
+}
+
+fn received(socket: &Socket) -> Option<Figure> {
+    has_queues(socket).then_some(Figure::Number(socket.tcp.recv_q))
+}
+
+fn unacknowledged(socket: &Socket) -> Option<Figure> {
+    socket.tcp.send_q.filter(|_| has_queues(socket)).map(Figure::Number)
+}
+
+/// A minisocket has none.
+fn has_queues(socket: &Socket) -> bool {
+    socket.tcp.state != TcpState::TimeWait
+}
+
+fn snd_mss(socket: &Socket) -> Option<Figure> {
+    Some(Figure::Number(info(socket)?.snd_mss))
+}
+
+fn rcv_mss(socket: &Socket) -> Option<Figure> {
+    Some(Figure::Number(info(socket)?.rcv_mss))
+}
+
+fn advmss(socket: &Socket) -> Option<Figure> {
+    Some(Figure::Number(info(socket)?.advmss))
+}
+
+fn pmtu(socket: &Socket) -> Option<Figure> {
+    Some(info(socket)?.pmtu).filter(|pmtu| *pmtu != 0).map(Figure::Number)
+}
+
+fn snd_wnd(socket: &Socket) -> Option<Figure> {
+    Some(info(socket)?.snd_wnd.map_or(Figure::Unknown, Figure::bytes))
+}
+
+fn rcv_wnd(socket: &Socket) -> Option<Figure> {
+    Some(info(socket)?.rcv_wnd.map_or(Figure::Unknown, Figure::bytes))
+}
+
+fn snd_wscale(socket: &Socket) -> Option<Figure> {
+    Some(info(socket)?.snd_wscale.map_or(Figure::Unknown, |bits| Figure::Number(bits.into())))
+}
+
+fn rcv_wscale(socket: &Socket) -> Option<Figure> {
+    Some(info(socket)?.rcv_wscale.map_or(Figure::Unknown, |bits| Figure::Number(bits.into())))
 }
 
 fn state_cell(state: TcpState) -> Cell {
@@ -235,6 +323,17 @@ pub fn span(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        let shown = |figure: Figure| figure.to_string();
+        assert_eq!(
+            [0, 9_999, 65_483, 65_536, 33_554_432].map(Figure::bytes).map(shown),
+            ["0", "9999", "64K", "64K", "32M"]
+        );
+        let times = [3, 999, 1_400, 250_000, 3_200_000].map(Figure::micros).map(shown);
+        assert_eq!(times, ["3us", "999us", "1.4ms", "250ms", "3.2s"]);
+    }
 
     #[test]
     fn spans_have_two_units_at_most() {

@@ -139,7 +139,7 @@ fn sockets_of_other_users_are_shown_and_what_unlocks_their_names_is_said() {
             "only root can run a program as another user; DUOLU_TEST_NO_ROOT=1 does without this test";
         Run::of(command.output().expect(failed))
     };
-    let json = as_nobody(&format!(":{} --json", stage.port));
+    let json = as_nobody(&format!(":{} --json --wide", stage.port));
     let text = as_nobody(&format!(":{}", stage.port));
     let process = as_nobody(&format!(":{} --pid {}", stage.port, std::process::id()));
     std::fs::remove_file(&copy).expect("removed");

@@ -39,7 +39,7 @@ fn the_two_ends_of_a_connection_are_one_line_through_its_whole_end() {
     let expected = format!("FIN-WAIT-2 {own} {left} → CLOSE-WAIT 127.0.0.1:{port} {right} client ");
     assert!(line_with(&shown, &own.to_string()).starts_with(&expected), "{shown}");
     assert!(line_with(&shown, "this stays until").starts_with("CLOSE-WAIT"), "{shown}");
-    let json = stage.json();
+    let json = json(&format!(":{port} --wide"));
     let (ours, theirs) = (socket(&json, own), socket(&json, server.local_addr().unwrap()));
     assert!(theirs["local"] == format!("127.0.0.1:{port}"));
     assert_eq!(

@@ -30,10 +30,11 @@ pub static LAB: Lab = Lab {
         "epoll(7): with EPOLLET an event is delivered only when changes occur on the descriptor, so read until EAGAIN; question 9 allows to stop at a \
          read that gives less than asked for, on a stream. The extra read is what ET pays for not being told again; what it saves are \
          re-arming (see et-uses) and wake-ups of other threads. So \"ET and non-blocking is the most efficient\" is no rule: measure it \
-         with your own messages (duolu compare has epoll-lt and epoll-et side by side).",
+         with your own messages (duolu compare has epoll-lt and epoll-et side by side). Each way ran on a thread of its own name, to be counted from outside: \
+         strace -fY -e trace=epoll_wait,recvfrom duolu lab lt-et.",
         "epoll(7)：用 EPOLLET 时，只有描述符上发生变化才有事件，所以要读到 EAGAIN；问答 9 允许在流上读到不满就停。多出的那次 read 是 ET “不再提醒”的\
          代价；它省下的是重新设置（见 et-uses）和别的线程的唤醒。所以“边沿非阻塞效率最高”不成立：用你自己的消息去测（duolu compare 里 epoll-lt \
-         和 epoll-et 并排）。",
+         和 epoll-et 并排）。每种方式是一个有自己名字的线程，可以从外面数：strace -fY -e trace=epoll_wait,recvfrom duolu lab lt-et。",
     ),
     verdict: Verdict::Wrong,
     needs: Needs::Nothing,

@@ -106,7 +106,7 @@ fn without(stage: &mut Stage) -> Result<(), Trouble> {
 fn tell_end(stage: &mut Stage, again: u32, served: &TcpStream, error: &str) {
     stage.check(
         (
-            format!("before that it was sent again and lost its answer {again} time(s)"),
+            format!("answers lost before that: {again}, each brought the FIN again"),
             format!("在此之前它重传了 {again} 次，回答都丢了"),
         ),
         again >= 1,

@@ -1,4 +1,4 @@
-//! `duolu lab walls`: why servers stop at numbers like 1017.
+//! `duolu lab walls`: why servers stop at numbers like 1,017.
 
 use super::kit::{ANY, connect_many, wait_until};
 use crate::lab::child::Child;
@@ -20,7 +20,7 @@ use std::time::Duration;
 pub static LAB: Lab = Lab {
     name: "walls",
     claims: &[1],
-    title: said("why a server stops at 1017", "服务器为什么停在 1017"),
+    title: said("why a server stops a little below 1024", "服务器为什么停在略小于 1024 的数"),
     expected: said(
         "A server with a limit of 1024 descriptors accepts 1024 less what it has open already, then accept() fails with EMFILE. The clients beyond it notice nothing: \
          connect() succeeds, the kernel has done the handshake, and nobody answers. With a higher limit the same server goes on.",

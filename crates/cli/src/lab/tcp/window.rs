@@ -74,7 +74,7 @@ fn run(stage: &mut Stage) -> Result<(), Trouble> {
     let probes = info.segs_out.zip(sent).map_or(0, |(now, before)| now - before);
     stage.check(
         (
-            format!("with nothing allowed to go, {probes} probe(s) went"),
+            format!("probes sent while nothing else was allowed to go: {probes}"),
             format!("什么都不许发的时候，发出了 {probes} 个探测"),
         ),
         probes > 0,

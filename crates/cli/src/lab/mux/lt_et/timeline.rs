@@ -48,7 +48,7 @@ impl Act {
         match self {
             Act::Send(bytes) => (said("comes", "到来"), format!("+{}", crate::walls::grouped(bytes as u64))),
             Act::Read(bytes) => (said("read", "读走"), format!("-{}", crate::walls::grouped(bytes as u64))),
-            Act::Wait => (said("wait", "再等"), String::new()),
+            Act::Wait => (said("wait", "等待"), String::new()),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Drop for Watching {
 
 impl Watching {
     fn start(args: &str) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("openpt");
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("openpt");
         grantpt(&master).expect("grantpt");
         unlockpt(&master).expect("unlockpt");
         let name = ptsname(&master, Vec::new()).expect("ptsname");
@@ -123,6 +123,39 @@ fn a_signal_or_ctrl_c_ends_it_in_order() {
         }
         assert_eq!(watching.end().code(), Some(130), "{way:?}");
         watching.is_given_back();
+    }
+}
+
+#[test]
+fn a_terminal_that_goes_away_without_a_signal_ends_it() {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("openpt");
+    grantpt(&master).expect("grantpt");
+    unlockpt(&master).expect("unlockpt");
+    let name = ptsname(&master, Vec::new()).expect("ptsname");
+    let terminal = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("the terminal");
+    resize(&terminal, 80, 24);
+    let end = || Stdio::from(terminal.try_clone().expect("a duplicate"));
+    let mut command = command("--watch --via sample");
+    let child = command.env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end()).spawn();
+    let mut window = File::from(master);
+    let mut child = Ended(child.expect("duolu runs"));
+    let (mut shown, mut part) = (String::new(), [0; 4096]);
+    while !shown.contains("[ESTABLISHED") {
+        let got = window.read(&mut part).expect("the screen");
+        shown.push_str(&String::from_utf8_lossy(&part[..got]));
+    }
+    drop(window);
+    let status = until("the end", || child.0.try_wait().expect("ours"));
+    assert_eq!(status.code(), Some(130), "{status}: in order, and not by a signal");
+}
+
+/// Ended with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -80,17 +80,17 @@ fn look(observer: &mut Observer, app: &mut App) {
 /// Waits for a key, a signal, or the next look.
 fn wait(app: &mut App, screen: &Screen, due: Instant) -> Result<Action, Failure> {
     loop {
-        match screen.asked() {
+        let left = due.saturating_duration_since(Instant::now());
+        let patience = if app.is_paused() { HEED } else { left.min(HEED) };
+        match screen.asked(patience) {
             Some(Asked::End) => return Ok(Action::Interrupted),
             Some(Asked::Suspend) => return Ok(Action::Suspend),
             None => {}
         }
-        let left = due.saturating_duration_since(Instant::now());
-        if left.is_zero() && !app.is_paused() {
-            return Ok(Action::Look);
-        }
-        let patience = if app.is_paused() { HEED } else { left.min(HEED) };
-        if !event::poll(patience).map_err(unusable)? {
+        if !event::poll(Duration::ZERO).map_err(unusable)? {
+            if due <= Instant::now() && !app.is_paused() {
+                return Ok(Action::Look);
+            }
             continue;
         }
         match event::read().map_err(unusable)? {

@@ -2,6 +2,8 @@
 //!
 //! - A return or an error: [`Screen`]'s drop. A panic: ratatui's hook, before the message is written.
 //! - SIGTERM, SIGINT, SIGHUP are remembered and end the view in order. (In raw mode Ctrl-C is a key, not a signal.)
+//! - A terminal that has gone without a signal (its window was closed, and we lead no session): the view ends, too. Reading
+//!   from it would say "nothing" at once, for ever.
 //! - SIGTSTP (Ctrl-Z, `kill -TSTP`): the terminal is given back, the process stops, and takes it again when it goes on.
 
 use duolu_sys::process;
@@ -9,11 +11,13 @@ use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use ratatui::crossterm::execute;
 use ratatui::{DefaultTerminal, Frame};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGSTOP, SIGTERM, SIGTSTP};
 use signal_hook::flag::register;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// What a signal wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +30,8 @@ pub enum Asked {
 
 /// The terminal while the view has it.
 pub struct Screen {
-    terminal: DefaultTerminal,
+    /// `None` only for a moment.
+    terminal: Option<DefaultTerminal>,
     end: Arc<AtomicBool>,
     suspend: Arc<AtomicBool>,
 }
@@ -43,7 +48,7 @@ impl Screen {
         }
         register(SIGTSTP, Arc::clone(&suspend))?;
         let terminal = ratatui::try_init()?;
-        let screen = Screen { terminal, end, suspend };
+        let screen = Screen { terminal: Some(terminal), end, suspend };
         execute!(io::stdout(), EnableBracketedPaste)?;
         Ok(screen)
     }
@@ -53,12 +58,15 @@ impl Screen {
     /// # Errors
     /// The terminal has gone.
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
-        self.terminal.draw(draw).map(drop)
+        match &mut self.terminal {
+            Some(terminal) => terminal.draw(draw).map(drop),
+            None => Ok(()),
+        }
     }
 
-    /// What a signal has asked for since the last time.
-    pub fn asked(&self) -> Option<Asked> {
-        if self.end.load(Ordering::Relaxed) {
+    /// Sleeps for `patience`, or until a key was pressed; then what a signal has asked for since the last time.
+    pub fn asked(&self, patience: Duration) -> Option<Asked> {
+        if !wait(patience) || self.end.load(Ordering::Relaxed) {
             return Some(Asked::End);
         }
         self.suspend.swap(false, Ordering::Relaxed).then_some(Asked::Suspend)
@@ -69,10 +77,10 @@ impl Screen {
     /// # Errors
     /// As `take`.
     pub fn suspend(&mut self) -> io::Result<()> {
-        give_back();
+        give_back(self.terminal.take());
         // SIGTSTP has our handler now; SIGSTOP no process can catch.
         process::kill(std::process::id(), SIGSTOP)?;
-        self.terminal = ratatui::try_init()?;
+        self.terminal = Some(ratatui::try_init()?);
         // The alternate screen is empty again, and a new terminal draws all of it. (Its clear() would ask the terminal
         // where the cursor is, and not every terminal answers.)
         execute!(io::stdout(), EnableBracketedPaste)
@@ -81,12 +89,31 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back();
+        give_back(self.terminal.take());
     }
 }
 
-fn give_back() {
-    let _ = execute!(io::stdout(), DisableBracketedPaste, Show);
+fn give_back(terminal: Option<DefaultTerminal>) {
     // Where the terminal has gone there is nothing to give back.
+    let _ = execute!(io::stdout(), DisableBracketedPaste, Show);
     let _ = ratatui::try_restore();
+    let Some(mut terminal) = terminal else { return };
+    if terminal.show_cursor().is_err() {
+        // Its drop would try again and complain on stderr, which has gone likewise: a panic, and then another one.
+        std::mem::forget(terminal);
+    }
+}
+
+/// Sleeps until there may be something to read, or `patience` is over; false where the terminal's other side was closed.
+/// crossterm must not be asked then: it reads "nothing" and reads again, without end and whatever its timeout.
+fn wait(patience: Duration) -> bool {
+    let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
+    // Where stdin is no terminal crossterm reads from /dev/tty: then keys are looked for when the time is over.
+    let keys = if stdin.is_terminal() { PollFlags::IN } else { PollFlags::empty() };
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty()), PollFd::new(&stdin, keys)];
+    let polled = if keys.is_empty() { &mut polled[..1] } else { &mut polled[..] };
+    let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
+    // Interrupted, by a signal or a resized window: those are looked at, too.
+    let _ = poll(polled, Some(&timeout));
+    !polled.iter().any(|end| end.revents().intersects(PollFlags::HUP | PollFlags::ERR))
 }

@@ -277,6 +277,24 @@ pub fn cpu_times(cpus: &[usize]) -> Option<(Duration, Duration)> {
     Some((Duration::from_millis(ticks * 10), Duration::from_millis(stolen * 10)))
 }
 
+/// The kernel threads that do the network's work on some processors where it is too much to be done in passing
+/// (ksoftirqd/N). None where they cannot be seen, as in a container.
+pub fn softirq_threads(cpus: &[usize]) -> Vec<u32> {
+    let of_cpu = |pid: &u32| {
+        let comm = read(&format!("/proc/{pid}/comm")).unwrap_or_default();
+        comm.strip_prefix("ksoftirqd/")
+            .and_then(|cpu| cpu.parse().ok())
+            .is_some_and(|cpu| cpus.contains(&cpu))
+    };
+    crate::walls::process::all().into_iter().filter(of_cpu).collect()
+}
+
+/// The CPU time of one thread by the scheduler's clock.
+pub fn thread_time(pid: u32) -> Option<Duration> {
+    let text = read(&format!("/proc/{pid}/schedstat"))?;
+    Some(Duration::from_nanos(text.split_whitespace().next()?.parse().ok()?))
+}
+
 /// Parses the kernel's list form: `0-2,5`.
 fn parse_cpu_list(list: &str) -> Vec<usize> {
     let mut cpus = Vec::new();

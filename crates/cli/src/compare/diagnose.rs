@@ -59,6 +59,8 @@ pub struct Facts<'a> {
     pub descriptors_before: u64,
     /// Its CPU use in the window.
     pub server_cpu: Option<f64>,
+    /// CPU use of the kernel's threads for the network on the server's processors.
+    pub server_softirq: f64,
     /// CPU use of everybody but server and loader, in cores, at least.
     pub others_cpu: Option<f64>,
     /// The cores that server and loader could have had.
@@ -125,7 +127,9 @@ pub fn limit(facts: &Facts<'_>) -> Option<Wall> {
     };
     let cores = facts.server_cpus.max(1);
     let loader = report.loader_cpu.unwrap_or(0.0);
-    let read = json!({"server": used, "loader": loader, "cores": cores});
+    // What the kernel does for the server's connections beside it is a part of what it takes to serve them.
+    let softirq = Some(facts.server_softirq).filter(|cores| *cores >= 0.03);
+    let read = json!({"server": used, "loader": loader, "cores": cores, "softirq": softirq});
     if facts.shared && used + loader >= FULL * cores as f64 {
         return Some(Wall::told(names::CORE, "core_shared", &read));
     }
@@ -137,7 +141,8 @@ pub fn limit(facts: &Facts<'_>) -> Option<Wall> {
         Some(model) if model.is_event_driven() => "core_full",
         Some(_) => "core_full_blocking",
     };
-    (used / cores as f64 >= FULL).then(|| Wall::told(names::CORE, case, &read))
+    let full = used + facts.server_softirq >= FULL * cores as f64;
+    full.then(|| Wall::told(names::CORE, case, &read))
 }
 
 /// The server's highest mark of descriptors reached its limit: seen even when the moment of proof was missed.

@@ -19,6 +19,7 @@ fn facts(model: Model, report: Option<&LoadReport>) -> Facts<'_> {
         marks: Marks::default(),
         descriptors_before: 10,
         server_cpu: Some(0.5),
+        server_softirq: 0.0,
         others_cpu: None,
         all_cpus: 2,
         server_cpus: 1,
@@ -160,7 +161,10 @@ fn a_full_core_or_the_loader_bounds_the_rate_but_ends_nothing() {
     facts.server_cpu = Some(0.97);
     assert_eq!(name(limit(&facts)), names::CORE);
     assert_eq!(wall(&facts), None);
-    facts.server_cpu = Some(0.6);
+    (facts.server_cpu, facts.server_softirq) = (Some(0.8), 0.15);
+    let full = limit(&facts).unwrap();
+    assert!(full.name == names::CORE && full.evidence.contains("0.15 more"), "{}", full.evidence);
+    (facts.server_cpu, facts.server_softirq) = (Some(0.6), 0.0);
     facts.shared = true;
     let shared = limit(&facts).unwrap();
     assert!(shared.evidence.contains("share one core"), "{}", shared.evidence);

@@ -77,7 +77,7 @@ pub fn climb(
     let oom_kills = server.roots.first().and_then(|&pid| OomKills::of(pid));
     let before = (machine::memory_available(), machine::kernel_memory());
     let began = Instant::now();
-    let mut watch = Watch::new(server, window, work.placement.all());
+    let mut watch = Watch::new(server, window, &work.placement);
     let ends_at = work.ends_at.map(|at| at + OVERTIME);
     let order = loader::Order { target: server.address, block, connections, window, ends_at };
     let look = || {
@@ -105,6 +105,7 @@ pub fn climb(
         marks: watch.marks().clone(),
         descriptors_before: server.descriptors_before,
         server_cpu: seen.cpu,
+        server_softirq: seen.server_softirq.unwrap_or(0.0),
         others_cpu: others_cpu(load.report.as_ref(), &seen, cores),
         all_cpus: cores,
         server_cpus: server_cores(&server.contender, work),
@@ -154,8 +155,8 @@ fn server_cores(contender: &Contender, work: &Work) -> usize {
     }
 }
 
-/// What neither the server nor the loader used, nor we ourselves looking around. A loader that told nothing is taken to
-/// have used a whole core.
+/// What neither the server nor the loader used, nor the kernel for their network, nor we ourselves looking around. A
+/// loader that told nothing is taken to have used a whole core.
 fn others_cpu(report: Option<&LoadReport>, seen: &Window, cores: usize) -> Option<f64> {
     let loader = match report {
         Some(report) => report.loader_cpu? * report.threads.unwrap_or(1) as f64,
@@ -163,7 +164,7 @@ fn others_cpu(report: Option<&LoadReport>, seen: &Window, cores: usize) -> Optio
     };
     // With processors besides those of server and loader, we are on one of them.
     let looking = seen.own_cpu.filter(|_| machine::allowed_cpus().len() <= cores);
-    let ours = seen.cpu.unwrap_or(0.0) + looking.unwrap_or(0.0);
+    let ours: f64 = [seen.cpu, looking, seen.softirq].into_iter().flatten().sum();
     Some((seen.machine_cpu? - ours - loader).max(0.0))
 }
 

@@ -3,7 +3,7 @@
 
 use super::server::Server;
 use super::tree::{Memory, Tree};
-use crate::machine;
+use crate::machine::{self, Placement};
 use crate::walls::{Wall, listen, memory, process, tasks};
 use rustix::time::ClockId;
 use std::io::{Read, Write};
@@ -37,6 +37,8 @@ struct Used {
     stolen: Option<Duration>,
     /// By us, who look: 10,000 processes are not looked at for nothing.
     own: Duration,
+    /// By the kernel's threads for the network, on the server's processors and on both sides'.
+    softirq: [Duration; 2],
 }
 
 /// The marks of the highest tide.
@@ -75,6 +77,10 @@ pub struct Window {
     pub stolen_cpu: Option<f64>,
     /// CPU use of compare itself, which looks at the server.
     pub own_cpu: Option<f64>,
+    /// CPU use of the kernel's threads for the network on the server's processors; 0 where those are not its own.
+    pub server_softirq: Option<f64>,
+    /// The same on the processors of server and loader.
+    pub softirq: Option<f64>,
     /// The memory of the tree: the median sample.
     pub memory: Option<Memory>,
     /// MemAvailable: the median sample.
@@ -98,6 +104,8 @@ pub struct Watch {
     admin: Option<SocketAddr>,
     longest: Duration,
     cpus: Vec<usize>,
+    /// The kernel's threads for the network: on the server's processors, and on both sides'.
+    softirq: [Vec<u32>; 2],
     cpu: Vec<Sample<Used>>,
     cpu_due: Instant,
     memory: Vec<Sample<(Option<Memory>, Option<Machine>)>>,
@@ -106,15 +114,17 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch a server for a window of this length; and these processors.
-    pub fn new(server: &Server, window: Duration, cpus: Vec<usize>) -> Self {
+    /// Begins to watch a server for a window of this length; and the processors of both sides.
+    pub fn new(server: &Server, window: Duration, placement: &Placement) -> Self {
         let now = Instant::now();
+        let cpus = placement.all();
         Watch {
             roots: server.roots.clone(),
             holders: server.holders.clone(),
             target: server.address,
             admin: server.admin,
             longest: window / AT_LEAST,
+            softirq: [machine::softirq_threads(&placement.server()), machine::softirq_threads(&cpus)],
             cpus,
             cpu: Vec::new(),
             cpu_due: now,
@@ -135,7 +145,9 @@ impl Watch {
         let (server, machine) = (tree.cpu_time(), machine::cpu_times(&self.cpus));
         let (machine, stolen) = (machine.map(|(used, _)| used), machine.map(|(_, stolen)| stolen));
         let own = cpu_clock(ClockId::ProcessCPUTime);
-        self.cpu.push((Instant::now(), Used { server, machine, stolen, own }));
+        let softirq =
+            [0, 1].map(|side| self.softirq[side].iter().filter_map(|&pid| machine::thread_time(pid)).sum());
+        self.cpu.push((Instant::now(), Used { server, machine, stolen, own, softirq }));
         self.mark(&tree);
         self.cpu_due = began + self.pause(CPU_EVERY, our_cpu_time().saturating_sub(spent));
         if began < self.memory_due {
@@ -287,6 +299,8 @@ fn cpu_use(samples: &[Sample<Used>], from: Instant, to: Instant) -> Window {
         machine_cpu: of(|used| used.machine),
         stolen_cpu: of(|used| used.stolen),
         own_cpu: of(|used| Some(used.own)),
+        server_softirq: of(|used| Some(used.softirq[0])),
+        softirq: of(|used| Some(used.softirq[1])),
         ..Window::default()
     }
 }
@@ -314,13 +328,22 @@ mod tests {
             .map(|i| i * 100)
             .map(|ms| {
                 let server = Duration::from_millis(if ms <= 500 { ms } else { 500 + (ms - 500) / 2 });
-                (at(ms), Used { server, machine: Some(server * 2), stolen: None, own: server / 4 })
+                (
+                    at(ms),
+                    Used {
+                        server,
+                        machine: Some(server * 2),
+                        stolen: None,
+                        own: server / 4,
+                        softirq: [server / 5; 2],
+                    },
+                )
             })
             .collect();
         let near = |value: Option<f64>, wanted: f64| value.is_some_and(|value| (value - wanted).abs() < 1e-9);
         let used = cpu_use(&samples, at(500), at(1500));
         assert!(near(used.cpu, 0.5) && near(used.machine_cpu, 1.0) && near(used.own_cpu, 0.125), "{used:?}");
-        assert_eq!(used.stolen_cpu, None);
+        assert!(near(used.server_softirq, 0.1) && used.stolen_cpu.is_none(), "{used:?}");
         assert!(near(cpu_use(&samples, at(1010), at(1090)).cpu, 0.5));
         assert_eq!(cpu_use(&samples[..1], at(0), at(10)).cpu, None);
         assert_eq!(cpu_use(&[], at(0), at(10)).own_cpu, None);

@@ -8,8 +8,9 @@ const MORE_LOADER: (&str, &str) = (
 );
 const LAST_WORDS: (&str, &str) = ("see its last words", "看它最后的输出");
 const CORE_FULL: (&str, &str) = (
-    "the server used {server:.2} of {cores:cores} while the loader used {loader:.2} of a core",
-    "服务器用了 {cores:cores}中的 {server:.2}，压测端用了一个核心的 {loader:.2}",
+    "the server used {server:.2} of {cores:cores}[, the kernel's network work beside it {softirq:.2} more,] while the \
+     loader used {loader:.2} of a core",
+    "服务器用了 {cores:cores}中的 {server:.2}[，内核另为它的网络用了 {softirq:.2}]，压测端用了一个核心的 {loader:.2}",
 );
 
 /// See [`super`].

@@ -192,7 +192,7 @@ impl Sheet {
         if arrow.times > 1 {
             label = format!("{} × {label}", arrow.times);
         }
-        let half = wide(&label) * 13.0 / 14.0 / 2.0 + 4.0;
+        let half = wide(&label) * 13.0 / 14.0 / 2.0 + 7.0;
         let (x, y) = (px(WIDTH / 2.0 - half), px(self.y - 13.0));
         let _ = write!(
             self.marks,

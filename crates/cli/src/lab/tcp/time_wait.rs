@@ -4,7 +4,7 @@ use super::kit::{connect, listen, read};
 use crate::lab::claims::Verdict;
 use crate::lab::experiment::{Lab, Needs, Trouble};
 use crate::lab::ladder::Who::{Client, Server};
-use crate::lab::said::said;
+use crate::lab::said::{Said, said};
 use crate::lab::stage::{PATIENCE, Stage, errno_name};
 use crate::lab::states::{State, socket};
 use duolu_sys::tcp_diag::tcp_info;
@@ -37,6 +37,8 @@ pub static LAB: Lab = Lab {
     needs: Needs::Nothing,
     run,
 };
+
+const NO_ERROR: Said = said("none", "没有");
 
 fn run(stage: &mut Stage) -> Result<(), Trouble> {
     with(stage)?;
@@ -71,7 +73,7 @@ fn with(stage: &mut Stage) -> Result<(), Trouble> {
         said("the FIN is sent again and TIME-WAIT answers", "FIN 重传，TIME-WAIT 回答"),
         &[(Client, State::TimeWait), (Server, State::Closed)],
     );
-    tell_end(stage, again, &served, "none");
+    tell_end(stage, again, &served, NO_ERROR);
     stage.close(Server, served);
     Ok(())
 }
@@ -97,13 +99,13 @@ fn without(stage: &mut Stage) -> Result<(), Trouble> {
         said("the FIN is sent again and answered with RST", "FIN 重传，回答是 RST"),
         &[(Client, State::Closed), (Server, State::Closed)],
     );
-    tell_end(stage, again, &served, "ECONNRESET");
+    tell_end(stage, again, &served, Said::same("ECONNRESET"));
     stage.close(Server, served);
     Ok(())
 }
 
 /// How often the FIN had to be sent again, and how it ended for the server.
-fn tell_end(stage: &mut Stage, again: u32, served: &TcpStream, error: &str) {
+fn tell_end(stage: &mut Stage, again: u32, served: &TcpStream, error: Said) {
     stage.check(
         (
             format!("answers lost before that: {again}, each brought the FIN again"),
@@ -111,7 +113,7 @@ fn tell_end(stage: &mut Stage, again: u32, served: &TcpStream, error: &str) {
         ),
         again >= 1,
     );
-    stage.equal(said("the server's error", "服务器得到的错误"), error_of(served), error.to_owned());
+    stage.same(said("the server's error", "服务器得到的错误"), error_of(served), error);
 }
 
 /// From here on everything that arrives at the server is lost.
@@ -137,10 +139,10 @@ fn wait_for_repetition(stage: &mut Stage, served: &TcpStream) -> u32 {
     count()
 }
 
-fn error_of(socket: &TcpStream) -> String {
+fn error_of(socket: &TcpStream) -> Said {
     match sys::take_error(socket) {
-        Ok(()) => "none".to_owned(),
-        Err(error) => errno_name(&error),
+        Ok(()) => NO_ERROR,
+        Err(error) => Said::same(errno_name(&error)),
     }
 }
 

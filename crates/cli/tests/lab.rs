@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -68,7 +69,7 @@ fn all_labs_hold_on_this_machine() {
         if no_network_namespaces() { &["--all", "--json", "--on-host"] } else { &["--all", "--json"] };
     let output = lab(arguments);
     let document = json(&output);
-    assert_eq!(document["schema"], 1);
+    assert_eq!((&document["schema"], &document["complete"]), (&Value::from(1), &Value::from(true)));
     let labs = array(&document, "labs");
     labs.iter().for_each(check_contract);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
@@ -206,6 +207,24 @@ fn drawings_are_whole_and_load_nothing() {
     }
     assert_eq!(lab(&["half-close", "-o", "/proc/nowhere/x.svg"]).status.code(), Some(3));
     assert_eq!(lab(&["half-close", "-o", "picture.png"]).status.code(), Some(2));
+}
+
+#[test]
+fn interrupted_it_tells_what_was_done_and_leaves_nobody_behind() {
+    let mut command = Command::new(DUOLU);
+    command.args(["lab", "--all", "--lang", "en"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    // The first line is told when the first experiment is over: others are to come.
+    let mut reader = BufReader::new(child.stdout.take().expect("piped"));
+    let mut text = String::new();
+    reader.read_line(&mut text).expect("a line");
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap_or_default();
+    duolu_sys::child::signal(child.id(), 2).expect("it runs");
+    reader.read_to_string(&mut text).expect("the rest");
+    assert_eq!(child.wait().expect("its end").code(), Some(130), "{text}");
+    assert!(text.contains("interrupted before") && text.contains("held"), "{text}");
+    let alive = |pid: &&str| PathBuf::from(format!("/proc/{pid}")).exists();
+    assert_eq!(children.split_whitespace().find(alive), None);
 }
 
 /// A folder of the test's own that anybody may read, gone when the test is over.

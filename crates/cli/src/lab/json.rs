@@ -12,6 +12,8 @@ use serde::Serialize;
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
+    /// Nobody interrupted it.
+    complete: bool,
     labs: Vec<Told<'a>>,
     /// What this machine does not let us do, and what unlocks it.
     not_possible: Vec<NotPossible<'a>>,
@@ -83,13 +85,13 @@ pub fn list() -> Result<String, Failure> {
 }
 
 /// What came out.
-pub fn render(all: &[Ran], lang: Lang) -> Result<String, Failure> {
+pub fn render(all: &[Ran], complete: bool, lang: Lang) -> Result<String, Failure> {
     let labs = all.iter().filter_map(|ran| told(ran, lang)).collect();
     let refused = |ran: &'_ Ran| ran.outcome.as_ref().err().map(|trouble| missing(ran.lab, trouble, lang));
     let not_possible = all.iter().filter_map(refused).collect();
     let about = |claim: &&Claim| all.iter().any(|ran| ran.lab.claims.contains(&claim.number));
-    let claims = CLAIMS.iter().filter(|claim| all.len() > 1 || about(claim)).map(score).collect();
-    text(&Document { schema: 1, labs, not_possible, claims, lang: lang.tag() })
+    let claims = CLAIMS.iter().filter(|claim| all.len() != 1 || about(claim)).map(score).collect();
+    text(&Document { schema: 1, complete, labs, not_possible, claims, lang: lang.tag() })
 }
 
 fn told(ran: &Ran, lang: Lang) -> Option<Told<'static>> {

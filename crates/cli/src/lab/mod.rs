@@ -27,6 +27,7 @@ mod svg;
 mod tcp;
 mod tell;
 
+use crate::compare::interrupt;
 use crate::failure::Failure;
 use crate::lang::Lang;
 use crate::terminal;
@@ -39,7 +40,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(
     before_help = "Examples:\n  duolu lab                     the list, a line each\n  duolu lab half-close          one experiment, with its sequence diagram\n  duolu lab --all --lang zh     all of them, in Chinese, and the scoreboard",
-    after_help = "Each experiment runs in a network namespace of its own where that is allowed (root, or user namespaces), so that it shows its packets and changes nothing on this machine; else on the loopback, with what can be seen there.\n\nExit codes: 0 reality is as the page says, 1 it is not, 2 usage, 3 the experiment is not possible here (with --all it is listed as such, and does not fail)."
+    after_help = "Each experiment runs in a network namespace of its own where that is allowed (root, or user namespaces), so that it shows its packets and changes nothing on this machine; else on the loopback, with what can be seen there.\n\nExit codes: 0 reality is as the page says, 1 it is not, 2 usage, 3 the experiment is not possible here (with --all it is listed as such, and does not fail), 130 interrupted (what was done before is told)."
 )]
 pub struct Args {
     /// Which experiment; without a name they are listed
@@ -82,9 +83,15 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let place = args.out.as_deref().map(|path| files::Place::of(path, args.all)).transpose()?;
     let network = if args.on_host { conduct::Network::Host } else { conduct::Network::enter() };
+    if args.all {
+        interrupt::listen().map_err(|error| Failure::cannot(format!("cannot listen for Ctrl-C: {error}")))?;
+    }
     let mut all = Vec::new();
     for lab in labs {
         let ran = conduct(lab, &network);
+        if interrupt::requested() {
+            break; // it may have disturbed this one
+        }
         if !args.json {
             let page = if args.all { tell::line(&ran, &paper) } else { tell::page(&ran, &paper) };
             terminal::print(&page)?;
@@ -92,7 +99,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         all.push(ran);
     }
     if args.json {
-        terminal::print(&json::render(&all, lang)?)?;
+        terminal::print(&json::render(&all, !interrupt::requested(), lang)?)?;
     } else if args.all {
         terminal::print(&scoreboard::render(&all, &paper))?;
     }
@@ -101,6 +108,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
         if !args.quiet {
             terminal::tell(&format!("duolu: wrote {}", place.told()));
         }
+    }
+    if interrupt::requested() {
+        return Err(Failure::interrupted());
     }
     judge(&all, args.all, lang)
 }

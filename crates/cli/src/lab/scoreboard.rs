@@ -35,6 +35,13 @@ pub fn render(all: &[Ran], paper: &Paper) -> String {
             crate::lang::Lang::Zh => format!("；{not} 个在这里做不了"),
         };
     }
+    let undone = catalog::all().len() - all.len();
+    if undone > 0 {
+        text += &match lang {
+            crate::lang::Lang::En => format!("; interrupted before {undone} more"),
+            crate::lang::Lang::Zh => format!("；中断，还有 {undone} 个没做"),
+        };
+    }
     text + "\n"
 }
 

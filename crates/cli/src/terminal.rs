@@ -47,9 +47,15 @@ pub fn stderr_color() -> bool {
 
 /// How many columns stdout has, if it is a terminal.
 pub fn stdout_width() -> Option<usize> {
+    stdout_size().map(|(columns, _)| columns)
+}
+
+/// How many columns and rows stdout has, if it is a terminal.
+pub fn stdout_size() -> Option<(usize, usize)> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     // A terminal that does not know its size says 0.
-    Some(if size.ws_col == 0 { 80 } else { usize::from(size.ws_col) })
+    let or = |told: u16, usual: usize| if told == 0 { usual } else { usize::from(told) };
+    Some((or(size.ws_col, 80), or(size.ws_row, 24)))
 }
 
 /// Data on stdout. A reader that has gone away (`| head`) has seen what it wanted, and that is no failure.

@@ -43,7 +43,7 @@ pub struct Args {
     /// Every column, however wide the terminal is; with --json every figure of tcp_info
     #[arg(short, long)]
     wide: bool,
-    /// So many lines of connections, 0 for all [default: 100 on a terminal, else all]
+    /// So many lines of connections, 0 for all [default: as the terminal has room, some of each state; else all]
     #[arg(short = 'n', long, value_parser = parse_count, value_name = "N")]
     limit: Option<u64>,
     /// No explanations, only counts and lines
@@ -218,7 +218,10 @@ impl Plan {
             Families::V6 => socket.tcp.is_v6(),
         };
         let has_pid = |wanted: u32| socket.owners.iter().any(|owner| owner.pid == wanted);
-        let is_named = |wanted: &str| socket.owners.iter().any(|owner| *owner.process == *wanted);
+        // The kernel keeps 15 bytes of a name.
+        let kept = |name: &str| name.as_bytes()[..name.len().min(15)].to_vec();
+        let is_named =
+            |wanted: &str| socket.owners.iter().any(|owner| owner.process.as_bytes() == kept(wanted));
         family
             && self.target.takes(socket)
             && filter.pid.is_none_or(has_pid)

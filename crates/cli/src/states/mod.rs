@@ -1,7 +1,7 @@
 //! `duolu states`: TCP's states on this machine, a line for each connection.
 //!
 //! Reading order: [`args`] and [`target`] (what was asked for), [`view`] (which sockets, and the two ends of a
-//! connection as one), [`text`] with [`columns`], [`layout`] and [`words`], [`json`], [`stream`], [`missing`] (nothing there); then
+//! connection as one), [`text`] with [`columns`], [`kinds`], [`layout`] and [`words`], [`json`], [`stream`], [`missing`] (nothing there); then
 //! the state diagram: [`diagram`] (what is drawn, and how), [`transitions`] (what moved), [`watch`] (live) and [`file`].
 //! What is shown comes from [`crate::inspect`].
 
@@ -10,6 +10,7 @@ mod columns;
 mod diagram;
 mod file;
 mod json;
+mod kinds;
 mod layout;
 mod missing;
 mod stream;
@@ -47,7 +48,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
         _ if missing.is_some() => {}
         _ => {
-            let place = text::Place { width: terminal::stdout_width(), color: terminal::stdout_color() };
+            let place = text::Place { size: terminal::stdout_size(), color: terminal::stdout_color() };
             terminal::print(&text::render(&plan, &view, place))?;
         }
     }

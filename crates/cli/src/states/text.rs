@@ -1,6 +1,7 @@
 //! The text: counts by state, the listeners, a line for each connection, and what the words mean.
 
 use super::args::Plan;
+use super::kinds::some_of_each;
 use super::layout::{fit, render as render_columns, wrap};
 use super::view::{Row, View};
 use super::{columns, words};
@@ -18,8 +19,8 @@ const WARN: &str = "33";
 /// Where a text goes.
 #[derive(Clone, Copy)]
 pub struct Place {
-    /// The terminal's columns; `None`: no terminal, any width will do.
-    pub width: Option<usize>,
+    /// The terminal's columns and rows; `None`: no terminal, any size will do.
+    pub size: Option<(usize, usize)>,
     /// Whether to colour.
     pub color: bool,
 }
@@ -27,7 +28,25 @@ pub struct Place {
 impl Place {
     /// Sentences are broken here even where columns are not.
     fn sentence_width(self) -> usize {
-        self.width.unwrap_or(110).clamp(40, 110)
+        self.width().unwrap_or(110).clamp(40, 110)
+    }
+
+    fn width(self) -> Option<usize> {
+        self.size.map(|(columns, _)| columns)
+    }
+
+    /// How many connections are shown unless told: on a terminal what leaves room for the counts above and the words
+    /// below, and a few in any case.
+    fn lines(self, plan: &Plan, view: &View<'_>, listeners: usize) -> Option<usize> {
+        const FEW: usize = 10;
+        /// Headings, blank lines, notes, the prompt.
+        const AROUND: usize = 10;
+        /// States and columns explained.
+        const WORDS: usize = 10;
+        let (_, height) = self.size?;
+        let states = TcpState::ALL.iter().filter(|state| view.count(**state) > 0).count();
+        let words = if plan.quiet { 0 } else { WORDS + states };
+        Some(height.saturating_sub(AROUND + words + listeners).max(FEW))
     }
 }
 
@@ -38,29 +57,32 @@ pub fn render(plan: &Plan, view: &View<'_>, place: Place) -> String {
     let listeners = view.listeners();
     if !listeners.is_empty() {
         let mut columns = columns::of_listeners(plan.lang, &listeners);
-        fit(&mut columns, place.width);
+        fit(&mut columns, place.width());
         heads.extend(columns.iter().map(|column| column.head));
         text.push_str(&format!("\n{}", render_columns(&columns, place.color)));
     }
-    let rows = view.rows();
-    let limit = plan.limit.unwrap_or(if place.width.is_some() { 100 } else { 0 });
-    let shown = if limit == 0 { rows.len() } else { rows.len().min(limit as usize) };
+    let limit = match plan.limit {
+        Some(0) => None,
+        Some(limit) => Some(limit as usize),
+        None => place.lines(plan, view, listeners.len()),
+    };
+    let (rows, hidden) = some_of_each(view.rows(), limit.unwrap_or(usize::MAX));
     let (mut left_out, mut differs) = (Vec::new(), false);
-    if let Some(rows) = rows.get(..shown).filter(|rows| !rows.is_empty()) {
+    if !rows.is_empty() {
         let columns;
         (columns, left_out) =
-            columns::of_rows(plan.lang, view.snapshot, rows, place.width.filter(|_| !plan.wide));
+            columns::of_rows(plan.lang, view.snapshot, &rows, place.width().filter(|_| !plan.wide));
         heads.extend(columns.iter().map(|column| column.head));
         differs = columns.iter().flat_map(|column| &column.cells).any(|cell| cell.text.contains('|'));
         text.push_str(&format!("\n{}", render_columns(&columns, place.color)));
     }
     let mut notes = Vec::new();
-    if shown < rows.len() {
-        let more = grouped((rows.len() - shown) as u64);
+    if !hidden.is_empty() {
+        let each = |(kind, count): &(String, usize)| format!("{kind} {}", grouped(*count as u64));
+        let more = hidden.iter().map(each).collect::<Vec<_>>().join(plan.lang.pick(", ", "，"));
         notes.push(match plan.lang {
-            Lang::En if rows.len() - shown == 1 => "1 more connection; -n 0 shows all.".to_owned(),
-            Lang::En => format!("{more} more connections; -n 0 shows all."),
-            Lang::Zh => format!("还有 {more} 个连接；-n 0 显示全部。"),
+            Lang::En => format!("More connections: {more}; -n 0 shows all."),
+            Lang::Zh => format!("还有连接：{more}；-n 0 显示全部。"),
         });
     }
     if !left_out.is_empty() {
@@ -70,7 +92,7 @@ pub fn render(plan: &Plan, view: &View<'_>, place: Place) -> String {
             Lang::Zh => format!("宽度不够，未显示：{names}；--wide 显示全部。"),
         });
     }
-    notes.extend(notes_of(plan.lang, view));
+    notes.extend(notes_of(plan, view));
     if !notes.is_empty() {
         text.push('\n');
         for note in notes {
@@ -111,8 +133,17 @@ fn heading(plan: &Plan, view: &View<'_>, place: Place) -> String {
 }
 
 /// What is not complete, and what would make it so.
-fn notes_of(lang: Lang, view: &View<'_>) -> Vec<String> {
+fn notes_of(plan: &Plan, view: &View<'_>) -> Vec<String> {
+    let lang = plan.lang;
     let mut notes = Vec::new();
+    let others = view.snapshot.sockets.iter().filter(|socket| plan.target.takes(socket)).count();
+    if view.picked.is_empty() && others > 0 {
+        let others = grouped(others as u64);
+        notes.push(match lang {
+            Lang::En => format!("The filter takes none of the {others} sockets that are there."),
+            Lang::Zh => format!("那里有 {others} 个套接字，都不符合过滤条件。"),
+        });
+    }
     if let Source::ProcNet(why) = view.snapshot.source {
         notes.push(match lang {
             Lang::En => format!(
@@ -124,19 +155,25 @@ fn notes_of(lang: Lang, view: &View<'_>) -> Vec<String> {
         });
     }
     let unread = view.unread();
-    if unread > 0 {
-        let (sockets, processes) = (grouped(unread as u64), grouped(view.snapshot.unread.processes as u64));
-        notes.push(match lang {
-            Lang::En => format!(
-                "Who holds {sockets} of these sockets is not to be seen: {processes} processes may not be looked \
-                 into; {}.",
-                Unread::UNLOCK
-            ),
-            Lang::Zh => format!(
-                "有 {sockets} 个套接字看不到持有者：{processes} 个进程不允许查看；请用这些进程的用户身份，或以 root\
-                 （CAP_SYS_PTRACE）在它们的 PID 命名空间里运行。"
-            ),
-        });
+    let (sockets, processes) = (grouped(unread as u64), grouped(view.snapshot.unread.processes as u64));
+    match (unread, view.snapshot.unread.processes, lang) {
+        (0, ..) => {}
+        (_, 0, Lang::En) => notes.push(format!(
+            "Who holds {sockets} of these sockets is not to be seen, though every process here is: they are outside \
+             this PID namespace (a container's), or on their way from one process to another."
+        )),
+        (_, 0, Lang::Zh) => notes.push(format!(
+            "有 {sockets} 个套接字看不到持有者，虽然这里的进程都能查看：持有者在这个 PID 命名空间（容器）之外，或者描述符正在进程之间传递。"
+        )),
+        (.., Lang::En) => notes.push(format!(
+            "Who holds {sockets} of these sockets is not to be seen: {processes} processes may not be looked into; \
+             {}.",
+            Unread::UNLOCK
+        )),
+        (.., Lang::Zh) => notes.push(format!(
+            "有 {sockets} 个套接字看不到持有者：{processes} 个进程不允许查看；请用这些进程的用户身份，或以 root\
+             （CAP_SYS_PTRACE）在它们的 PID 命名空间里运行。"
+        )),
     }
     notes
 }

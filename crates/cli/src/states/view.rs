@@ -125,7 +125,7 @@ fn row<'a>(socket: &'a Socket, peer: Option<&'a Socket>, here: &HashSet<IpAddr>)
 
 /// The place of a row's states in [`TcpState::ALL`]; the end that is further on decides, so that what closes stands
 /// together.
-fn order(row: &Row<'_>) -> (usize, usize) {
+pub fn order(row: &Row<'_>) -> (usize, usize) {
     let place = |end: &End<'_>| {
         let state = end.there.socket().map(|socket| socket.tcp.state)?;
         TcpState::ALL.iter().position(|other| *other == state)

@@ -161,10 +161,20 @@ fn filters_leave_out_and_keep_the_other_end_in_view() {
     let json = json(&format!("127.0.0.1:{port} --pid {} -4", std::process::id()));
     assert_eq!(json["sockets"].as_array().map(Vec::len), Some(5));
     let few = states(&format!(":{port} -n 1 -q")).stdout;
-    assert_eq!(lines(&few).iter().filter(|line| line.contains('→')).count(), 1, "{few}");
+    let rows =
+        lines(&few).iter().filter(|line| line.contains('→') && line.contains(&format!(":{port} "))).count();
+    assert_eq!(rows, 1, "{few}");
     assert!(
-        few.contains("1 more connection; -n 0 shows all.") && !few.contains("both ends may send"),
+        few.contains("More connections: FIN-WAIT-2 → CLOSE-WAIT 1; -n 0 shows all.")
+            && !few.contains("both ends may send"),
         "{few}"
+    );
+    let none = states(&format!(":{port} --process nobody"));
+    assert_eq!(none.code, Some(0), "{}", none.stderr);
+    assert!(
+        none.stdout.contains("The filter takes none of the 5 sockets that are there."),
+        "{}",
+        none.stdout
     );
     drop(server);
 }

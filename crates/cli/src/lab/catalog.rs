@@ -45,6 +45,7 @@ mod tests {
     use super::*;
     use crate::lab::claims::CLAIMS;
     use crate::lang::Lang;
+    use clap::CommandFactory;
     use std::collections::HashSet;
 
     #[test]
@@ -52,6 +53,15 @@ mod tests {
         for claim in &CLAIMS {
             let shown = !about(claim.number).is_empty() || claim.verb.is_some();
             assert!(shown, "nothing shows claim {}: {}", claim.number, claim.words);
+        }
+    }
+
+    #[test]
+    fn verbs_that_claims_name_are_there() {
+        let verbs: Vec<String> =
+            crate::Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+        for verb in CLAIMS.iter().filter_map(|claim| claim.verb) {
+            assert!(verbs.iter().any(|known| known == verb), "duolu {verb}");
         }
     }
 

@@ -23,10 +23,9 @@ pub static LAB: Lab = Lab {
     ),
     why: said(
         "listen()'s backlog, cut to net.core.somaxconn, bounds the queue of connections that wait for accept(2) (listen(2)); the kernel lets it grow one beyond. A full queue drops SYNs \
-         instead of refusing, since there may be room in a moment; that is where connects of 1, 3 and 7 seconds come from (ListenOverflows in nstat). With net.ipv4.tcp_abort_on_overflow it \
-         would answer RST.",
+         instead of refusing, since there may be room in a moment; that is where connects of 1, 3 and 7 seconds come from (ListenOverflows in nstat).",
         "listen() 的 backlog（不超过 net.core.somaxconn）限制等待 accept(2) 的连接队列（listen(2)）；内核允许多出一个。队列满时丢弃 SYN 而不是拒绝，\
-         因为也许马上就有空位；1 秒、3 秒、7 秒的连接耗时就是这样来的（nstat 里的 ListenOverflows）。设置 net.ipv4.tcp_abort_on_overflow 则回答 RST。",
+         因为也许马上就有空位；1 秒、3 秒、7 秒的连接耗时就是这样来的（nstat 里的 ListenOverflows）。",
     ),
     verdict: Verdict::Right,
     needs: Needs::Nothing,

@@ -146,7 +146,8 @@ fn matrix(stage: &mut Stage) -> Result<(), Trouble> {
         let each = said("SO_REUSEADDR on none, the new, both", "SO_REUSEADDR 都没有、只有新的、都有");
         let what = Said::of(|lang| {
             let first = lang.pick("closed first", "先关闭的");
-            format!("{first}{}{}; {}", lang.pick(": ", "："), name.pick(lang), each.pick(lang))
+            let (colon, then) = (lang.pick(": ", "："), lang.pick("; ", "；"));
+            format!("{first}{colon}{}{then}{}", name.pick(lang), each.pick(lang))
         });
         stage.equal(what, measured.join(", "), expected.join(", "));
     }

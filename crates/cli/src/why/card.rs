@@ -38,7 +38,9 @@ pub fn text(report: &Report<'_>, paper: &Paper) -> String {
     let tree = view::tree(report, lang);
     if !tree.is_empty() {
         text.push('\n');
-        tree.iter().for_each(|node| text += &self::node(node, paper));
+        for (at, node) in tree.iter().enumerate() {
+            text += &self::node(node, is_last(&tree, at), paper);
+        }
     }
     if !report.bars.is_empty() {
         text += &heading(lang.pick("Headroom", "余量"), paper);
@@ -105,9 +107,19 @@ fn marked(mark: &str, style: &str, sentence: &str, paper: &Paper) -> String {
     lines.iter().enumerate().map(line).collect()
 }
 
-fn node(node: &Node, paper: &Paper) -> String {
+/// Whether no sibling follows.
+fn is_last(tree: &[Node], at: usize) -> bool {
+    let depth = tree[at].depth;
+    tree[at + 1..].iter().take_while(|node| node.depth >= depth).all(|node| node.depth > depth)
+}
+
+fn node(node: &Node, is_last: bool, paper: &Paper) -> String {
     let indent = node.depth * 2;
-    let branch = if node.depth > 0 { "└ " } else { "" };
+    let branch = match (node.depth, is_last) {
+        (0, _) => "",
+        (_, true) => "└ ",
+        (_, false) => "├ ",
+    };
     let room = paper.width.saturating_sub(indent + 2);
     let title = paper.paint("1", &node.title);
     let mut text = match columns(&node.title) + 2 + columns(branch) + columns(&node.facts) <= room {

@@ -48,6 +48,30 @@ pub fn of(process: &Process) -> Option<Known> {
     })
 }
 
+/// Whether it is `duolu serve`.
+pub fn is_own(process: &Process) -> bool {
+    own(process).is_some()
+}
+
+/// How the program itself is told how many descriptors it may have, where that is not the limit it is started with.
+pub fn descriptors_setting(process: &Process, wanted: u64) -> Option<Said> {
+    Some(match process.name.as_str() {
+        "nginx" => said!(
+            "worker_rlimit_nofile {wanted}; in nginx.conf (and worker_connections no less), then nginx -s reload",
+            "在 nginx.conf 中写 worker_rlimit_nofile {wanted};（worker_connections 也要不小于它），然后 nginx -s reload"
+        ),
+        "memcached" => said!(
+            "memcached -c {wanted}: it raises its limit itself",
+            "memcached -c {wanted}：它会自己提高上限"
+        ),
+        "redis-server" | "valkey-server" => said!(
+            "maxclients {wanted} in its configuration: it raises its limit itself, as far as the hard limit",
+            "在配置中写 maxclients {wanted}：它会自己提高上限，直到硬上限"
+        ),
+        _ => return None,
+    })
+}
+
 /// `duolu serve`: its model is on its command line.
 fn own(process: &Process) -> Option<Model> {
     use clap::ValueEnum;

@@ -47,6 +47,13 @@ pub struct Args {
     /// How long the threads are looked at
     #[arg(long = "for", default_value = "300ms", value_name = "TIME", value_parser = units::parse_duration)]
     span: Duration,
+    /// Read what epoll instances and rings hold even of a server with more than 100,000 connections
+    #[arg(
+        long,
+        long_help = "Read what epoll instances and rings hold even of a server with more than 100,000 connections. The \
+                             kernel holds up the server's loop meanwhile, for about 1 us a connection"
+    )]
+    deep: bool,
     /// One JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -86,7 +93,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     let lang = args.lang.unwrap_or_else(Lang::of_locale);
     interrupt::listen().map_err(|error| Failure::cannot(format!("cannot receive signals: {error}")))?;
-    let server = server::look(target, args.span)?;
+    let server = server::look(target, args.span, args.deep)?;
     let watching = Watching::of(&server);
     let verdict = model::decide(&server, &watching);
     let connections = server.connections.len() as u64;

@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::inspect::sockets::{Reader, Source};
 use crate::inspect::{owners, proc_net};
 use crate::lab::said::Said;
+use crate::walls::grouped;
 use duolu_sys::tcp_diag::{Details, Ports, Query, StateSet, TcpSocket, TcpState};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -22,6 +23,9 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+/// The kernel holds an epoll instance's lock, and so its loop, while it prints what the instance watches: about 1 us for
+/// each descriptor. A tenth of a second is as much as may be taken without being asked.
+const DEEP: usize = 100_000;
 /// More connections than this are told without tcp_info, which would take a quarter of a gigabyte.
 const MANY: usize = 200_000;
 
@@ -95,7 +99,7 @@ pub struct Server {
 ///
 /// # Errors
 /// Nobody listens there; there is no such process; it listens nowhere; nothing can be read.
-pub fn look(target: Target, span: Duration) -> Result<Server, Failure> {
+pub fn look(target: Target, span: Duration, deep: bool) -> Result<Server, Failure> {
     let mut reader = Reader::default();
     let mut missing = Vec::new();
     let (before, held) = match target {
@@ -117,12 +121,24 @@ pub fn look(target: Target, span: Duration) -> Result<Server, Failure> {
         pids.iter().map(|&pid| (pid, format!("{} {pid}", name_of(pid)))).collect();
     let pids: Vec<u32> = pids.into_iter().collect();
 
+    let count = before.sockets.len();
+    let deep = deep || count < DEEP;
+    if !deep {
+        let count = grouped(count as u64);
+        missing.push(Missing {
+            what: said!(
+                "what its epoll instances and rings hold: with {count} connections reading it would hold up the server's loop",
+                "epoll 实例和环里有什么：有 {count} 个连接，读取会卡住服务器的循环"
+            ),
+            unlock: said!("--deep, which holds it for about 1 us each", "--deep，每个连接约卡 1 微秒"),
+        });
+    }
     let counters = Counters::read();
     let throttled = pids.first().and_then(|&pid| machine::throttled(pid));
     let looks = threads::watch(&pids, span);
     let after = Counters::read();
 
-    let mut processes: Vec<Process> = pids.iter().filter_map(|&pid| Process::read(pid)).collect();
+    let mut processes: Vec<Process> = pids.iter().filter_map(|&pid| Process::read(pid, deep)).collect();
     let ended = titles
         .into_iter()
         .filter(|(pid, _)| {

@@ -3,6 +3,7 @@
 
 use super::Report;
 use super::look::epoll::{Data, Entry, Epoll, Trigger};
+use super::look::fds::Kind;
 use super::look::process::Process;
 use super::look::ring::{self, Ring};
 use super::look::threads::Thread;
@@ -12,7 +13,7 @@ use super::words::plural;
 use crate::lang::Lang;
 use crate::walls::grouped;
 use duolu_sys::calls::CallKind;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// A process, or several that look the same.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -230,7 +231,7 @@ fn looks_like(one: &Node, other: &Node) -> bool {
 }
 
 fn node(server: &Server, process: &Process, depth: usize, lang: Lang) -> Node {
-    let mut facts = Vec::new();
+    let mut facts: Vec<String> = role(process).into_iter().collect();
     let held = server.held_by(process.pid);
     if held > 0 || process.fds.is_some() {
         facts.push(lang.connections(held));
@@ -252,6 +253,15 @@ fn node(server: &Server, process: &Process, depth: usize, lang: Lang) -> Node {
     }
 }
 
+/// What a program calls itself on its command line: `nginx: worker process`. Longer ones change with every request.
+fn role(process: &Process) -> Option<String> {
+    let line = process.command.join(" ");
+    let role = line.strip_prefix(&process.name)?.strip_prefix(": ")?;
+    let words: Vec<&str> = role.split_whitespace().take(2).collect();
+    let plain = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+    (words.len() == 2 && words[1] == "process" && words.iter().all(plain)).then(|| words.join(" "))
+}
+
 /// Threads by what they are in, the busy ones and those in loops first.
 fn threads(server: &Server, process: &Process, lang: Lang) -> Vec<Row> {
     let mut groups: BTreeMap<(u8, String, bool), (u64, f64)> = BTreeMap::new();
@@ -269,7 +279,7 @@ fn threads(server: &Server, process: &Process, lang: Lang) -> Vec<Row> {
         };
         let part = (cpu * 100.0).round() as u64;
         let chips = if part >= 1 { vec![Chip::Busy(part)] } else { Vec::new() };
-        Row { text: format!("{count_text}  {text}"), chips, listener }
+        Row { text: format!("{count_text}{}{text}", lang.pick(": ", "：")), chips, listener }
     };
     groups.into_iter().map(row).collect()
 }
@@ -351,16 +361,18 @@ fn epoll(server: &Server, process: &Process, epoll: &Epoll, lang: Lang) -> Insta
         Data::Pointer => lang.pick("data: a pointer", "data：指针"),
         Data::Token => lang.pick("data: a token", "data：标记"),
     });
-    let mut groups: BTreeMap<(u8, Vec<Chip>), u64> = BTreeMap::new();
+    let made: HashSet<u64> = server.outgoing.iter().map(|socket| socket.inode).collect();
+    let mut groups: BTreeMap<(u8, &str, Vec<Chip>), u64> = BTreeMap::new();
     for entry in &epoll.entries {
-        let rank = match entry.inode {
-            Some(inode) if server.is_listener(inode) => 0,
-            Some(inode) if server.is_ours(inode) => 1,
-            _ => 2,
+        let (rank, kind) = match entry.inode {
+            Some(inode) if server.is_listener(inode) => (0, ""),
+            Some(inode) if server.is_ours(inode) => (1, ""),
+            Some(inode) if made.contains(&inode) => (2, ""),
+            _ => (3, other(process, entry)),
         };
-        *groups.entry((rank, chips(entry))).or_default() += 1;
+        *groups.entry((rank, kind, chips(entry))).or_default() += 1;
     }
-    let row = |((rank, chips), count): ((u8, Vec<Chip>), u64)| {
+    let row = |((rank, kind, chips), count): ((u8, &str, Vec<Chip>), u64)| {
         let n = grouped(count);
         let text = match (rank, lang) {
             (0, Lang::En) if count == 1 => "the listener".to_owned(),
@@ -368,8 +380,10 @@ fn epoll(server: &Server, process: &Process, epoll: &Epoll, lang: Lang) -> Insta
             (0, Lang::Zh) if count == 1 => "监听套接字".to_owned(),
             (0, Lang::Zh) => format!("{n} 个监听套接字"),
             (1, lang) => lang.connections(count),
-            (_, Lang::En) => format!("{n} {}", plural(count, "other", "others")),
-            (_, Lang::Zh) => format!("{n} 个其他"),
+            (2, Lang::En) => format!("{} made by itself", lang.connections(count)),
+            (2, Lang::Zh) => format!("{n} 个由它发起的连接"),
+            (_, Lang::En) => format!("{n} {kind}{}", plural(count, "", "s")),
+            (_, Lang::Zh) => format!("{n} 个 {kind}"),
         };
         Row { text, chips, listener: rank == 0 }
     };
@@ -377,6 +391,22 @@ fn epoll(server: &Server, process: &Process, epoll: &Epoll, lang: Lang) -> Insta
         title: format!("epoll {}", epoll.fd),
         note: data.unwrap_or("").to_owned(),
         rows: groups.into_iter().map(row).collect(),
+    }
+}
+
+/// What else is watched: most often what wakes the loop up.
+fn other(process: &Process, entry: &Entry) -> &'static str {
+    let fds = process.fds.as_deref().unwrap_or(&[]);
+    let kind = fds.binary_search_by_key(&entry.fd, |fd| fd.number).ok().map(|at| fds[at].kind);
+    match kind {
+        Some(Kind::Socket(_)) => "socket",
+        Some(Kind::Event) => "eventfd",
+        Some(Kind::Signal) => "signalfd",
+        Some(Kind::Timer) => "timerfd",
+        Some(Kind::Pipe(_)) => "pipe",
+        Some(Kind::Epoll) => "epoll",
+        Some(Kind::Ring) => "io_uring",
+        Some(Kind::Other) | None => "file",
     }
 }
 

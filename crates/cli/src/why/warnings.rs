@@ -377,30 +377,38 @@ fn close_wait(case: &Case<'_>) -> Option<Warning> {
     ))
 }
 
-/// Acknowledgements that come 40 ms late, with data held back meanwhile: Nagle meets delayed acknowledgement.
+/// Nagle's algorithm meets delayed acknowledgement: a small segment is held back until the one before it is acknowledged,
+/// and the peer takes 40 ms for that. At any moment nearly all such connections are seen waiting.
 fn delayed(case: &Case<'_>) -> Option<Warning> {
+    // The kernel's least delay of an acknowledgement is 40 ms (TCP_DELACK_MIN). Segments that a question acknowledges
+    // sooner pull the mean down to a half of that; a busy machine can have such round trips too, but holds nothing back.
     let is_late = |info: &TcpInfo| {
-        // The kernel's least delay of an acknowledgement is 40 ms (TCP_DELACK_MIN); smoothing blurs it.
         let rtt = info.rtt_us.unwrap_or(0);
-        let fast = info.min_rtt_us.is_some_and(|least| least * 8 < rtt);
-        (15_000..60_000).contains(&rtt) && fast && info.last_data_sent_ms < 1000
+        let was_short = info.min_rtt_us.is_some_and(|least| least * 8 < rtt);
+        (15_000..60_000).contains(&rtt) && was_short && info.last_data_sent_ms < 1000
     };
-    let held_back =
-        |info: &TcpInfo| info.notsent.unwrap_or(0) > 0 && info.unacked > 0 && info.unacked < info.cwnd;
-    let infos = || case.server.connections.iter().filter_map(|connection| connection.socket.info.as_deref());
-    let late = infos().filter(|info| is_late(info)).count() as u64;
-    let held = infos().filter(|info| is_late(info) && held_back(info)).count() as u64;
-    let active = infos().filter(|info| info.last_data_sent_ms < 1000).count() as u64;
-    if late == 0 || late * 4 < active {
+    let is_held = |info: &TcpInfo| {
+        info.notsent.is_some_and(|bytes| bytes > 0 && bytes < info.snd_mss)
+            && info.unacked > 0
+            && info.unacked < info.cwnd
+    };
+    let active: Vec<&TcpInfo> = case
+        .server
+        .connections
+        .iter()
+        .filter_map(|connection| connection.socket.info.as_deref())
+        .filter(|info| info.last_data_sent_ms < 1000)
+        .collect();
+    let held: Vec<&&TcpInfo> = active.iter().filter(|info| is_late(info) && is_held(info)).collect();
+    if held.is_empty() || held.len() * 4 < active.len() {
         return None;
     }
-    let rtt = infos().filter(|info| is_late(info)).filter_map(|info| info.rtt_us).max().unwrap_or(0) / 1000;
-    let (n, active, held) = (grouped(late), grouped(active), grouped(held));
+    let rtt = held.iter().filter_map(|info| info.rtt_us).max().unwrap_or(0) / 1000;
+    let (n, active) = (grouped(held.len() as u64), grouped(active.len() as u64));
     let evidence = said!(
-        "on {n} of {active} active connections acknowledgements come some 40 ms late (round trip {rtt} ms, otherwise far \
-         less), and on {held} of them a small segment waits for one right now: Nagle's algorithm meets delayed \
-         acknowledgements",
-        "{active} 个活跃连接中有 {n} 个的确认迟到约 40 毫秒（往返 {rtt} 毫秒，平时远小于此），其中 {held} 个此刻正有小段在等确认：Nagle 算法遇上了延迟确认"
+        "on {n} of {active} active connections a small segment waits for the acknowledgement of the one before, which comes \
+         up to 40 ms late (round trip {rtt} ms, otherwise far less): Nagle's algorithm meets delayed acknowledgements",
+        "{active} 个活跃连接中有 {n} 个正有小段在等前一段的确认，而确认最多迟到 40 毫秒（往返 {rtt} 毫秒，平时远小于此）：Nagle 算法遇上了延迟确认"
     );
     Some(Warning::new(
         "delayed-ack",

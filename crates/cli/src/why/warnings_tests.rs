@@ -46,6 +46,14 @@ fn info() -> TcpInfo {
     TcpInfo::parse(&[0; 280]).expect("as long as Linux 6.18 makes it")
 }
 
+/// A small segment that waits for an acknowledgement which comes late.
+fn held_back() -> TcpInfo {
+    let (rtt_us, min_rtt_us) = (Some(41_000), Some(60));
+    let sent =
+        TcpInfo { notsent: Some(1), unacked: 1, cwnd: 10, snd_mss: 1448, last_data_sent_ms: 10, ..info() };
+    TcpInfo { rtt_us, min_rtt_us, ..sent }
+}
+
 fn connection(number: u16, state: TcpState, info: TcpInfo) -> Connection {
     let socket = TcpSocket {
         state,
@@ -142,9 +150,10 @@ fn clients_that_do_not_read_are_told_from_a_slow_server() {
 }
 
 #[test]
-fn a_round_trip_of_forty_milliseconds_is_suspicious_only_where_it_was_short_before() {
-    let late = TcpInfo { rtt_us: Some(41_000), min_rtt_us: Some(60), last_data_sent_ms: 10, ..info() };
-    let far = TcpInfo { rtt_us: Some(41_000), min_rtt_us: Some(40_000), last_data_sent_ms: 10, ..info() };
+fn forty_milliseconds_are_suspicious_only_where_something_is_held_back() {
+    let late = held_back();
+    let far = TcpInfo { min_rtt_us: Some(40_000), ..held_back() };
+    let busy = TcpInfo { notsent: Some(0), ..held_back() };
     let of = |info: &TcpInfo| {
         names(&server(
             vec![process(7, 1)],
@@ -153,7 +162,7 @@ fn a_round_trip_of_forty_milliseconds_is_suspicious_only_where_it_was_short_befo
         ))
     };
     assert_eq!(of(&late), ["delayed-ack"]);
-    assert!(of(&far).is_empty());
+    assert!(of(&far).is_empty() && of(&busy).is_empty());
 }
 
 #[test]
@@ -186,7 +195,7 @@ fn without_system_calls_the_model_is_told_as_far_as_it_goes() {
 
 #[test]
 fn every_warning_is_said_in_both_languages() {
-    let late = TcpInfo { rtt_us: Some(41_000), min_rtt_us: Some(60), last_data_sent_ms: 10, ..info() };
+    let late = held_back();
     let old = TcpInfo { last_ack_recv_ms: 90_000, last_data_sent_ms: 90_000, ..info() };
     let held = TcpInfo { busy_us: Some(9), rwnd_limited_us: Some(900_000), notsent: Some(1), ..info() };
     let busy = Thread { cpu: Some(1.0), ..thread(7, 7, What::Running, "") };

@@ -40,8 +40,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Reads it. `None`: there is no such process.
-    pub fn read(pid: u32) -> Option<Self> {
+    /// Reads it; `deep`: with what its epoll instances and rings hold. `None`: there is no such process.
+    pub fn read(pid: u32, deep: bool) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let word =
             |key: &str| status.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next();
@@ -61,16 +61,18 @@ impl Process {
             descriptors: walls::process::open_descriptors(pid),
             ..Process::default()
         };
-        process.look_inside();
+        process.look_inside(deep);
         Some(process)
     }
 
     /// What only its own user may see.
-    fn look_inside(&mut self) {
+    fn look_inside(&mut self, deep: bool) {
         match fds::read(self.pid) {
             Ok(fds) => {
-                self.epolls = epoll::read(self.pid, &fds);
-                self.rings = ring::read(self.pid, &fds);
+                if deep {
+                    self.epolls = epoll::read(self.pid, &fds);
+                    self.rings = ring::read(self.pid, &fds);
+                }
                 self.descriptors = Some(fds.len() as u64);
                 self.fds = Some(fds);
                 self.maps = fs::read_to_string(format!("/proc/{}/maps", self.pid))
@@ -212,14 +214,14 @@ mod tests {
     fn this_process_is_read_whole() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
         let number = std::os::fd::AsRawFd::as_raw_fd(&listener);
-        let me = Process::read(std::process::id()).expect("we live");
+        let me = Process::read(std::process::id(), true).expect("we live");
         assert!(me.threads >= 1 && me.memory > 0 && !me.command.is_empty() && !me.ended);
         let inode = me.socket(number).expect("the listener");
         assert!(me.sockets().any(|socket| socket == inode));
         let (limit, used) = (me.descriptor_limit().unwrap_or(1 << 20), me.descriptors.expect("counted"));
         assert_eq!(me.free_below(limit), Some(limit - used));
         assert_eq!(me.free_below(0), Some(0));
-        assert!(Process::read(u32::MAX).is_none());
+        assert!(Process::read(u32::MAX, true).is_none());
         assert!(is_alive(me.pid) && !is_alive(u32::MAX));
     }
 

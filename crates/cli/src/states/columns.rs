@@ -1,5 +1,6 @@
 //! The columns: of listeners, and of connections with both ends.
 
+use super::figure::Figure;
 use super::layout::{Cell, Column, fit};
 use super::view::{End, Row, There};
 use super::words;
@@ -7,7 +8,7 @@ use crate::inspect::{Closer, Role, Snapshot, Socket};
 use crate::lang::Lang;
 use crate::walls::grouped;
 use duolu_sys::tcp_diag::{TcpInfo, TcpState};
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::net::SocketAddr;
 
 const DIM: &str = "2";
@@ -61,49 +62,8 @@ pub fn of_rows(
     (columns, left_out)
 }
 
-/// A figure as it is shown: two that look the same are the same.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Figure {
-    Number(u32),
-    Whole(u32, &'static str),
-    Tenths(u32, &'static str),
-    Unknown,
-}
-
 /// A figure of one end of a connection.
 type Part = fn(&Socket) -> Option<Figure>;
-
-impl Figure {
-    /// `512`, `64K`, `12M`.
-    fn bytes(count: u32) -> Self {
-        match count {
-            0..=9_999 => Figure::Number(count),
-            10_000..=10_485_759 => Figure::Whole((count + 512) / 1024, "K"),
-            _ => Figure::Whole(count >> 20, "M"),
-        }
-    }
-
-    /// `23us`, `1.4ms`, `250ms`, `3.2s`.
-    fn micros(us: u32) -> Self {
-        match us {
-            0..=999 => Figure::Whole(us, "us"),
-            1_000..=99_999 => Figure::Tenths(us / 100, "ms"),
-            100_000..=999_999 => Figure::Whole(us / 1000, "ms"),
-            _ => Figure::Tenths(us / 100_000, "s"),
-        }
-    }
-}
-
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Figure::Number(number) => number.fmt(f),
-            Figure::Whole(number, unit) => write!(f, "{number}{unit}"),
-            Figure::Tenths(tenths, unit) => write!(f, "{}.{}{unit}", tenths / 10, tenths % 10),
-            Figure::Unknown => f.write_str("?"),
-        }
-    }
-}
 
 /// Of the columns that may be left out this is the last but two to go.
 const QUEUES: u8 = 3;
@@ -323,17 +283,6 @@ pub fn span(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn figures_are_short() {
-        let shown = |figure: Figure| figure.to_string();
-        assert_eq!(
-            [0, 9_999, 65_483, 65_536, 33_554_432].map(Figure::bytes).map(shown),
-            ["0", "9999", "64K", "64K", "32M"]
-        );
-        let times = [3, 999, 1_400, 250_000, 3_200_000].map(Figure::micros).map(shown);
-        assert_eq!(times, ["3us", "999us", "1.4ms", "250ms", "3.2s"]);
-    }
 
     #[test]
     fn spans_have_two_units_at_most() {

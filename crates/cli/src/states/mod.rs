@@ -5,9 +5,11 @@
 //! the state diagram: [`diagram`] (what is drawn, and how), [`transitions`] (what moved), [`watch`] (live) and [`file`].
 //! What is shown comes from [`crate::inspect`].
 
+mod address;
 mod args;
 mod columns;
 mod diagram;
+mod figure;
 mod file;
 mod json;
 mod kinds;

@@ -1,13 +1,13 @@
 //! What cannot be shown, or not all of it: exit codes, and sentences that say why and what to do.
 
 use crate::kit::*;
-use std::net::{TcpListener, UdpSocket};
+use std::net::UdpSocket;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// A port that the kernel has just had free.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address").port()
+    fresh_listener("127.0.0.1").local_addr().expect("address").port()
 }
 
 #[test]

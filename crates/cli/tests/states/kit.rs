@@ -63,7 +63,7 @@ pub struct Stage {
 
 impl Stage {
     pub fn on(address: &str) -> Self {
-        let listener = TcpListener::bind((address, 0)).expect("bind");
+        let listener = fresh_listener(address);
         let port = listener.local_addr().expect("address").port();
         Stage { listener, port }
     }
@@ -86,6 +86,20 @@ impl Stage {
     pub fn json(&self) -> Value {
         json(&format!(":{}", self.port))
     }
+}
+
+/// On a port that nobody else has to do with: another test's clients may have left theirs in TIME-WAIT, on this number.
+pub fn fresh_listener(address: &str) -> TcpListener {
+    for _ in 0..1000 {
+        let listener = TcpListener::bind((address, 0)).expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        let table = |name| std::fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default();
+        let rows = table("tcp") + &table("tcp6");
+        if rows.matches(&format!(":{port:04X} ")).count() == 1 {
+            return listener;
+        }
+    }
+    panic!("every port has somebody in TIME-WAIT");
 }
 
 /// Asks until `done`, for what the kernel does a little later.

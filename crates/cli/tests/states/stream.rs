@@ -82,7 +82,7 @@ fn it_ends_as_soon_as_the_reader_leaves_or_the_count_is_reached_or_a_signal_come
 
 #[test]
 fn a_port_that_is_not_there_yet_is_waited_for() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let listener = fresh_listener("127.0.0.1");
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let (_streaming, mut lines) = Streaming::start(&format!(":{port} --json-stream --interval 20ms"));

@@ -47,7 +47,9 @@ pub fn run(plan: Plan, interval: Duration, via: Via) -> Result<(), Failure> {
     let mut screen = Screen::take().map_err(unusable)?;
     let mut due = Instant::now() + interval;
     loop {
-        screen.draw(|frame| draw::draw(frame, &mut app)).map_err(unusable)?;
+        if let Err(error) = screen.draw(|frame| draw::draw(frame, &mut app)) {
+            return Err(if Screen::is_there() { unusable(error) } else { Failure::interrupted() });
+        }
         match wait(&mut app, &screen, due)? {
             Action::Redraw => {}
             Action::Quit => return Ok(()),

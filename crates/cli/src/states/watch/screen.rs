@@ -64,6 +64,11 @@ impl Screen {
         }
     }
 
+    /// Whether the terminal's other side is there: a window that was closed is an end like Ctrl-C.
+    pub fn is_there() -> bool {
+        wait(Duration::ZERO)
+    }
+
     /// Sleeps for `patience`, or until a key was pressed; then what a signal has asked for since the last time.
     pub fn asked(&self, patience: Duration) -> Option<Asked> {
         if !wait(patience) || self.end.load(Ordering::Relaxed) {

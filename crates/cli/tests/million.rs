@@ -246,6 +246,48 @@ fn a_server_that_dies_under_a_crowd_is_named_and_ends_the_run() {
     assert_eq!(errors(&json, "reset") + errors(&json, "closed_early"), 3000, "{json}");
 }
 
+#[test]
+fn compare_above_the_descriptor_limit_marks_its_figures_as_sampled() {
+    if skipped() {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("duolu-million-{}", std::process::id()));
+    let compare = |words: &str| {
+        let script =
+            format!("ulimit -n {DESCRIPTORS}; exec \"$0\" compare --models io_uring -d 300ms {words}");
+        Command::new("sh").args(["-c", &script, duolu()]).output().expect("sh runs")
+    };
+    let out = folder.to_str().expect("UTF-8");
+    let output = compare(&format!("--connections 100,2000 --color never -o {out}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("-°") && text.contains("°  sampled: beyond the loader's descriptors"), "{text}");
+    assert!(text.contains("From 2,000 connections on (°)"), "{text}");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect(name);
+    let (result, csv, html) = (read("result.json"), read("result.csv"), read("report.html"));
+    let _ = std::fs::remove_dir_all(&folder);
+    let result: Value = serde_json::from_str(&result).expect("an object");
+    let cells = result["results"].as_array().expect("cells");
+    let full = &cells[0];
+    assert!(full["sampled"] == false && full["rate"].as_f64() > Some(0.0), "{full}");
+    let sampled = &cells[1];
+    assert!(
+        sampled["sampled"] == true && sampled["rate"].is_null() && sampled["limited_by"].is_null(),
+        "{sampled}"
+    );
+    assert_eq!((&sampled["established"], &sampled["wall"]), (&2000.into(), &Value::Null), "{sampled}");
+    assert!(sampled["p99_us"].as_f64() > Some(0.0), "{sampled}");
+    let last = |line: &str| line.rsplit(',').next().map(str::to_owned);
+    let column: Vec<_> = csv.lines().filter_map(last).collect();
+    assert_eq!(column, ["sampled", "false", "true"], "{csv}");
+    assert!(html.contains("one connection at a time exchanges, chosen at random"));
+    // What it cannot judge it does not let pass.
+    let output = compare("--connections 2000 --expect 'rate>1 conns>=2000'");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("rate>1 does not hold") && said.contains("a random one at a time"), "{said}");
+}
+
 /// The same crowd against epoll, in as many processes as it takes.
 const PROCESSES: &str = "--model epoll-lt --processes";
 

@@ -230,3 +230,30 @@ fn the_page_opens_in_the_language_that_was_asked_for() {
         fs::read_dir(&folder.0).expect("the folder").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left.len(), 2, "no part is left behind: {left:?}");
 }
+
+#[test]
+fn sampled_figures_are_marked_and_never_laid_beside_full_ones() {
+    let folder = Folder::new("sampled");
+    let new = result(vec![
+        cell("poll", 1_000, 9_000.0),
+        sampled("poll", 30_000, 70.0),
+        cell("fork", 1_000, 5_000.0),
+    ]);
+    let mut old = result(vec![cell("poll", 1_000, 9_000.0), cell("poll", 30_000, 90_000.0)]);
+    for at in 0..2 {
+        old["results"][at]["repeats"] = json!(5);
+    }
+    let (new, old) = (folder.file("new.json", new.to_string()), folder.file("old.json", old.to_string()));
+    let html = page(&new, &["--against", old.to_str().expect("UTF-8")]);
+    let (en, zh) = (of(&html, "en"), of(&html, "zh-CN"));
+    assert!(en.contains("From 30,000 connections on (°) the loader has fewer descriptors"), "{en}");
+    assert!(zh.contains("从 30,000 个连接起（°）"));
+    let wide = en.split("<svg class=\"chart wide\"").nth(1).and_then(|svg| svg.split("</svg>").next());
+    let wide = wide.expect("the ladder");
+    assert!(wide.contains("data-s=\"poll °\"") && wide.contains("dot hollow"), "a line of its own, hollow");
+    assert!(en.contains("70.0 µs°"), "marked in the table");
+    assert!(en.contains("least p99 latency (sampled)"), "and at a glance");
+    let changed =
+        en.split("What changed").nth(1).and_then(|rest| rest.split("<h2>").next()).expect("the changes");
+    assert!(!changed.contains("70.0 µs"), "a sampled latency is no change of a full one: {changed}");
+}

@@ -91,9 +91,14 @@ fn short(block: &Block) -> String {
 
 fn told(expectation: &Expectation, found: Option<f64>, cells: &[&Cell]) -> String {
     let value = match (found, expectation.figure) {
+        (None, _) if cells.last().is_some_and(|cell| cell.sampled) => {
+            return "there is no such figure: with so many connections only a random one at a time exchanges"
+                .to_owned();
+        }
         (None, _) => return "there is no such figure, because no message was answered".to_owned(),
         (Some(us), figure) if expect::Figure::unit(figure) == Unit::Time => {
-            format!("it is {}", super::figures::time_us(us))
+            let sampled = if cells.last().is_some_and(|cell| cell.sampled) { " (sampled)" } else { "" };
+            format!("it is {}{sampled}", super::figures::time_us(us))
         }
         (Some(count), _) => format!("it is {}", crate::walls::grouped(count.round() as u64)),
     };

@@ -194,7 +194,7 @@ impl Walk<'_> {
         server.settle(SETTLE);
         let mut measured = self.climb_once(server, block, step, window)?;
         let mut spent = window;
-        if measured.as_ref().is_some_and(|cell| cell.wall.is_none() && cell.rate.is_none())
+        if measured.as_ref().is_some_and(|cell| cell.wall.is_none() && !cell.answered())
             && self.fits(step, window * PATIENT)
         {
             // They stand, but no answer came within the window: it was too short for this machine.

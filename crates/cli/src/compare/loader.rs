@@ -17,8 +17,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The exit code for a command line that makes no sense.
 const USAGE: i32 = 2;
 
-/// How long the loader may take to print what it has when it is told to end.
+/// How long the loader may take to print what it has when it is told to end, and to close a connection.
 const LAST_PRINT: Duration = Duration::from_secs(2);
+const CLOSE_ONE: Duration = Duration::from_micros(100);
 
 /// What the loader is to do.
 pub struct Order {
@@ -63,6 +64,8 @@ pub fn run(order: &Order, work: &Work, mut look: impl FnMut() -> bool) -> Result
     let start = Start { arguments, cpus, nofile: None, death_signal: SIGKILL };
     let allowed =
         order.window + work.timeout * 2 + Duration::from_secs(5) + Duration::from_millis(order.connections);
+    let many = u32::try_from(order.connections).unwrap_or(u32::MAX);
+    let last_print = LAST_PRINT + CLOSE_ONE * many;
     let began = Instant::now();
     let mut loader = Started::start(&start)?;
     let mut cut_short = None;
@@ -75,14 +78,14 @@ pub fn run(order: &Order, work: &Work, mut look: impl FnMut() -> bool) -> Result
             cut_short = Some(Instant::now());
             loader.signal(SIGINT); // it prints what it has
         }
-        if cut_short.is_some_and(|at| at.elapsed() > LAST_PRINT) {
+        if cut_short.is_some_and(|at| at.elapsed() > last_print) {
             break;
         }
         thread::sleep(LOOK_EVERY);
     }
     let ended = Instant::now();
     let status = loader.end(Duration::ZERO);
-    let report = read_report(&loader.remaining_output(LAST_PRINT));
+    let report = read_report(&loader.remaining_output(last_print));
     if report.is_none() && status.and_then(|status| status.code()) == Some(USAGE) {
         let why = loader.last_words().unwrap_or_default();
         let line = start.arguments.join(" ");

@@ -93,7 +93,7 @@ pub fn write_data(folder: &Path, report: &Report) -> Result<(), Failure> {
 pub fn csv(report: &Report) -> String {
     let mut text = "model,connections,established,rate,p50_us,p99_us,p999_us,server_cpu_us_per_msg,\
                     server_bytes_per_conn,errors,wall,loader_cpu,repeats,spread,limited_by,mix,payload_bytes,active,\
-                    p90_us,max_us,kernel_bytes_per_conn,others_cpu\r\n"
+                    p90_us,max_us,kernel_bytes_per_conn,others_cpu,sampled\r\n"
         .to_owned();
     for cell in &report.results {
         let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.3}"));
@@ -121,6 +121,7 @@ pub fn csv(report: &Report) -> String {
             number(cell.max_us),
             number(cell.kernel_bytes_per_conn),
             number(cell.others_cpu),
+            cell.sampled.to_string(),
         ];
         text.push_str(&fields.join(","));
         text.push_str("\r\n");

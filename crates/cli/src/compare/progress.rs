@@ -1,6 +1,6 @@
 //! How far the run is, on stderr: a bar with the time left on a terminal, a line for each contender elsewhere.
 
-use super::figures::rate;
+use super::figures::{rate, time_us};
 use super::result::Cell;
 use crate::terminal;
 use crate::walls::grouped;
@@ -69,6 +69,10 @@ impl Progress {
                         wall.name,
                         grouped(cell.established)
                     )
+                }
+                None if cell.sampled => {
+                    let p99 = cell.p99_us.map_or("-".to_owned(), time_us);
+                    format!("{}: sampled, p99 {p99}", grouped(cell.connections))
                 }
                 None => {
                     format!("{}: {} msg/s", grouped(cell.connections), cell.rate.map_or("-".to_owned(), rate))

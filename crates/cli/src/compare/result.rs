@@ -17,7 +17,7 @@ pub struct Cell {
     pub connections: u64,
     /// The connections that stood and were served.
     pub established: u64,
-    /// Messages answered per second.
+    /// Messages answered per second; `None` where they were sampled.
     pub rate: Option<f64>,
     /// Half of the answers came within this many microseconds.
     pub p50_us: Option<f64>,
@@ -83,6 +83,10 @@ pub struct Cell {
     pub spreads: BTreeMap<String, f64>,
     /// The runs behind the medians, in the order in which they ran; empty with one.
     pub runs: Vec<Run>,
+    /// Whether one connection at a time exchanged, chosen at random, because there were more than the loader may have
+    /// descriptors: there is no rate then, and the latencies are those of a server that has nothing else to do.
+    #[serde(default)]
+    pub sampled: bool,
     /// All latencies of all repeats: HdrHistogram V2, base64, nanoseconds.
     pub histogram: Option<String>,
 }
@@ -119,6 +123,11 @@ impl Cell {
     /// Whether every connection that was asked for was held without an error.
     pub fn held(&self) -> bool {
         self.wall.is_none() && self.established >= self.connections && self.errors == 0
+    }
+
+    /// Whether there was an answer within the window.
+    pub fn answered(&self) -> bool {
+        self.rate.is_some() || (self.sampled && self.p50_us.is_some())
     }
 
     /// Whether it belongs to this block of results.
@@ -241,6 +250,8 @@ const METHODS: [(&str, &str); 5] = [
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct LoadReport {
+    /// How it exchanged: "closed", "churn", "sampled" ...
+    pub mode: String,
     /// Connections that stood.
     pub established: u64,
     /// Messages answered within the window.

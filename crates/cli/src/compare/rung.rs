@@ -21,6 +21,9 @@ const OVERTIME: Duration = Duration::from_secs(3);
 /// With fewer connections the kernel's memory for them drowns in what the rest of the machine does.
 const ENOUGH_FOR_KERNEL_MEMORY: u64 = 500;
 
+/// The loader's word for exchanging on a few at a time, chosen at random.
+const SAMPLED: &str = "sampled";
+
 /// What every contender is asked to do, whatever the block.
 #[derive(Clone, Debug)]
 pub struct Work {
@@ -135,7 +138,7 @@ pub fn climb(
     cell.payload_bytes = block.payload;
     cell.active = Some(block.active(connections));
     cell.window_s = load.to.saturating_duration_since(load.from).as_secs_f64();
-    if cell.wall.is_none() && cell.rate.is_none() {
+    if cell.wall.is_none() && !cell.answered() {
         cell.limited_by = Some(no_answer(&cell, &watch, work));
     }
     let unpinned = load.unpinned;
@@ -172,22 +175,25 @@ fn others_cpu(report: Option<&LoadReport>, seen: &Window, cores: usize) -> Optio
 fn cell(facts: &Facts<'_>, name: &str, seen: &Window) -> Cell {
     let report = facts.report.cloned().unwrap_or_default();
     let spoke = report.messages > 0 && report.rate > 0.0;
+    let sampled = report.mode == SAMPLED;
+    // One message at a time: a rate, and what a message costs at it, would be the loader's pace and not the server's.
+    let all_spoke = spoke && !sampled;
     Cell {
         model: name.to_owned(),
         connections: facts.asked,
         established: report.established,
-        rate: spoke.then_some(report.rate),
+        rate: all_spoke.then_some(report.rate),
         p50_us: report.p50_us.filter(|_| spoke),
         p90_us: report.p90_us.filter(|_| spoke),
         p99_us: report.p99_us.filter(|_| spoke),
         p999_us: report.p999_us.filter(|_| spoke),
         max_us: report.max_us.filter(|_| spoke),
-        server_cpu_us_per_msg: seen.cpu.filter(|_| spoke).map(|cores| cores * 1e6 / report.rate),
+        server_cpu_us_per_msg: seen.cpu.filter(|_| all_spoke).map(|cores| cores * 1e6 / report.rate),
         errors: report.errors.values().sum(),
         wall: diagnose::wall(facts),
         loader_cpu: report.loader_cpu,
         repeats: 1,
-        limited_by: diagnose::limit(facts),
+        limited_by: diagnose::limit(facts).filter(|_| !sampled),
         others_cpu: facts.others_cpu.filter(|_| seen.cpu.is_some()),
         stolen_cpu: seen.stolen_cpu,
         own_cpu: seen.own_cpu,
@@ -196,6 +202,7 @@ fn cell(facts: &Facts<'_>, name: &str, seen: &Window) -> Cell {
         server_cpu: seen.cpu,
         loader_limited: report.loader_limited,
         worker_connections: facts.marks.balance.clone(),
+        sampled,
         histogram: report.histogram.filter(|_| spoke),
         errors_by_kind: report.errors,
         ..Cell::default()

@@ -31,6 +31,7 @@ pub fn tell(report: &Report) -> Vec<String> {
         }
         sentences.extend(told);
     }
+    sentences.extend(who_was_sampled(report));
     sentences.extend(whose_limit(report));
     sentences.extend(who_disturbed(report));
     sentences
@@ -150,6 +151,23 @@ fn how_it_grew(report: &Report, cells: &[&Cell], top: u64, at_top: &[&Cell]) -> 
             most * 100.0
         )
     })
+}
+
+/// With more connections than the loader has descriptors.
+fn who_was_sampled(report: &Report) -> Option<String> {
+    let mut rungs: Vec<u64> = report
+        .results
+        .iter()
+        .filter(|cell| cell.sampled && cell.answered())
+        .map(|cell| cell.connections)
+        .collect();
+    rungs.sort_unstable();
+    rungs.dedup();
+    let from = grouped(*rungs.first()?);
+    Some(format!(
+        "From {from} connections on (°) the loader has fewer descriptors than connections: one at a time exchanges, at \
+         random, so there is no rate, and latencies compare only with one another."
+    ))
 }
 
 fn whose_limit(report: &Report) -> Option<String> {

@@ -223,6 +223,9 @@ impl<'a> Part<'a> {
 }
 
 fn mark(cell: &Cell) -> char {
+    if cell.sampled && cell.answered() {
+        return '°';
+    }
     match cell.limited_by.as_ref().map(|limit| limit.name.as_str()) {
         Some(names::CORE) => '*',
         Some(names::LOADER) => '~',
@@ -245,6 +248,14 @@ fn legend(report: &Report, style: Style) -> String {
     }
     if marked('~') {
         lines.push(format!("~  {}: the server could do more than this", names::LOADER));
+    }
+    if marked('°') {
+        lines.push(
+            "°  sampled: beyond the loader's descriptors one connection at a time exchanges, at random. So"
+                .to_owned(),
+        );
+        lines
+            .push("   there is no rate, and its p99 does not compare with one where all are busy".to_owned());
     }
     let mut text: String = lines.iter().map(|line| style.lines(DIM, line)).collect();
     for cell in report.results.iter().filter(|cell| cell.wall.is_none() && mark(cell) == '!') {

@@ -53,6 +53,10 @@ impl Change {
     }
 
     fn of(figure: Figure, old: &Cell, new: &Cell) -> Option<Change> {
+        let latency = matches!(figure, Figure::P50 | Figure::P99 | Figure::P999);
+        if latency && old.sampled() != new.sampled() {
+            return None;
+        }
         let positive = |cell: &Cell| cell.figure(figure).filter(|value| *value > 0.0);
         let (before, after) = (positive(old)?, positive(new)?);
         let spread = old.spread(figure).zip(new.spread(figure)).map(|(one, other)| one.max(other));

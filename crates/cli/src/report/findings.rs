@@ -255,6 +255,21 @@ fn limits(lang: Lang, run: &Run, all: &mut Vec<(Weight, String)>) {
             },
         ));
     }
+    if let Some(from) = run.cells.iter().filter(|cell| cell.sampled()).map(|cell| cell.connections).min() {
+        let from = lang.connections(from);
+        all.push((
+            Weight::Note,
+            match lang {
+                Lang::En => format!(
+                    "From {from} on (°) the loader has fewer descriptors than connections: one connection at a time \
+                     exchanges, chosen at random. There is no rate, and these latencies compare only with one another."
+                ),
+                Lang::Zh => format!(
+                    "从 {from}起（°），压测端的描述符少于连接数：每次只有一个随机选出的连接收发消息。没有速率，延迟只能彼此相比。"
+                ),
+            },
+        ));
+    }
     let measured = run.cells.iter().filter(|cell| cell.wall.is_none()).count();
     let bounded = run.cells.iter().filter(|cell| cell.wall.is_none() && cell.loader_limited()).count();
     if bounded > 0 {

@@ -256,7 +256,9 @@ impl Page<'_> {
         let two = matches!(rungs.len(), 2 | 4);
         let curves = rungs.into_iter().filter_map(|rung| {
             let chart = lines.distribution(id, rung, two)?;
-            Some(figure(&lang.connections(rung), chart))
+            let sampled = run.cells.iter().any(|cell| cell.connections == rung && cell.sampled());
+            let sampled = if sampled { lang.pick(" (sampled)", "（抽样）") } else { "" };
+            Some(figure(&(lang.connections(rung) + sampled), chart))
         });
         let how = lang.pick(
             "Each step to the right leaves a tenth of the answers: 90 %, 99 %, 99.9 %. A line that rises at the right hides stalls behind a good median.",

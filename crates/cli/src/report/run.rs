@@ -184,6 +184,11 @@ impl Cell {
             || self.limited_by.as_ref().is_some_and(|limit| limit.name == crate::walls::names::LOADER)
     }
 
+    /// Whether one connection at a time exchanged, chosen at random: its latencies compare only with their like.
+    pub fn sampled(&self) -> bool {
+        self.fields.get("sampled").and_then(Value::as_bool).unwrap_or(false)
+    }
+
     /// The latency distribution: (share of answers, microseconds), rising. From a list of percentiles, or a whole
     /// histogram, or else the percentiles that every result has.
     pub fn percentiles(&self) -> Vec<(f64, f64)> {

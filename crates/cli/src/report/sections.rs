@@ -75,9 +75,11 @@ pub fn tiles(lang: Lang, run: &Run, work: &Work, looks: &[(String, Look)]) -> St
                 format!("{name}{space}{}", if more { "最高" } else { "最低" })
             }
         };
+        let latency = matches!(figure, Figure::P50 | Figure::P99 | Figure::P999);
+        let sampled = if latency && cell.sampled() { lang.pick(" (sampled)", "（抽样）") } else { "" };
         let _ = write!(
             html,
-            "<div class=\"tile\"><p class=\"what\">{label}</p><p class=\"value\">{bound}{}</p><p class=\"who\">{}</p>{beside}</div>",
+            "<div class=\"tile\"><p class=\"what\">{label}{sampled}</p><p class=\"value\">{bound}{}</p><p class=\"who\">{}</p>{beside}</div>",
             form(best),
             named(&cell.model, looks)
         );
@@ -315,12 +317,19 @@ fn row(lang: Lang, cells: &[&Cell], cell: &Cell, kernel: bool, repeated: bool) -
 fn value(cells: &[&Cell], cell: &Cell, figure: Figure) -> String {
     let Some(value) = cell.figure(figure) else { return "<td>–</td>".to_owned() };
     let rivals = cells.iter().filter(|other| other.connections == cell.connections && other.wall.is_none());
+    let rivals = rivals.filter(|other| other.sampled() == cell.sampled());
     let mut rivals =
         rivals.filter(|other| other.model != cell.model).filter_map(|other| other.figure(figure)).peekable();
     let alone = rivals.peek().is_none();
     let beaten = rivals.any(|other| if figure.more_is_better() { other > value } else { other < value });
     let best = !alone && !beaten && cell.wall.is_none() && value > 0.0;
     let bound = if figure == Figure::Rate && cell.loader_limited() { "≥ " } else { "" };
+    let latency = matches!(figure, Figure::P50 | Figure::P99 | Figure::P999);
+    let sampled = if latency && cell.sampled() { "°" } else { "" };
     let spread = cell.spread(figure).map_or(String::new(), |s| format!(" title=\"±{:.0} %\"", s * 50.0));
-    format!("<td{}{spread}>{bound}{}</td>", if best { " class=\"best\"" } else { "" }, figure.form()(value))
+    format!(
+        "<td{}{spread}>{bound}{}{sampled}</td>",
+        if best { " class=\"best\"" } else { "" },
+        figure.form()(value)
+    )
 }

@@ -119,8 +119,16 @@ impl Lines<'_> {
         for (run, pale) in self.old.map(|old| (old, true)).into_iter().chain([(self.run, false)]) {
             for (model, look) in self.looks {
                 let cells = run.line(self.work, model);
-                if !cells.is_empty() {
-                    all.push(self.one(model, look, &cells, figure, pale));
+                // A line from busy connections to sampled ones would fall where nothing became faster.
+                let latency = matches!(figure, Figure::P50 | Figure::P99 | Figure::P999);
+                let (sampled, full): (Vec<&Cell>, Vec<&Cell>) =
+                    cells.into_iter().partition(|cell| latency && cell.sampled());
+                if !full.is_empty() {
+                    all.push(self.one(model, look, &full, figure, pale));
+                }
+                if !sampled.is_empty() {
+                    let look = Look { dash: "1 4", ..look.clone() };
+                    all.push(self.one(&format!("{model} °"), &look, &sampled, figure, pale));
                 }
             }
         }
@@ -135,7 +143,8 @@ impl Lines<'_> {
             Some(Point {
                 at: (cell.connections as f64, y),
                 tip: tip(self.lang, cell, pale),
-                hollow: figure == Figure::Rate && cell.loader_limited(),
+                hollow: figure == Figure::Rate && cell.loader_limited()
+                    || figure == Figure::P99 && cell.sampled(),
                 range: cell.range(figure),
             })
         });
@@ -309,6 +318,9 @@ fn tip(lang: Lang, cell: &Cell, pale: bool) -> String {
                 let _ = write!(text, " ±{:.0} %", spread * 50.0);
             }
         }
+    }
+    if cell.sampled() {
+        let _ = write!(text, "\n{}", lang.pick("° sampled, one at a time", "° 抽样，每次一个连接"));
     }
     if cell.errors > 0 {
         let _ = write!(text, "\n{}\t{}", lang.pick("errors", "错误"), whole(cell.errors));

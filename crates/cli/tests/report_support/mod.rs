@@ -57,6 +57,15 @@ pub fn cell(model: &str, connections: u64, p99_us: f64) -> Value {
     })
 }
 
+/// The same where the loader had fewer descriptors than connections.
+pub fn sampled(model: &str, connections: u64, p99_us: f64) -> Value {
+    let mut cell = cell(model, connections, p99_us);
+    cell["sampled"] = json!(true);
+    cell["rate"] = Value::Null;
+    cell["server_cpu_us_per_msg"] = Value::Null;
+    cell
+}
+
 pub fn stopped(model: &str, connections: u64, held: u64, wall: &str) -> Value {
     let mut cell = cell(model, connections, 900.0);
     cell["established"] = json!(held);

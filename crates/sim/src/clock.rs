@@ -21,7 +21,11 @@ impl Sim {
         self.0.borrow_mut()
     }
 
-    /// A backend over this machine. One at a time: it takes the kernel's wake-ups.
+    pub(crate) fn try_kernel(&self) -> Option<RefMut<'_, SimKernel>> {
+        self.0.try_borrow_mut().ok()
+    }
+
+    /// A backend over this machine; several are several loops, as in threads of one process.
     pub fn backend(&self, personality: Personality) -> SimBackend {
         SimBackend::new(self.clone(), personality)
     }

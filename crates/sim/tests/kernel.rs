@@ -273,3 +273,57 @@ fn removing_the_unknown_is_the_brains_fault() {
     let sim = Sim::new(1);
     let _ = sim.backend(Personality::Epoll).apply(Change::Remove { token: Token::new(3, 1) });
 }
+
+#[test]
+fn of_those_who_watch_exclusively_one_is_told_of_the_others_all() {
+    for personality in [Personality::Epoll, Personality::Uring] {
+        for exclusive in [true, false] {
+            let sim = Sim::new(7);
+            let listener = sim.kernel().listener().unwrap();
+            let mut loops: Vec<SimBackend> = (0..3).map(|_| sim.backend(personality)).collect();
+            for backend in &mut loops {
+                let watch = Watch { interest: Interest::READ, exclusive, ..Watch::default() };
+                backend.apply(Change::Add { token: Token::new(listener, 1), watch }).expect("accepted");
+                assert!(look(backend).is_empty());
+            }
+            for _ in 0..20 {
+                sim.kernel().connect(listener).unwrap();
+                let told: usize = loops.iter_mut().map(|backend| look(backend).len()).sum();
+                assert_eq!(told, if exclusive { 1 } else { 3 }, "{personality:?}");
+                let fd = sim.kernel().accept(listener).unwrap();
+                sim.kernel().close(fd).unwrap();
+                assert!(loops.iter_mut().all(|backend| look(backend).is_empty()), "nothing waits");
+            }
+            // Who is gone is not chosen, and who remains is told of all.
+            loops.truncate(1);
+            sim.kernel().connect(listener).unwrap();
+            assert_eq!(look(&mut loops[0]).len(), 1);
+        }
+    }
+}
+
+#[test]
+fn an_exclusive_watch_tells_again_while_there_is_more() {
+    for personality in [Personality::Epoll, Personality::Uring] {
+        let sim = Sim::new(3);
+        let listener = sim.kernel().listener().unwrap();
+        let mut loops: Vec<SimBackend> = (0..2).map(|_| sim.backend(personality)).collect();
+        for backend in &mut loops {
+            let watch = Watch { interest: Interest::READ, exclusive: true, ..Watch::default() };
+            backend.apply(Change::Add { token: Token::new(listener, 1), watch }).expect("accepted");
+            look(backend);
+        }
+        for _ in 0..5 {
+            sim.kernel().connect(listener).unwrap();
+        }
+        let mut accepted = 0;
+        for _ in 0..10 {
+            for backend in &mut loops {
+                if !look(backend).is_empty() && sim.kernel().accept(listener).is_ok() {
+                    accepted += 1; // one at a time, as a loop that is fair to its other descriptors
+                }
+            }
+        }
+        assert_eq!(accepted, 5, "{personality:?}: nobody is left in the queue");
+    }
+}

@@ -3,11 +3,12 @@
 //! (b) a level watch is a single poll, armed again by number for the next wait, so a number that was closed and
 //!     reopened silently means the new file from then on;
 //! (c) an edge watch is one multishot poll, which may tell several times between two waits;
-//! (d) arming cannot be refused at once: a closed number is told as INVALID by the wait.
+//! (d) arming cannot be refused at once: a closed number is told as INVALID by the wait;
+//! (e) of several exclusive polls of a file one is woken, as in epoll.
 
-use super::{Hands, Registration};
+use super::{Hands, Registration, passes_by};
 use crate::end::FileId;
-use crate::kernel::{SimKernel, Wake};
+use crate::kernel::{Reader, SimKernel, Wake};
 use duolu_core::{Change, Errno, Features, RawFd, Ready, Report, Token, Trigger, Watch};
 use std::collections::BTreeMap;
 
@@ -29,8 +30,8 @@ struct Op {
     arm: Arm,
 }
 
-#[derive(Default)]
 pub(super) struct Uring {
+    reader: Reader,
     ops: BTreeMap<RawFd, Op>,
     /// Held by polls that have told. Let go of before anything else is done, not in the middle of a wait: that
     /// may close a file, and its peer's end would come after the peer was looked at.
@@ -38,10 +39,22 @@ pub(super) struct Uring {
 }
 
 impl Uring {
+    pub fn new(reader: Reader) -> Self {
+        Uring { reader, ops: BTreeMap::new(), told: Vec::new() }
+    }
+
     fn cancel(&mut self, kernel: &mut SimKernel, fd: RawFd) {
         if let Some(Op { arm: Arm::Armed { file, .. }, .. }) = self.ops.remove(&fd) {
-            kernel.release(file);
+            self.let_go(kernel, file);
         }
+    }
+
+    /// Of a file that an armed poll held.
+    fn let_go(&self, kernel: &mut SimKernel, file: FileId) {
+        let holds = |op: &Op| matches!(op.arm, Arm::Armed { file: other, .. } if other == file);
+        let still = self.ops.values().any(|op| op.registration.watch.exclusive && holds(op));
+        kernel.watch_exclusively(self.reader, file, still);
+        kernel.release(file);
     }
 
     fn set(&mut self, kernel: &mut SimKernel, token: Token, watch: Watch) {
@@ -50,14 +63,16 @@ impl Uring {
     }
 
     fn take_wakes(&mut self, kernel: &mut SimKernel) {
-        for file in self.told.drain(..) {
-            kernel.release(file);
+        for file in std::mem::take(&mut self.told) {
+            self.let_go(kernel, file);
         }
-        for wake in kernel.take_wakes() {
-            let Wake::Touched(touched, mask) = wake else { continue };
+        for news in kernel.take_news(self.reader) {
+            let Wake::Touched(touched, mask) = news.wake else { continue };
             for op in self.ops.values_mut() {
+                let Registration { watch, .. } = op.registration;
                 if let Arm::Armed { file, fires } = &mut op.arm
                     && *file == touched
+                    && !passes_by(watch, &news, self.reader) // trap (e)
                     && (mask.is_empty() || mask.intersects(op.registration.mask()))
                 {
                     *fires = (*fires + 1).min(MAX_COMPLETIONS);
@@ -76,6 +91,9 @@ impl Uring {
             match kernel.file_of(fd) {
                 Ok(file) => {
                     kernel.hold(file); // trap (a)
+                    if op.registration.watch.exclusive {
+                        kernel.watch_exclusively(self.reader, file, true);
+                    }
                     let fires = u32::from(kernel.file_readiness(file).intersects(op.registration.mask()));
                     op.arm = Arm::Armed { file, fires };
                 }
@@ -92,6 +110,9 @@ impl Op {
         let Arm::Armed { file, fires } = self.arm else { return None };
         let Registration { token, watch } = self.registration;
         let ready = kernel.file_readiness(file) & self.registration.mask();
+        if watch.exclusive && fires == 0 {
+            return None; // trap (e)
+        }
         if ready.is_empty() {
             self.arm = Arm::Armed { file, fires: 0 };
             return None;
@@ -120,6 +141,7 @@ impl Hands for Uring {
             edge: true,
             one_shot: true,
             peer_closed: true,
+            exclusive: true,
             o_ready: true,
             nanosecond_timeout: true,
             batched_changes: true,

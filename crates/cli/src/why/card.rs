@@ -3,7 +3,7 @@
 use super::Report;
 use super::machine;
 use super::view::{self, Chip, Instance, Node, Row};
-use super::wall::{Bar, Fix, Unit, short};
+use super::wall::{Bar, Fix, Unit, head, short};
 use crate::lab::picture::{Paper, columns, pad, pad_left, wrap};
 use crate::lab::said::Said;
 use crate::lang::Lang;
@@ -299,12 +299,12 @@ fn next(report: &Report<'_>, paper: &Paper) -> String {
 /// Lines that can be copied are never broken.
 fn fixes(fixes: &[Fix], paper: &Paper) -> String {
     let lang = paper.lang;
-    let heads: Vec<&str> = fixes.iter().map(|fix| fix.when.said(lang)).collect();
+    let heads: Vec<&str> = (0..fixes.len()).map(|at| head(fixes, at, lang)).collect();
     let widest = heads.iter().map(|head| columns(head)).max().unwrap_or(0);
     let mut text = String::new();
-    for (fix, head) in fixes.iter().zip(heads) {
+    for (fix, name) in fixes.iter().zip(heads) {
         let line = fix.line.pick(lang);
-        let head = paper.paint("32", &pad(head, widest));
+        let head = paper.paint("32", &pad(name, widest));
         let indent = 4 + widest + 2;
         let rows = if fix.is_command() {
             vec![line.to_owned()]

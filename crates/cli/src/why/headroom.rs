@@ -299,11 +299,11 @@ fn accept_queue(case: &Case<'_>) -> Option<Bar> {
     let (n_queue, n_backlog, address) = (grouped(queue), grouped(backlog), fullest.address);
     let evidence = match fullest.is_full() {
         true => said!(
-            "{n_queue} connections wait for accept() on {address}, its backlog is {n_backlog}: new ones are dropped",
+            "connections that wait for accept() on {address}: {n_queue}; its backlog is {n_backlog}, and new ones are dropped",
             "{address} 上有 {n_queue} 个连接等待 accept()，backlog 为 {n_backlog}：新连接会被丢弃"
         ),
         false => said!(
-            "{n_queue} connections wait for accept() on {address}; more than {n_backlog} may not come between two accepts",
+            "connections that wait for accept() on {address}: {n_queue}; more than {n_backlog} may not come between two accepts",
             "{address} 上有 {n_queue} 个连接等待 accept()；两次 accept 之间最多能来 {n_backlog} 个"
         ),
     };

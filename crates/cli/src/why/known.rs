@@ -5,13 +5,15 @@
 //! any other.
 
 use super::look::epoll::Trigger;
-use super::look::process::Process;
+use super::look::process::{Process, printable};
 use super::model::Model;
 use super::server::Server;
 use super::words::said;
 use crate::lab::said::Said;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// How a program is known to serve connections.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,7 +43,7 @@ pub fn of(process: &Process) -> Option<Known> {
     };
     let (en, zh) = (model.said(), model.said());
     let (en, zh) = (en.pick(crate::lang::Lang::En).to_owned(), zh.pick(crate::lang::Lang::Zh).to_owned());
-    let name = super::look::process::printable(name);
+    let name = printable(name);
     Some(Known {
         model,
         why: said!("known of {name}, not seen now: {en}", "已知 {name} 是这样，并非现在看到：{zh}"),
@@ -137,6 +139,23 @@ pub fn own_limit(server: &Server) -> Option<OwnLimit> {
     }
 }
 
+/// A file of settings as the process sees it: under its own root (a container's), or in its own working directory. The
+/// name is a stranger's word: it may be a device or a pipe, which must neither be waited for nor read to its end.
+fn settings(pid: u32, file: &str) -> Option<String> {
+    /// No settings are longer.
+    const LONGEST: u64 = 1 << 20;
+    let root = if file.starts_with('/') { "root" } else { "cwd/" };
+    let mut open = fs::File::options();
+    open.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
+    let file = open.open(format!("/proc/{pid}/{root}{file}")).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    file.take(LONGEST).read_to_end(&mut text).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
 /// The word after a flag, or joined to it: `-c FILE`, `-cFILE`, `--flag=VALUE`.
 fn flag<'a>(words: &'a [String], short: &str, long: &str) -> Option<&'a str> {
     let mut rest = words.iter();
@@ -164,8 +183,8 @@ fn nginx_words(server: &Server) -> Option<Vec<String>> {
 
 fn nginx(server: &Server) -> Option<OwnLimit> {
     let words = nginx_words(server)?;
-    let file = PathBuf::from(flag(&words, "-c", "").unwrap_or("/etc/nginx/nginx.conf"));
-    let text = fs::read_to_string(&file).ok()?;
+    let file = flag(&words, "-c", "").unwrap_or("/etc/nginx/nginx.conf");
+    let text = settings(server.leader()?.pid, file)?;
     let value = setting(&text, "worker_connections").unwrap_or(512);
     // Each worker spends a place on every listener and on the channel from its master: what its epoll watches
     // beside clients, and what it has connected itself.
@@ -179,7 +198,7 @@ fn nginx(server: &Server) -> Option<OwnLimit> {
         connections,
         about: workers.len() > 1,
         value,
-        source: Said::same(file.display().to_string()),
+        source: Said::same(printable(file)),
         fix: Said::from((
             "worker_connections 4096; in the events block of nginx.conf, then nginx -s reload",
             "在 nginx.conf 的 events 块中写 worker_connections 4096; 然后 nginx -s reload",
@@ -209,18 +228,18 @@ fn postgres(leader: &Process) -> Option<OwnLimit> {
         named.clone().find(|(key, _)| *key == name || *key == format!("-c{name}")).map(|(_, value)| value)
     };
     // The postmaster's working directory is its data directory.
-    let data = PathBuf::from(format!("/proc/{}/cwd", leader.pid));
-    let file = of("config_file").map_or_else(|| data.join("postgresql.conf"), PathBuf::from);
-    let shown = fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
+    let file = of("config_file").unwrap_or("postgresql.conf");
+    let folder = fs::read_link(format!("/proc/{}/cwd", leader.pid)).unwrap_or_default();
+    let shown = printable(&folder.join(file).to_string_lossy());
     let from_files = || {
-        let auto = fs::read_to_string(data.join("postgresql.auto.conf")).unwrap_or_default();
-        let text = fs::read_to_string(&file).ok()?;
+        let auto = settings(leader.pid, "postgresql.auto.conf").unwrap_or_default();
+        let text = settings(leader.pid, file)?;
         setting(&auto, "max_connections").or_else(|| setting(&text, "max_connections")).or(Some(100))
     };
     let given = of("max_connections").or_else(|| flag(words, "-N", "")).and_then(|value| value.parse().ok());
     let (value, source) = match given {
         Some(value) => (value, Said::from(("its command line", "它的命令行"))),
-        None => (from_files()?, Said::same(shown.display().to_string())),
+        None => (from_files()?, Said::same(shown)),
     };
     Some(OwnLimit {
         setting: "max_connections",
@@ -259,7 +278,7 @@ fn memcached(server: &Server, leader: &Process) -> Option<OwnLimit> {
 
 fn haproxy(leader: &Process) -> Option<OwnLimit> {
     let file = flag(&leader.command, "-f", "")?;
-    let text = fs::read_to_string(file).ok()?;
+    let text = settings(leader.pid, file)?;
     let global = text.split_once("global")?.1;
     let end = ["\ndefaults", "\nfrontend", "\nlisten", "\nbackend"]
         .iter()
@@ -271,7 +290,7 @@ fn haproxy(leader: &Process) -> Option<OwnLimit> {
         about: false,
         connections: value,
         value,
-        source: Said::same(file),
+        source: Said::same(printable(file)),
         fix: Said::from((
             "maxconn in the global section, then a reload",
             "修改 global 段的 maxconn，然后 reload",
@@ -297,6 +316,15 @@ mod tests {
         assert_eq!(model(&["duolu", "serve", "-mselect", "echo"]), Some(Model::Select));
         assert_eq!(model(&["duolu", "load", "x"]), None);
         assert_eq!(model(&["cat", "serve"]), None);
+    }
+
+    #[test]
+    fn what_is_no_file_of_settings_is_not_read() {
+        let me = std::process::id();
+        for no_file in ["/dev/zero", "/proc", "/no/such/file", "no such file"] {
+            assert_eq!(settings(me, no_file), None, "{no_file}");
+        }
+        assert!(settings(me, "/proc/self/status").is_some_and(|text| text.contains("Name:")));
     }
 
     #[test]

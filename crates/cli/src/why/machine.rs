@@ -25,7 +25,7 @@ pub fn unit(pid: u32) -> Option<String> {
         .lines()
         .find_map(|line| line.rsplit_once(':').map(|(_, path)| path).filter(|p| p.contains(".service")))?;
     let unit = path.split('/').rfind(|part| part.ends_with(".service"))?;
-    Some(unit.to_owned())
+    Some(super::look::process::printable(unit))
 }
 
 /// Processes and threads, where connections take one each.

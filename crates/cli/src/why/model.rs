@@ -340,22 +340,22 @@ fn served(server: &Server, watching: &Watching, votes: &Votes) -> Option<Found> 
                 _ => (format!("in {places} epoll instances"), format!("在 {places} 个 epoll 实例中")),
             };
             said!(
-                "{n} of {of} connections are watched {en} {places_en}",
+                "connections watched {en} {places_en}: {n} of {of}",
                 "{of} 个连接中有 {n} 个{places_zh}以{zh}监视"
             )
         }
         Model::Poll | Model::Select => {
             let call = most.name();
             said!(
-                "{n} of {of} connections are in the set of one {call}() with the others",
+                "connections in the set of one {call}() with the others: {n} of {of}",
                 "{of} 个连接中有 {n} 个在同一个 {call}() 的集合里"
             )
         }
         _ => {
             let what = ring_words(server);
             said!(
-                "{n} of {of} connections belong to an io_uring: {what}",
-                "{of} 个连接中有 {n} 个属于 io_uring：{what}"
+                "connections that belong to an io_uring: {n} of {of}; what waits in it: {what}",
+                "{of} 个连接中有 {n} 个属于 io_uring；其中等待着：{what}"
             )
         }
     };
@@ -410,7 +410,7 @@ fn by_processes(server: &Server, votes: &Votes, all: u64) -> Option<Found> {
             Model::Fork,
             true,
             vec![said!(
-                "{n} connections are held by {processes} child processes, one each; their parent {parent} waits for the next",
+                "connections held by child processes, one each: {n}; their parent {parent} waits for the next",
                 "{n} 个连接由 {processes} 个子进程持有，每个一个；父进程 {parent} 等待下一个"
             )],
         ));
@@ -426,7 +426,7 @@ fn by_processes(server: &Server, votes: &Votes, all: u64) -> Option<Found> {
             Model::Prefork,
             true,
             vec![said!(
-                "{n} connections are held by {processes} of {pool} processes that share the listener, one each",
+                "connections held by processes that share the listener, one each: {n}, of {pool} processes",
                 "共用监听套接字的 {pool} 个进程中有 {processes} 个持有 {n} 个连接，每个一个"
             )],
         ));
@@ -435,7 +435,7 @@ fn by_processes(server: &Server, votes: &Votes, all: u64) -> Option<Found> {
         Model::Fork,
         false,
         vec![said!(
-            "{n} connections are held by {processes} processes that do not have the listener, one each",
+            "connections held by processes that do not have the listener, one each: {n}",
             "{n} 个连接由 {processes} 个没有监听套接字的进程持有，每个一个"
         )],
     ))
@@ -463,13 +463,13 @@ fn by_threads(server: &Server, watching: &Watching, votes: &Votes, n: &str, of: 
         let thread = server.looks.threads.iter().find(|thread| (thread.pid, thread.tid) == (pid, tid))?;
         Some(thread.waiting()?.call.to_string())
     });
-    let (call, threads) = (call.unwrap_or_default(), grouped(threads as u64));
+    let call = call.unwrap_or_default();
     (
         Model::Thread,
         true,
         vec![said!(
-            "{n} of {of} connections have a thread of their own that waits in {call}() for them ({threads} threads)",
-            "{of} 个连接中有 {n} 个有自己的线程在 {call}() 中等待（{threads} 个线程）"
+            "connections with a thread of their own that waits in {call}() for them: {n} of {of}",
+            "{of} 个连接中有 {n} 个有自己的线程在 {call}() 中等待"
         )],
     )
 }
@@ -492,7 +492,7 @@ fn unseen(server: &Server, all: u64) -> Option<Found> {
             Model::Thread,
             false,
             vec![said!(
-                "{n} connections and {reading} threads that wait for data; which thread waits for which could not be read",
+                "connections: {n}, threads that wait for data: {reading}; which thread waits for which could not be read",
                 "{n} 个连接，{reading} 个线程在等数据；无法读出哪个线程等哪个连接"
             )],
         ));
@@ -502,7 +502,7 @@ fn unseen(server: &Server, all: u64) -> Option<Found> {
             Model::PollOrSelect,
             false,
             vec![said!(
-                "{n} connections, and a thread that waits in poll or select: which one could not be read",
+                "connections: {n}; a thread waits in poll or select, which of the two could not be read",
                 "{n} 个连接，有一个线程在 poll 或 select 中等待：无法读出是哪一个"
             )],
         ));
@@ -516,7 +516,7 @@ fn unseen(server: &Server, all: u64) -> Option<Found> {
             model,
             false,
             vec![said!(
-                "{n} connections, and a thread in {call}(); the set it watches could not be read",
+                "connections: {n}; a thread waits in {call}(), the set it watches could not be read",
                 "{n} 个连接，有一个线程在 {call}() 中；读不出它监视的集合"
             )],
         ));
@@ -525,7 +525,7 @@ fn unseen(server: &Server, all: u64) -> Option<Found> {
         Model::Unknown,
         false,
         vec![said!(
-            "{n} connections, and no thread was seen waiting for one: a longer look may help (--for 3s)",
+            "connections: {n}; no thread was seen waiting for one: a longer look may help (--for 3s)",
             "{n} 个连接，但没有看到线程在等待其中任何一个：可以看得久一些（--for 3s）"
         )],
     ))

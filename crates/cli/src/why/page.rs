@@ -5,7 +5,7 @@
 use super::Report;
 use super::card;
 use super::view::{self, Chip, Instance, Node, Row};
-use super::wall::{Fix, short};
+use super::wall::{self, Fix, short};
 use crate::failure::Failure;
 use crate::lang::Lang;
 use crate::report::markup::escape;
@@ -171,8 +171,8 @@ fn bars(html: &mut String, report: &Report<'_>, lang: Lang) {
         let next = if is_next { " next" } else { "" };
         let _ = write!(
             html,
-            "<span class=\"what{next}\">{}{of}</span><span class=\"track\"><span class=\"fill{class}\" style=\"width:{:.2}%\"></span></span>\
-             <span class=\"amount{next}\">{}{mark}</span>",
+            "<div class=\"bar\"><span class=\"what{next}\">{}{of}</span><span class=\"track\"><span class=\"fill{class}\" style=\"width:{:.2}%\"></span></span>\
+             <span class=\"amount{next}\">{}{mark}</span></div>",
             escape(short(lang, bar.wall)),
             bar.part() * 100.0,
             escape(&card::amounts(bar))
@@ -210,10 +210,10 @@ fn next(html: &mut String, report: &Report<'_>, lang: Lang) {
 
 fn fixes(fixes: &[Fix], lang: Lang) -> String {
     let mut html = String::from("<dl class=\"fixes\">");
-    for fix in fixes {
+    for (at, fix) in fixes.iter().enumerate() {
         let line = escape(fix.line.pick(lang));
         let line = if fix.is_command() { format!("<code>{line}</code>") } else { line };
-        let _ = write!(html, "<dt>{}</dt><dd>{line}</dd>", fix.when.said(lang));
+        let _ = write!(html, "<dt>{}</dt><dd>{line}</dd>", wall::head(fixes, at, lang));
     }
     html + "</dl>"
 }

@@ -132,6 +132,13 @@ impl Fix {
     }
 }
 
+/// What stands before a line that helps: when it works, or that it does as well as the one before.
+pub fn head(fixes: &[Fix], at: usize, lang: Lang) -> &'static str {
+    let when = fixes[at].when;
+    let again = at > 0 && fixes[at - 1].when == when;
+    if again { lang.pick("or", "或") } else { when.said(lang) }
+}
+
 /// A setting of the kernel: at once, and over the next boot.
 pub fn sysctl(name: &str, value: u64) -> Vec<Fix> {
     vec![

@@ -37,14 +37,15 @@ impl Warning {
 
 /// All that is wrong, the gravest first. `throttled_before` was read before the threads were looked at.
 pub fn all(case: &Case<'_>, throttled_before: Option<(u64, u64)>) -> Vec<Warning> {
+    let throttled = throttled(case, throttled_before);
     let found = [
         out_of_descriptors(case),
         queue_full(case),
         blocked_loop(case),
         not_drained(case),
         spent_one_shot(case),
-        core_full(case),
-        throttled(case, throttled_before),
+        core_full(case, throttled.is_some()),
+        throttled,
         dropped(case),
         close_wait(case),
         delayed(case),
@@ -76,13 +77,13 @@ fn out_of_descriptors(case: &Case<'_>) -> Option<Warning> {
     const SPINNING: f64 = 0.5;
     let evidence = if busiest >= SPINNING {
         said!(
-            "{title} spins: no descriptor is free, {n} connections wait, accept() fails with EMFILE again and again \
-             ({cpu} % of a core for nothing)",
+            "{title} spins: no descriptor is free, accept() fails with EMFILE again and again ({cpu} % of a core for nothing); \
+             connections that wait: {n}",
             "{title} 空转：没有空闲描述符，{n} 个连接在等待，accept() 反复返回 EMFILE（白白用掉一个核心的 {cpu} %）"
         )
     } else {
         said!(
-            "{title} has no descriptor free, and {n} connections wait to be accepted",
+            "{title} has no descriptor free; connections that wait to be accepted: {n}",
             "{title} 没有空闲描述符，{n} 个连接等待被接受"
         )
     };
@@ -190,9 +191,9 @@ fn blocked_loop(case: &Case<'_>) -> Option<Warning> {
     };
     let waits = connection.socket.info.as_deref().map_or(0, |info| info.last_data_recv_ms);
     let evidence = said!(
-        "the event loop of {title} is held up: {count} connections have unread data, the oldest seen for {waits} ms, and \
-         nobody waits for them; {en}",
-        "{title} 的事件循环被卡住：{count} 个连接有未读数据，见到的最久已等 {waits} 毫秒，没有线程在等它们；{zh}"
+        "the event loop of {title} is held up: nobody waits for connections that have unread data ({count}, one of them for \
+         {waits} ms); {en}",
+        "{title} 的事件循环被卡住：{count} 个连接有未读数据（其中一个已 {waits} 毫秒），没有线程在等它们；{zh}"
     );
     Some(Warning::new(
         "loop-blocked",
@@ -220,7 +221,7 @@ fn not_drained(case: &Case<'_>) -> Option<Warning> {
     );
     let remote = connection.socket.ends().1;
     let evidence = said!(
-        "{n} edge-triggered connections have unread data while the loop waits: from {remote} {bytes} bytes for {ms} ms; \
+        "edge-triggered connections with unread data while the loop waits: {n}; from {remote} {bytes} bytes for {ms} ms; \
          epoll will not tell of them again until more comes",
         "{n} 个边缘触发的连接有未读数据，而循环在等待：来自 {remote} 的 {bytes} 字节已等 {ms} 毫秒；在新数据到来之前 epoll 不会再通知"
     );
@@ -250,7 +251,7 @@ fn spent_one_shot(case: &Case<'_>) -> Option<Warning> {
     let (_, info) = stuck.iter().max_by_key(|(_, info)| info.last_data_recv_ms)?;
     let (n, ms) = (grouped(stuck.len() as u64), info.last_data_recv_ms);
     let evidence = said!(
-        "{n} connections with unread data (for {ms} ms) are registered one-shot, have fired, and were not armed again",
+        "connections registered one-shot that have fired, have unread data (for {ms} ms) and were not armed again: {n}",
         "{n} 个有未读数据的连接（已 {ms} 毫秒）以一次性方式注册，已触发过，没有重新启用"
     );
     Some(Warning::new(
@@ -263,15 +264,16 @@ fn spent_one_shot(case: &Case<'_>) -> Option<Warning> {
     ))
 }
 
-fn core_full(case: &Case<'_>) -> Option<Warning> {
+fn core_full(case: &Case<'_>, is_throttled: bool) -> Option<Warning> {
     let threads = &case.server.looks.threads;
     let thread = threads
         .iter()
         .filter(|thread| thread.cpu.is_some())
         .max_by(|one, other| one.cpu.unwrap_or(0.0).total_cmp(&other.cpu.unwrap_or(0.0)))?;
     let (cpu, queued) = (thread.cpu?, thread.queued.unwrap_or(0.0));
-    // A thread that is always ready has its core full even if others take part of it.
-    if cpu + queued < FULL_SHARE {
+    // A thread that is always ready has its core full even if others take part of it. Where a quota makes it wait, that is
+    // told instead.
+    if cpu + queued < FULL_SHARE || (is_throttled && cpu < FULL_SHARE) {
         return None;
     }
     let (name, tid, used, waited) =
@@ -363,7 +365,7 @@ fn close_wait(case: &Case<'_>) -> Option<Warning> {
         (format!(": descriptor {fd} of {title}"), format!("：{title} 的描述符 {fd}"))
     });
     let evidence = said!(
-        "{n} connections in CLOSE-WAIT for more than 60 s: the client has closed, the server has not; the oldest, from \
+        "connections in CLOSE-WAIT for more than 60 s: {n}; the client has closed, the server has not; the oldest, from \
          {remote}, for {age} s{en}",
         "{n} 个连接停在 CLOSE-WAIT 超过 60 秒：客户端已关闭，服务器没有关；最老的来自 {remote}，已 {age} 秒{zh}"
     );

@@ -164,7 +164,9 @@ impl Seen {
             let part =
                 |from: u64, to: u64| (wall > 0.0).then(|| (to.saturating_sub(from) as f64 / wall).min(1.0));
             self.thread.cpu = part(first.ran_ns, last.ran_ns);
-            self.thread.queued = part(first.queued_ns, last.queued_ns);
+            // The two are counted at slightly different moments.
+            let rest = 1.0 - self.thread.cpu.unwrap_or(0.0);
+            self.thread.queued = part(first.queued_ns, last.queued_ns).map(|queued| queued.min(rest));
         }
         self.thread
     }

@@ -1,23 +1,31 @@
 //! `duolu why :PORT | PID`: how any running TCP server does its I/O, and which wall is next. Read-only.
 //!
-//! Reading order: `target` is what was asked; `server` reads its sockets and processes (with `look`: descriptors, epoll
-//! instances, rings, threads), `watching` puts together who waits for what, `model` decides; `wall`, `headroom`, `machine`
-//! and `known` measure the walls, `warnings` finds what is wrong now; `json`, `card` and `page` tell it.
+//! Reading order: `target` is what was asked, `find` finds its sockets; `server` reads them and its processes (with `look`:
+//! descriptors, epoll instances, rings, threads); `watching` puts together who waits for what, `decide` (with `idle`) finds
+//! the `model`; `wall`, `headroom`, `machine`, `ports` and `known` measure the walls, `warnings` (with `warnings_loops` and
+//! `warnings_connections`) finds what is wrong now; `view` puts it into words, `card`, `page` and `json` tell it.
 
 mod card;
 mod counters;
+mod decide;
+mod find;
 mod headroom;
+mod idle;
 mod json;
 mod known;
 mod look;
 mod machine;
 mod model;
 mod page;
+mod ports;
 mod server;
 mod target;
 mod view;
+mod view_inside;
 mod wall;
 mod warnings;
+mod warnings_connections;
+mod warnings_loops;
 mod watching;
 mod words;
 
@@ -95,7 +103,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     interrupt::listen().map_err(|error| Failure::cannot(format!("cannot receive signals: {error}")))?;
     let server = server::look(target, args.span, args.deep)?;
     let watching = Watching::of(&server);
-    let verdict = model::decide(&server, &watching);
+    let verdict = decide::decide(&server, &watching);
     let connections = server.connections.len() as u64;
     let case = Case { server: &server, watching: &watching, verdict: &verdict, connections };
     let (bars, warnings) = (headroom::bars(&case), warnings::all(&case, server.throttled));

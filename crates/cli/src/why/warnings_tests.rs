@@ -2,14 +2,19 @@
 
 use super::*;
 use crate::lang::Lang;
+use crate::why::decide;
 use crate::why::look::process::Process;
 use crate::why::look::threads::Looks;
+use crate::why::look::threads::Thread;
 use crate::why::look::wait::{Doing, What};
-use crate::why::model::{self, Model};
+use crate::why::model::Model;
+use crate::why::server::Connection;
 use crate::why::server::{Listener, Server};
 use crate::why::target::Target;
 use crate::why::watching::Watching;
+use duolu_sys::calls::CallKind;
 use duolu_sys::tcp_diag::TcpSocket;
+use duolu_sys::tcp_diag::{TcpInfo, TcpState};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -107,7 +112,7 @@ fn server(processes: Vec<Process>, threads: Vec<Thread>, connections: Vec<Connec
 
 fn warned(server: &Server) -> Vec<Warning> {
     let watching = Watching::of(server);
-    let verdict = model::decide(server, &watching);
+    let verdict = decide::decide(server, &watching);
     let connections = server.connections.len() as u64;
     all(&Case { server, watching: &watching, verdict: &verdict, connections }, None)
 }
@@ -177,7 +182,7 @@ fn a_core_is_full_also_where_others_take_part_of_it() {
 fn without_system_calls_the_model_is_told_as_far_as_it_goes() {
     let connections = || (1..=3).map(|at| connection(at, TcpState::Established, info())).collect::<Vec<_>>();
     let decide = |server: &Server| {
-        let verdict = model::decide(server, &Watching::of(server));
+        let verdict = decide::decide(server, &Watching::of(server));
         (verdict.model, verdict.certain)
     };
     let reading = |tid| thread(7, tid, What::In(CallKind::Read), "wait_woken");

@@ -19,6 +19,7 @@ pub mod interest;
 pub mod reactor;
 mod signals;
 mod slots;
+pub mod stream;
 pub mod time;
 pub mod timers;
 mod watch;

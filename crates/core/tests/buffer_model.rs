@@ -172,7 +172,14 @@ fn grow(random: &mut Random, one: &mut Pair, pool: &mut Pool, operation: usize) 
             let mut block = pool.take();
             let filled = bytes.len().min(block.bytes().len());
             block.bytes()[..filled].copy_from_slice(&bytes[..filled]);
-            one.buffer.append_block(block, filled, pool).unwrap();
+            if random.below(2) == 0 {
+                one.buffer.append_block(block, filled, pool).unwrap();
+            } else {
+                one.buffer.append_whole_block(block, filled, pool).unwrap();
+            }
+            if random.below(2) == 0 {
+                one.buffer.give_back(pool);
+            }
             return one.push(&bytes[..filled]);
         }
     }

@@ -3,18 +3,30 @@
 
 use super::BufferError;
 use super::chunk::Chunk;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 #[derive(Default)]
 pub(super) struct Chain {
     /// `None` only where the chain is empty.
     first: Option<Chunk>,
-    rest: VecDeque<Chunk>,
+    /// All others. One word as long as there was none: a stream has two chains. An array of one, because that is what
+    /// can be had on the heap by a request that may be refused.
+    rest: Option<Box<[VecDeque<Chunk>; 1]>>,
+}
+
+/// A table of links that may be refused.
+fn table() -> Result<Box<[VecDeque<Chunk>; 1]>, BufferError> {
+    let mut one = Vec::new();
+    one.try_reserve_exact(1).map_err(|_| BufferError::NoMemory)?;
+    one.push(VecDeque::new());
+    one.into_boxed_slice().try_into().map_err(|_| BufferError::NoMemory)
 }
 
 impl Chain {
     pub(super) const fn new() -> Self {
-        Chain { first: None, rest: VecDeque::new() }
+        Chain { first: None, rest: None }
     }
 
     #[inline]
@@ -29,7 +41,10 @@ impl Chain {
 
     #[inline]
     pub(super) fn back_mut(&mut self) -> Option<&mut Chunk> {
-        if self.rest.is_empty() { self.first.as_mut() } else { self.rest.back_mut() }
+        match &mut self.rest {
+            Some(rest) if !rest[0].is_empty() => rest[0].back_mut(),
+            _ => self.first.as_mut(),
+        }
     }
 
     #[inline]
@@ -37,31 +52,40 @@ impl Chain {
         if self.first.is_none() {
             self.first = Some(chunk);
         } else {
-            self.make_room()?;
-            self.rest.push_back(chunk);
+            self.reserve(1)?.push_back(chunk);
         }
         Ok(())
     }
 
     pub(super) fn push_front(&mut self, chunk: Chunk) -> Result<(), BufferError> {
-        self.make_room()?;
-        if let Some(second) = self.first.replace(chunk) {
-            self.rest.push_front(second);
+        if self.first.is_none() {
+            self.first = Some(chunk);
+            return Ok(());
+        }
+        self.reserve(1)?;
+        if let (Some(second), Some(rest)) = (self.first.replace(chunk), &mut self.rest) {
+            rest[0].push_front(second);
         }
         Ok(())
     }
 
     /// The next link beside the first one will be had without asking for memory.
     pub(super) fn make_room(&mut self) -> Result<(), BufferError> {
-        if self.first.is_none() {
-            return Ok(());
-        }
-        self.rest.try_reserve(1).map_err(|_| BufferError::NoMemory)
+        if self.first.is_none() { Ok(()) } else { self.make_room_for(1) }
     }
 
     /// So many links more will be had without asking for memory.
     pub(super) fn make_room_for(&mut self, links: usize) -> Result<(), BufferError> {
-        self.rest.try_reserve(links).map_err(|_| BufferError::NoMemory)
+        self.reserve(links).map(drop)
+    }
+
+    fn reserve(&mut self, links: usize) -> Result<&mut VecDeque<Chunk>, BufferError> {
+        let rest = match &mut self.rest {
+            Some(rest) => &mut rest[0],
+            none => &mut none.insert(table()?)[0],
+        };
+        rest.try_reserve(links).map_err(|_| BufferError::NoMemory)?;
+        Ok(rest)
     }
 
     /// Moves all links of `other` behind (or before) these. O(fewer of the two, plus a move of links).
@@ -70,43 +94,47 @@ impl Chain {
             core::mem::swap(self, other);
             return Ok(());
         }
-        self.rest.try_reserve(other.rest.len() + 1).map_err(|_| BufferError::NoMemory)?;
-        self.rest.extend(other.first.take());
-        self.rest.append(&mut other.rest);
-        other.rest = VecDeque::new();
+        if other.first.is_none() {
+            return Ok(());
+        }
+        let others = other.rest.as_ref().map_or(0, |rest| rest[0].len());
+        let rest = self.reserve(others + 1)?;
+        rest.extend(other.first.take());
+        if let Some(mut others) = other.rest.take() {
+            rest.append(&mut others[0]);
+        }
         Ok(())
     }
 
     #[inline]
     pub(super) fn pop_front(&mut self) -> Option<Chunk> {
         let popped = self.first.take();
-        if !self.rest.is_empty() {
-            self.first = self.rest.pop_front();
-        } else if self.rest.capacity() > 0 {
-            self.rest = VecDeque::new();
+        if let Some(rest) = &mut self.rest {
+            self.first = rest[0].pop_front();
+            if self.first.is_none() {
+                self.rest = None;
+            }
         }
         popped
     }
 
     pub(super) fn pop_back(&mut self) -> Option<Chunk> {
-        if self.rest.is_empty() { self.first.take() } else { self.rest.pop_back() }
+        let last = self.rest.as_mut().and_then(|rest| rest[0].pop_back());
+        last.or_else(|| self.first.take())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Chunk> {
-        self.first.iter().chain(&self.rest)
+        self.first.iter().chain(self.rest.iter().flat_map(|rest| &rest[0]))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Chunk> {
-        self.first.iter_mut().chain(&mut self.rest)
+        self.first.iter_mut().chain(self.rest.iter_mut().flat_map(|rest| &mut rest[0]))
     }
 
     /// The last two, the last one first.
     pub(super) fn last_two(&mut self) -> (Option<&mut Chunk>, Option<&mut Chunk>) {
-        let mut from_back = self.rest.iter_mut().rev();
-        match (from_back.next(), from_back.next()) {
-            (None, _) => (self.first.as_mut(), None),
-            (last, None) => (last, self.first.as_mut()),
-            both => both,
-        }
+        let rest = self.rest.iter_mut().flat_map(|rest| &mut rest[0]);
+        let mut from_back = self.first.iter_mut().chain(rest).rev();
+        (from_back.next(), from_back.next())
     }
 }

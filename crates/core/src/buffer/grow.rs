@@ -173,7 +173,7 @@ impl Buffer {
     }
 
     /// How large the next chunk is to be: twice the last one's, as long as that is small.
-    fn next_size(&mut self, at_least: usize) -> usize {
+    pub(super) fn next_size(&mut self, at_least: usize) -> usize {
         let last = self.chunks.back_mut().map_or(0, |chunk| chunk.capacity());
         at_least.max((2 * last.min(LARGE)).clamp(SMALL, LARGE))
     }

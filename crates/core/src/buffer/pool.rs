@@ -82,4 +82,51 @@ impl Buffer {
         }
         self.link(Store::Own(block.0), 0, filled)
     }
+
+    /// As [`Buffer::append_block`], and never copied: for bytes that are likely to leave soon. [`Buffer::give_back`] makes
+    /// good where they have not. The rest of the block is room to append to.
+    #[inline]
+    pub fn append_whole_block(
+        &mut self,
+        block: Block,
+        filled: usize,
+        pool: &mut Pool,
+    ) -> Result<(), BufferError> {
+        if filled == 0 {
+            pool.put(block);
+            return Ok(());
+        }
+        self.link(Store::Own(block.0), 0, filled)
+    }
+
+    /// If the last chunk is a block with few bytes in it, they are copied out and the block goes back: so that what is
+    /// kept waiting does not take 16 KiB for each line. Without memory for the copy it stays.
+    #[inline]
+    pub fn give_back(&mut self, pool: &mut Pool) {
+        let few =
+            |chunk: &Chunk| chunk.capacity() == pool.block_bytes && chunk.len() < pool.block_bytes / SHORT;
+        if !self.is_empty() && self.chunks.back_mut().is_some_and(|chunk| few(chunk)) {
+            self.copy_last_out(pool);
+        }
+    }
+
+    fn copy_last_out(&mut self, pool: &mut Pool) {
+        self.settle();
+        let Some(last) = self.chunks.pop_back() else { return };
+        let bytes = last.bytes().unwrap_or_default();
+        let room = self.chunks.back_mut().map_or(0, |before| before.room());
+        if room >= bytes.len() {
+            if let Some(before) = self.chunks.back_mut() {
+                before.fill(bytes);
+            }
+        } else {
+            let Ok(mut copy) = Chunk::with_room(self.next_size(bytes.len())) else {
+                // Its link was there a moment ago, so this asks for no memory.
+                return self.chunks.push_back(last).unwrap_or_default();
+            };
+            copy.fill(bytes);
+            self.chunks.push_back(copy).unwrap_or_default();
+        }
+        pool.put_chunk(last);
+    }
 }

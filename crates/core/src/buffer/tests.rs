@@ -217,3 +217,25 @@ fn a_block_comes_back_to_its_pool_when_it_is_sent() {
     assert_eq!(pool.len(), 1);
     assert_eq!(pool.take().bytes().len(), 4096);
 }
+
+#[test]
+fn a_block_that_holds_few_bytes_is_given_back() {
+    let mut pool = Pool::new(4096, 4);
+    let mut buffer = Buffer::new();
+    for expected in [b"abc".to_vec(), b"abcabc".to_vec()] {
+        let mut block = pool.take();
+        block.bytes()[..3].copy_from_slice(b"abc");
+        buffer.append_whole_block(block, 3, &mut pool).unwrap();
+        assert_eq!(pool.len(), 0, "without a copy at first");
+        buffer.give_back(&mut pool);
+        assert_eq!((pool.len(), all(&buffer)), (1, expected));
+        assert!(buffer.capacity() < 4096);
+        buffer.verify();
+    }
+    let block = pool.take();
+    buffer.append_whole_block(block, 4000, &mut pool).unwrap();
+    buffer.give_back(&mut pool);
+    assert_eq!((pool.len(), buffer.len()), (0, 4006), "one that is well filled stays");
+    buffer.append_whole_block(Pool::new(4096, 1).take(), 0, &mut pool).unwrap();
+    assert_eq!((pool.len(), buffer.len()), (1, 4006), "an empty one is put back at once");
+}

@@ -1,0 +1,465 @@
+//! The judgement of a buffered stream (libevent's bufferevent): what to read and write and how much, what to tell and in
+//! which order, when it is over. Nothing here moves a byte or calls back:
+//!
+//! ```text
+//! face: ready -> hands read into input()  -> handle_read(moved)
+//!                                            next_event() ... -> the program, which reads input and writes output
+//!       settle(now), may_write() -> hands write from output -> handle_write(moved)
+//!       next_action(), next_interest() -> the kernel, next_timer() -> a timer, that comes back as handle_time(now)
+//! ```
+//!
+//! What it promises:
+//! (a) Each way ends at most once: Eof, Error or Timeout; nothing is told after it that way, and an Error ends both.
+//! (b) Never before the last byte: what came before the end is in the input and was told. A failed write waits until
+//!     what can still be read is read.
+//! (c) A timeout counts only while its direction waits for the peer: enabled, not paused, and, for writing, with
+//!     something to write.
+//! (d) Closing loses nothing: the output is sent, then the end, then what the peer still sends is read and dropped
+//!     until its end; or else the kernel would answer with RST, which destroys what is under way.
+
+mod event;
+mod limit;
+mod moves;
+mod rules;
+
+use crate::backend::Errno;
+use crate::buffer::{Buffer, Pool};
+use crate::interest::Interest;
+use crate::time::Instant;
+use alloc::boxed::Box;
+use rules::Rules;
+
+pub use event::{Action, Direction, Moved, StreamEvent, Then};
+pub use limit::{Bucket, Rate};
+
+/// How long a close waits for the peer, unless it is said otherwise: as long as a peer that is there needs to answer
+/// over a bad line, with a retransmission or two.
+pub const LINGER_NS: u64 = 5_000_000_000;
+
+/// Why a direction rests. Several at once may; it goes on when none is left.
+pub mod pause {
+    /// Disabled by the program, or by its timeout.
+    pub const DISABLED: u8 = 1;
+    /// Suspended by the program: apart from `DISABLED`, so that two parts of it need not know of each other.
+    pub const USER: u8 = 2;
+    /// The input is at its high watermark.
+    pub const INPUT_FULL: u8 = 4;
+    /// The output is above its high watermark, so nothing is read that would make it longer.
+    pub const OUTPUT_FULL: u8 = 8;
+    /// The rate limit.
+    pub const RATE: u8 = 16;
+}
+
+/// The receiving side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ReadSide {
+    Open,
+    /// What comes is dropped: the stream is closing.
+    Discarding,
+    /// The peer's end was met.
+    Ended,
+    Failed,
+}
+
+/// The sending side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum WriteSide {
+    Connecting,
+    Open,
+    /// To be shut when the output is empty.
+    Finishing,
+    Shut,
+    Failed,
+}
+
+// What is due to be told, in the order of `StreamEvent`.
+const CONNECTED: u32 = 1;
+const READ: u32 = 2;
+const WRITTEN: u32 = 4;
+const EOF: u32 = 8;
+const ERROR: u32 = 16;
+const READ_TIMEOUT: u32 = 32;
+const WRITE_TIMEOUT: u32 = 64;
+const ALL_EVENTS: u32 = 127;
+// What is known.
+/// The kernel took less than it was given: it will tell when it takes more.
+const BLOCKED: u32 = 128;
+/// Bytes are in the input that were not told.
+const UNTOLD: u32 = 256;
+/// The error was met while writing.
+const WRITING: u32 = 512;
+/// An error that waits for what can still be read (promise (b)).
+const HELD: u32 = 1024;
+/// Told, and unless the program does something about it that was all.
+const TIMED_OUT: u32 = 2048;
+const HALF_OPEN: u32 = 4096;
+/// `finish` before the connection stood.
+const FINISH: u32 = 8192;
+/// To be closed now.
+const OVER: u32 = 16384;
+const EOF_TOLD: u32 = 32768;
+/// `close` was called: nothing is told.
+const CLOSING: u32 = 65536;
+
+/// One stream. Two buffers and a few words: see the module's head.
+#[derive(Debug)]
+pub struct Stream {
+    input: Buffer,
+    output: Buffer,
+    /// `None`: [`Rules::NONE`].
+    rules: Option<Box<Rules>>,
+    errno: i32,
+    state: u32,
+    read: ReadSide,
+    write: WriteSide,
+    read_paused: u8,
+    write_paused: u8,
+    /// Doublings of what is read at once: streams that fill it get more.
+    reach: u8,
+    /// Ends the wait for what can still be read after a failed write.
+    patience: u8,
+    /// What the kernel was last asked for.
+    asked: Interest,
+}
+
+impl Stream {
+    /// One that is connected.
+    pub const fn new() -> Self {
+        Stream {
+            input: Buffer::new(),
+            output: Buffer::new(),
+            rules: None,
+            errno: 0,
+            state: 0,
+            read: ReadSide::Open,
+            write: WriteSide::Open,
+            read_paused: 0,
+            write_paused: 0,
+            reach: 0,
+            patience: 0,
+            asked: Interest::NONE,
+        }
+    }
+
+    /// One whose connection was begun: see [`Stream::handle_connected`].
+    pub const fn connecting() -> Self {
+        let mut stream = Stream::new();
+        stream.write = WriteSide::Connecting;
+        stream
+    }
+
+    /// What was read and not yet taken.
+    pub fn input(&self) -> &Buffer {
+        &self.input
+    }
+    /// The same, to take from it and, for the hands, to read into it.
+    pub fn input_mut(&mut self) -> &mut Buffer {
+        &mut self.input
+    }
+    /// What is to be sent.
+    pub fn output(&self) -> &Buffer {
+        &self.output
+    }
+    /// The same, to append to, as long as the stream [`Stream::is_writable`], and for the hands to drain.
+    pub fn output_mut(&mut self) -> &mut Buffer {
+        &mut self.output
+    }
+    /// Both at once, for moving from one to the other without a copy.
+    pub fn both(&mut self) -> (&mut Buffer, &mut Buffer) {
+        (&mut self.input, &mut self.output)
+    }
+
+    /// Whether what is appended to the output will be sent: not after `finish`, `close` or an error.
+    pub fn is_writable(&self) -> bool {
+        matches!(self.write, WriteSide::Connecting | WriteSide::Open) && !self.has(FINISH | HELD | OVER)
+    }
+
+    /// Whether the peer may still send.
+    pub fn is_readable(&self) -> bool {
+        self.read == ReadSide::Open
+    }
+
+    // Rules.
+
+    /// [`StreamEvent::Read`] is told from `low` bytes in the input on; at `high` reading rests. At first 0 and no limit.
+    /// A `high` below `low`, or 0, would never be told: it is taken as `low`, or 1.
+    pub fn set_input_marks(&mut self, low: usize, high: usize) {
+        let rules = self.rules_mut();
+        (rules.input_low, rules.input_high) = (low, high.max(low).max(1));
+        if self.has(UNTOLD) && self.input.len() >= low {
+            self.set(READ);
+        }
+    }
+
+    /// [`StreamEvent::Written`] is told at `low` bytes in the output; above `high` reading rests, until half of that is
+    /// left. At first 0 and 256 KiB.
+    pub fn set_output_marks(&mut self, low: usize, high: usize) {
+        let rules = self.rules_mut();
+        (rules.output_low, rules.output_high) = (low, high);
+    }
+
+    /// How long nothing may move; `None`: for ever. It counts anew from the next [`Stream::settle`].
+    pub fn set_timeout(&mut self, direction: Direction, timeout_ns: Option<u64>) {
+        let way = self.way_mut(direction);
+        (way.timeout_ns, way.idle_since) = (timeout_ns, None);
+    }
+
+    /// How fast bytes may move, or `None`: as fast as they can.
+    pub fn set_rate(&mut self, direction: Direction, rate: Option<Rate>) {
+        let way = self.way_mut(direction);
+        (way.bucket, way.dry) = (rate.map(Bucket::new), false);
+        self.resume(direction, pause::RATE);
+    }
+
+    /// Goes on sending after the peer's end, until `finish`. Without it the stream finishes by itself when Eof is told.
+    pub fn allow_half_open(&mut self, allowed: bool) {
+        if allowed { self.set(HALF_OPEN) } else { self.state &= !HALF_OPEN }
+    }
+
+    /// Has a direction rest for one of the reasons in [`pause`].
+    pub fn pause(&mut self, direction: Direction, reason: u8) {
+        *self.paused(direction) |= reason;
+    }
+
+    /// Takes that reason back.
+    pub fn resume(&mut self, direction: Direction, reason: u8) {
+        *self.paused(direction) &= !reason;
+        if reason & pause::DISABLED != 0 {
+            self.state &= !TIMED_OUT;
+        }
+    }
+
+    /// Whether it rests, for whatever reason.
+    pub fn is_paused(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Read => self.read_paused != 0,
+            Direction::Write => self.write_paused != 0,
+        }
+    }
+
+    fn paused(&mut self, direction: Direction) -> &mut u8 {
+        match direction {
+            Direction::Read => &mut self.read_paused,
+            Direction::Write => &mut self.write_paused,
+        }
+    }
+
+    /// Whether the time matters to it; if not, any may be given.
+    #[inline]
+    pub fn is_timed(&self) -> bool {
+        self.rules.is_some()
+    }
+
+    fn rules(&self) -> &Rules {
+        self.rules.as_deref().unwrap_or(&Rules::NONE)
+    }
+    fn rules_mut(&mut self) -> &mut Rules {
+        self.rules.get_or_insert_with(|| Box::new(Rules::NONE))
+    }
+    fn way_mut(&mut self, direction: Direction) -> &mut rules::Way {
+        let rules = self.rules_mut();
+        match direction {
+            Direction::Read => &mut rules.read,
+            Direction::Write => &mut rules.write,
+        }
+    }
+
+    // Ends.
+
+    /// Nothing more will be written: what is in the output is sent, then the end. The peer may go on sending.
+    pub fn finish(&mut self) {
+        match self.write {
+            WriteSide::Connecting => self.set(FINISH),
+            WriteSide::Open => self.write = WriteSide::Finishing,
+            _ => {}
+        }
+        if self.has(TIMED_OUT) {
+            self.close(LINGER_NS); // nothing is waited for any more but that the output is sent
+        }
+    }
+
+    /// Ends it in good order: as `finish`, and what the peer still sends is dropped until its end, or until nothing was
+    /// sent for `linger_ns` (counted anew with every byte that is taken from the output). Nothing is told any more.
+    pub fn close(&mut self, linger_ns: u64) {
+        if matches!(self.read, ReadSide::Open) {
+            self.read = ReadSide::Discarding;
+            self.read_paused = 0;
+        }
+        self.write_paused &= !(pause::DISABLED | pause::USER);
+        self.state &= !(ALL_EVENTS | UNTOLD | TIMED_OUT);
+        self.finish();
+        let rules = self.rules_mut();
+        rules.linger_ns = linger_ns;
+        (rules.read.timeout_ns, rules.write.timeout_ns) = (None, None);
+        if self.read == ReadSide::Failed || self.write == WriteSide::Failed || self.has(HELD) {
+            self.set(OVER);
+        }
+        self.set(CLOSING);
+    }
+
+    /// Whether `close` was called.
+    pub fn is_closing(&self) -> bool {
+        self.has(CLOSING)
+    }
+
+    /// Tells Read (if the input holds anything) or Written as if it had come about by itself.
+    pub fn trigger(&mut self, direction: Direction) {
+        match direction {
+            _ if self.has(CLOSING | OVER) || self.write == WriteSide::Failed => {}
+            Direction::Read if self.input.is_empty() => {}
+            Direction::Read => self.set(READ),
+            Direction::Write => self.set(WRITTEN),
+        }
+    }
+
+    // What comes of it.
+
+    /// The next thing to tell.
+    #[inline]
+    pub fn next_event(&mut self) -> Option<StreamEvent> {
+        let due = self.state & ALL_EVENTS;
+        if due == 0 {
+            return None;
+        }
+        let first = due & due.wrapping_neg();
+        self.state &= !first;
+        Some(match first {
+            CONNECTED => StreamEvent::Connected,
+            READ => {
+                self.state &= !UNTOLD;
+                StreamEvent::Read
+            }
+            WRITTEN => StreamEvent::Written,
+            EOF => {
+                self.set(EOF_TOLD);
+                StreamEvent::Eof
+            }
+            ERROR => {
+                self.set(OVER);
+                let direction = if self.has(WRITING) { Direction::Write } else { Direction::Read };
+                StreamEvent::Error(direction, Errno(self.errno))
+            }
+            _ => {
+                self.set(TIMED_OUT);
+                let read = first == READ_TIMEOUT;
+                StreamEvent::Timeout(if read { Direction::Read } else { Direction::Write })
+            }
+        })
+    }
+
+    /// Whether `next_event` has something to tell.
+    #[inline]
+    pub fn has_events(&self) -> bool {
+        self.state & ALL_EVENTS != 0
+    }
+
+    /// What the hands must do now that nothing is to be told; ask until it is `None`.
+    #[inline]
+    pub fn next_action(&mut self) -> Option<Action> {
+        if self.has_events() {
+            return None;
+        }
+        if self.write == WriteSide::Open && self.read == ReadSide::Open && !self.has(OVER | TIMED_OUT) {
+            return None;
+        }
+        self.ending()
+    }
+
+    fn ending(&mut self) -> Option<Action> {
+        if self.write == WriteSide::Open && self.has(EOF_TOLD) && !self.has(HALF_OPEN) {
+            self.write = WriteSide::Finishing;
+        }
+        if self.write == WriteSide::Finishing && self.output.is_empty() && !self.has(HELD) {
+            self.write = WriteSide::Shut;
+            return Some(Action::ShutdownWrite);
+        }
+        let nothing_comes = matches!(self.read, ReadSide::Ended | ReadSide::Failed);
+        let nothing_goes = matches!(self.write, WriteSide::Shut | WriteSide::Failed);
+        let over = self.has(OVER | TIMED_OUT) || nothing_comes && nothing_goes && !self.has(HELD);
+        over.then_some(Action::Close)
+    }
+
+    /// What the kernel is to be asked for.
+    #[inline]
+    pub fn wants(&self) -> Interest {
+        if self.write == WriteSide::Connecting {
+            return Interest::WRITE;
+        }
+        let read = if self.reads() { Interest::READ } else { Interest::NONE };
+        if self.has(BLOCKED) && self.writes() { read | Interest::WRITE } else { read }
+    }
+
+    /// What the kernel is to be asked for instead of what it was asked for last, where that has changed: (before, now).
+    #[inline]
+    pub fn next_interest(&mut self) -> Option<(Interest, Interest)> {
+        let wants = self.wants();
+        (wants != self.asked).then(|| (core::mem::replace(&mut self.asked, wants), wants))
+    }
+
+    /// What the kernel was last asked for, by [`Stream::next_interest`].
+    pub fn asked(&self) -> Interest {
+        self.asked
+    }
+
+    /// When a timer must be set that is not set yet, to call [`Stream::handle_time`] then. The deadline moves with every
+    /// byte, the timer does not: one that rings too early is set again, and not for each message.
+    #[inline]
+    pub fn next_timer(&mut self) -> Option<Instant> {
+        let deadline = self.deadline()?;
+        let rules = self.rules.as_mut()?;
+        if deadline >= rules.armed {
+            return None;
+        }
+        rules.armed = deadline;
+        Some(deadline)
+    }
+
+    /// The timer has rung, or was lost.
+    pub fn timer_gone(&mut self) {
+        if let Some(rules) = &mut self.rules {
+            rules.armed = Instant::MAX;
+        }
+    }
+
+    /// When [`Stream::handle_time`] must be called at the latest, as things are.
+    pub fn deadline(&self) -> Option<Instant> {
+        let rules = self.rules.as_deref()?;
+        let all = [
+            rules.read.deadline(),
+            rules.write.deadline(),
+            rules.read.ready_at().filter(|_| self.read_paused == pause::RATE),
+            rules.write.ready_at().filter(|_| self.write_paused == pause::RATE),
+            rules.linger_end(),
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    /// Gives back what the input and output hold in vain: blocks of the pool with few bytes in them, and everything
+    /// read after `close`.
+    #[inline]
+    pub fn tidy(&mut self, pool: &mut Pool) {
+        if self.read == ReadSide::Discarding || self.has(CLOSING) {
+            let _ = self.input.drain_into(usize::MAX, pool);
+        }
+        self.input.give_back(pool);
+        self.output.give_back(pool);
+    }
+
+    #[inline]
+    fn has(&self, any: u32) -> bool {
+        self.state & any != 0
+    }
+    #[inline]
+    fn set(&mut self, bits: u32) {
+        self.state |= bits;
+    }
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Stream::new()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! What only some streams have: watermarks, timeouts, rate limits. In a box of its own, so that the others need not
+//! carry it.
+
+use super::limit::Bucket;
+use crate::time::Instant;
+
+/// What the output may hold before reading rests, unless it is said otherwise: so that a peer that sends and never
+/// takes the replies cannot fill the memory.
+pub(super) const OUTPUT_HIGH: usize = 256 * 1024;
+
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) input_low: usize,
+    pub(super) input_high: usize,
+    pub(super) output_low: usize,
+    pub(super) output_high: usize,
+    pub(super) read: Way,
+    pub(super) write: Way,
+    /// How long a close waits for the peer without moving a byte.
+    pub(super) linger_ns: u64,
+    /// From when on; set by the first `settle` of a stream that closes.
+    pub(super) linger_from: Option<Instant>,
+    /// When the timer rings; `Instant::MAX`: there is none.
+    pub(super) armed: Instant,
+}
+
+/// The rules of one direction.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Way {
+    pub(super) timeout_ns: Option<u64>,
+    /// Since when nothing has moved, as long as the direction waits for something. `None`: it does not.
+    pub(super) idle_since: Option<Instant>,
+    pub(super) bucket: Option<Bucket>,
+    /// The bucket ran empty.
+    pub(super) dry: bool,
+}
+
+impl Rules {
+    pub(super) const NONE: Rules = Rules {
+        input_low: 0,
+        input_high: usize::MAX,
+        output_low: 0,
+        output_high: OUTPUT_HIGH,
+        read: Way { timeout_ns: None, idle_since: None, bucket: None, dry: false },
+        write: Way { timeout_ns: None, idle_since: None, bucket: None, dry: false },
+        linger_ns: 0,
+        linger_from: None,
+        armed: Instant::MAX,
+    };
+
+    pub(super) fn linger_end(&self) -> Option<Instant> {
+        self.linger_from.map(|from| from.saturating_add_nanos(self.linger_ns))
+    }
+}
+
+impl Way {
+    /// Counts from now on, or goes on counting, or does not count.
+    pub(super) fn count(&mut self, waits: bool, now: Instant) {
+        self.idle_since = if waits { self.idle_since.or(Some(now)) } else { None };
+    }
+
+    pub(super) fn moved(&mut self, bytes: usize, now: Instant) {
+        if let Some(since) = &mut self.idle_since {
+            *since = now;
+        }
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(bytes as u64);
+        }
+    }
+
+    /// When the timeout runs out, as things are.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        Some(self.idle_since?.saturating_add_nanos(self.timeout_ns?))
+    }
+
+    /// Whether the rate limit keeps it still; asked again at [`Bucket::ready_at`].
+    pub(super) fn is_dry(&mut self, now: Instant) -> bool {
+        if let Some(bucket) = &mut self.bucket {
+            let available = bucket.available(now);
+            self.dry = if self.dry { now < bucket.ready_at() } else { available == 0 };
+        }
+        self.dry
+    }
+
+    pub(super) fn allowed(&mut self, now: Instant) -> usize {
+        let available = self.bucket.as_mut().map_or(u64::MAX, |bucket| bucket.available(now));
+        usize::try_from(available).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn ready_at(&self) -> Option<Instant> {
+        self.bucket.as_ref().filter(|_| self.dry).map(Bucket::ready_at)
+    }
+}

@@ -1,0 +1,342 @@
+use super::*;
+use alloc::vec;
+use alloc::vec::Vec;
+
+const MS: u64 = 1_000_000;
+
+fn at(ms: u64) -> Instant {
+    Instant::from_nanos(ms * MS)
+}
+
+fn moved(bytes: usize, then: Then) -> Moved {
+    Moved { bytes, then }
+}
+
+/// The hands have read these bytes, and the socket is empty.
+fn read(stream: &mut Stream, bytes: &[u8], now: Instant) {
+    assert!(stream.read_budget(now) >= bytes.len(), "no more than is allowed");
+    stream.input_mut().append(bytes).unwrap();
+    stream.handle_read(moved(bytes.len(), Then::Blocked), now);
+}
+
+fn end(stream: &mut Stream) {
+    stream.handle_read(moved(0, Then::End), Instant::ZERO);
+}
+
+/// The hands write; the kernel takes up to `room`.
+fn write(stream: &mut Stream, room: usize, now: Instant) {
+    let asked = stream.write_budget(now).min(stream.output().len());
+    let taken = asked.min(room);
+    stream.output_mut().drain(taken).unwrap();
+    stream.handle_write(moved(taken, if taken < asked { Then::Blocked } else { Then::More }), now);
+    stream.settle(now);
+}
+
+fn events(stream: &mut Stream) -> Vec<StreamEvent> {
+    stream.verify();
+    core::iter::from_fn(|| stream.next_event()).collect()
+}
+
+fn actions(stream: &mut Stream) -> Vec<Action> {
+    let mut all = Vec::new();
+    while let Some(action) = stream.next_action() {
+        all.push(action);
+        if action == Action::Close {
+            break;
+        }
+    }
+    all
+}
+
+const RESET: Errno = Errno(104);
+const PIPE: Errno = Errno(32);
+
+#[test]
+fn reads_are_told_once_and_the_end_comes_last() {
+    let mut stream = Stream::new();
+    assert_eq!((stream.wants(), stream.next_event()), (Interest::READ, None));
+    read(&mut stream, b"abc", Instant::ZERO);
+    assert_eq!(events(&mut stream), [StreamEvent::Read]);
+    read(&mut stream, b"d", Instant::ZERO);
+    end(&mut stream);
+    assert_eq!(events(&mut stream), [StreamEvent::Read, StreamEvent::Eof]);
+    assert_eq!(actions(&mut stream), [Action::ShutdownWrite, Action::Close]);
+    assert_eq!(stream.input().len(), 4, "still there to be taken");
+}
+
+#[test]
+fn below_the_low_mark_nothing_is_told_until_the_end() {
+    let mut stream = Stream::new();
+    stream.set_input_marks(4, 8);
+    read(&mut stream, b"abc", Instant::ZERO);
+    assert_eq!(events(&mut stream), []);
+    end(&mut stream);
+    assert_eq!(events(&mut stream), [StreamEvent::Read, StreamEvent::Eof]);
+}
+
+#[test]
+fn at_the_high_mark_reading_rests_until_some_is_taken() {
+    let mut stream = Stream::new();
+    stream.set_input_marks(0, 8);
+    assert_eq!(stream.read_budget(Instant::ZERO), 8);
+    read(&mut stream, b"12345678", Instant::ZERO);
+    stream.settle(Instant::ZERO);
+    assert_eq!((stream.wants(), stream.read_budget(Instant::ZERO)), (Interest::NONE, 0));
+    stream.input_mut().drain(3).unwrap();
+    stream.settle(Instant::ZERO);
+    assert_eq!((stream.wants(), stream.read_budget(Instant::ZERO)), (Interest::READ, 3));
+}
+
+#[test]
+fn an_output_that_grows_keeps_reading_still() {
+    let mut stream = Stream::new();
+    stream.output_mut().append(&vec![0; 300 * 1024]).unwrap();
+    write(&mut stream, 10, Instant::ZERO);
+    assert_eq!(stream.wants(), Interest::WRITE, "more than 256 KiB wait");
+    stream.handle_writable();
+    write(&mut stream, 100 * 1024, Instant::ZERO);
+    assert_eq!(stream.wants(), Interest::WRITE, "more than half of that");
+    stream.handle_writable();
+    write(&mut stream, 100 * 1024, Instant::ZERO);
+    assert_eq!(stream.wants(), Interest::READ | Interest::WRITE);
+}
+
+#[test]
+fn writing_is_asked_for_only_when_the_kernel_took_less() {
+    let mut stream = Stream::new();
+    stream.output_mut().append(b"abcdef").unwrap();
+    assert_eq!((stream.wants(), stream.write_budget(Instant::ZERO) > 6), (Interest::READ, true));
+    write(&mut stream, 4, Instant::ZERO);
+    assert_eq!((stream.wants(), stream.write_budget(Instant::ZERO)), (Interest::READ | Interest::WRITE, 0));
+    assert_eq!(events(&mut stream), []);
+    stream.handle_writable();
+    write(&mut stream, 4, Instant::ZERO);
+    assert_eq!(stream.wants(), Interest::READ);
+    assert_eq!(events(&mut stream), [StreamEvent::Written]);
+}
+
+#[test]
+fn a_reset_ends_both_ways_with_one_event() {
+    let mut stream = Stream::new();
+    stream.output_mut().append(b"unsent").unwrap();
+    stream.input_mut().append(b"x").unwrap();
+    stream.handle_read(moved(1, Then::More), Instant::ZERO);
+    stream.handle_read(moved(0, Then::Failed(RESET)), Instant::ZERO);
+    assert!(!stream.is_writable() && stream.next_action().is_none(), "not before it is told");
+    assert_eq!(events(&mut stream), [StreamEvent::Read, StreamEvent::Error(Direction::Read, RESET)]);
+    assert_eq!(actions(&mut stream), [Action::Close]);
+}
+
+#[test]
+fn a_failed_write_is_told_after_what_can_still_be_read() {
+    for last in [Then::Blocked, Then::End, Then::Failed(RESET)] {
+        let mut stream = Stream::new();
+        stream.output_mut().append(b"unsent").unwrap();
+        stream.handle_write(moved(0, Then::Failed(PIPE)), Instant::ZERO);
+        assert!(stream.must_read() && stream.next_event().is_none() && stream.next_action().is_none());
+        stream.input_mut().append(b"last").unwrap();
+        stream.handle_read(moved(4, Then::More), Instant::ZERO);
+        assert!(stream.must_read());
+        stream.handle_read(moved(0, last), Instant::ZERO);
+        assert!(!stream.must_read());
+        assert_eq!(events(&mut stream), [StreamEvent::Read, StreamEvent::Error(Direction::Write, PIPE)]);
+        assert_eq!(actions(&mut stream), [Action::Close]);
+    }
+}
+
+#[test]
+fn a_failed_write_does_not_wait_for_ever() {
+    let mut stream = Stream::new();
+    stream.handle_write(moved(0, Then::Failed(PIPE)), Instant::ZERO);
+    let mut reads = 0;
+    while stream.must_read() {
+        stream.handle_read(moved(0, Then::More), Instant::ZERO);
+        reads += 1;
+    }
+    assert!(reads <= 16, "a peer that never stops");
+    assert_eq!(events(&mut stream), [StreamEvent::Error(Direction::Write, PIPE)]);
+    // Where reading rests nothing is waited for: nobody wants the bytes.
+    let mut stream = Stream::new();
+    stream.pause(Direction::Read, pause::USER);
+    stream.handle_write(moved(0, Then::Failed(PIPE)), Instant::ZERO);
+    assert_eq!(events(&mut stream), [StreamEvent::Error(Direction::Write, PIPE)]);
+}
+
+#[test]
+fn half_open_goes_on_until_finished() {
+    let mut stream = Stream::new();
+    stream.allow_half_open(true);
+    end(&mut stream);
+    assert_eq!(events(&mut stream), [StreamEvent::Eof]);
+    assert_eq!((actions(&mut stream), stream.wants()), (vec![], Interest::NONE));
+    stream.output_mut().append(b"answer").unwrap();
+    stream.finish();
+    assert_eq!(actions(&mut stream), [], "not before it is sent");
+    write(&mut stream, 100, Instant::ZERO);
+    assert_eq!(events(&mut stream), [StreamEvent::Written]);
+    assert_eq!(actions(&mut stream), [Action::ShutdownWrite, Action::Close]);
+}
+
+#[test]
+fn finishing_leaves_the_other_way_open() {
+    let mut stream = Stream::new();
+    stream.output_mut().append(b"request").unwrap();
+    stream.finish();
+    assert!(!stream.is_writable());
+    write(&mut stream, 100, Instant::ZERO);
+    assert_eq!(events(&mut stream), [StreamEvent::Written]);
+    assert_eq!((actions(&mut stream), stream.wants()), (vec![Action::ShutdownWrite], Interest::READ));
+    read(&mut stream, b"reply", Instant::ZERO);
+    end(&mut stream);
+    assert_eq!(events(&mut stream), [StreamEvent::Read, StreamEvent::Eof]);
+    assert_eq!(actions(&mut stream), [Action::Close]);
+}
+
+#[test]
+fn closing_sends_the_rest_drops_what_comes_and_tells_nothing() {
+    let mut stream = Stream::new();
+    stream.pause(Direction::Read, pause::USER);
+    stream.output_mut().append(b"the rest").unwrap();
+    stream.close(100 * MS);
+    stream.settle(at(0));
+    write(&mut stream, 3, at(50));
+    assert_eq!(
+        (actions(&mut stream), stream.deadline()),
+        (vec![], Some(at(150))),
+        "counted from the last byte"
+    );
+    stream.handle_writable();
+    write(&mut stream, 100, at(60));
+    assert_eq!(actions(&mut stream), [Action::ShutdownWrite]);
+    read(&mut stream, b"too late", at(70));
+    let mut pool = Pool::new(4096, 1);
+    stream.tidy(&mut pool);
+    assert_eq!((stream.input().len(), stream.deadline()), (0, Some(at(160))), "reading does not put it off");
+    end(&mut stream);
+    assert_eq!((events(&mut stream), actions(&mut stream)), (vec![], vec![Action::Close]));
+    // And a peer that never answers.
+    let mut stream = Stream::new();
+    stream.close(100 * MS);
+    stream.settle(at(0));
+    assert_eq!(actions(&mut stream), [Action::ShutdownWrite]);
+    stream.handle_time(at(100));
+    assert_eq!((events(&mut stream), actions(&mut stream)), (vec![], vec![Action::Close]));
+}
+
+#[test]
+fn timeouts_count_only_while_something_is_waited_for() {
+    let mut stream = Stream::new();
+    stream.set_timeout(Direction::Read, Some(10 * MS));
+    stream.set_timeout(Direction::Write, Some(20 * MS));
+    stream.settle(at(0));
+    assert_eq!(stream.deadline(), Some(at(10)), "nothing to write");
+    read(&mut stream, b"x", at(7));
+    stream.handle_time(at(10));
+    assert_eq!((events(&mut stream), stream.deadline()), (vec![StreamEvent::Read], Some(at(17))));
+    stream.pause(Direction::Read, pause::USER);
+    stream.settle(at(12));
+    assert_eq!(stream.deadline(), None);
+    stream.resume(Direction::Read, pause::USER);
+    stream.settle(at(30));
+    assert_eq!(stream.deadline(), Some(at(40)), "it counts anew");
+    stream.output_mut().append(b"slow").unwrap();
+    write(&mut stream, 0, at(31));
+    read(&mut stream, b"y", at(39));
+    stream.handle_time(at(51));
+    use StreamEvent::{Read, Timeout};
+    let told = events(&mut stream);
+    assert_eq!(told, [Read, Timeout(Direction::Read), Timeout(Direction::Write)]);
+    assert_eq!(actions(&mut stream), [Action::Close]);
+}
+
+#[test]
+fn after_a_timeout_it_may_go_on_or_end_in_good_order() {
+    let mut stream = Stream::new();
+    stream.set_timeout(Direction::Read, Some(10 * MS));
+    stream.settle(at(0));
+    stream.handle_time(at(10));
+    assert_eq!(events(&mut stream), [StreamEvent::Timeout(Direction::Read)]);
+    stream.resume(Direction::Read, pause::DISABLED);
+    stream.settle(at(10));
+    assert_eq!((actions(&mut stream), stream.deadline()), (vec![], Some(at(20))));
+    stream.handle_time(at(20));
+    assert_eq!(events(&mut stream), [StreamEvent::Timeout(Direction::Read)]);
+    stream.output_mut().append(b"408").unwrap();
+    stream.finish();
+    stream.settle(at(20));
+    assert_eq!(actions(&mut stream), []);
+    write(&mut stream, 3, at(21));
+    assert_eq!((events(&mut stream), actions(&mut stream)), (vec![], vec![Action::ShutdownWrite]));
+    assert_eq!(stream.wants(), Interest::READ, "waiting for the peer's end");
+}
+
+#[test]
+fn a_rate_limit_lets_go_by_the_time() {
+    let mut stream = Stream::new();
+    stream.set_rate(Direction::Read, Some(Rate { bytes_per_second: 1000, burst: 5 }));
+    stream.settle(at(0));
+    assert_eq!(stream.read_budget(at(0)), 5);
+    read(&mut stream, b"12345", at(0));
+    stream.settle(at(0));
+    assert_eq!((stream.wants(), stream.deadline()), (Interest::NONE, Some(at(5))));
+    stream.handle_time(at(5));
+    assert_eq!((stream.wants(), stream.read_budget(at(5))), (Interest::READ, 5));
+}
+
+#[test]
+fn a_connection_stands_or_is_refused() {
+    let mut stream = Stream::connecting();
+    stream.set_timeout(Direction::Write, Some(10 * MS));
+    stream.settle(at(0));
+    assert_eq!((stream.wants(), stream.deadline()), (Interest::WRITE, Some(at(10))));
+    stream.output_mut().append(b"early").unwrap();
+    assert_eq!((stream.is_writable(), stream.write_budget(at(0))), (true, 0));
+    stream.finish();
+    stream.handle_connected(Ok(()));
+    assert_eq!(events(&mut stream), [StreamEvent::Connected]);
+    write(&mut stream, 100, at(1));
+    assert_eq!(events(&mut stream), [StreamEvent::Written]);
+    assert_eq!(actions(&mut stream), [Action::ShutdownWrite]);
+    let mut stream = Stream::connecting();
+    stream.handle_connected(Err(Errno(111)));
+    assert_eq!(events(&mut stream), [StreamEvent::Error(Direction::Write, Errno(111))]);
+    assert_eq!(actions(&mut stream), [Action::Close]);
+    let mut stream = Stream::connecting();
+    stream.set_timeout(Direction::Write, Some(10 * MS));
+    stream.settle(at(0));
+    stream.handle_time(at(10));
+    assert_eq!(events(&mut stream), [StreamEvent::Timeout(Direction::Write)]);
+    assert_eq!(actions(&mut stream), [Action::Close]);
+}
+
+#[test]
+fn streams_that_fill_their_reads_get_longer_ones() {
+    let mut stream = Stream::new();
+    let now = Instant::ZERO;
+    for expected in [16, 32, 64, 64] {
+        assert_eq!(stream.read_budget(now), expected * 1024);
+        stream.handle_read(moved(expected * 1024, Then::More), now);
+    }
+    for expected in [64, 32, 16, 16] {
+        assert_eq!(stream.read_budget(now), expected * 1024);
+        stream.handle_read(moved(10, Then::Blocked), now);
+    }
+}
+
+#[test]
+fn by_hand_only_what_makes_sense_is_told() {
+    let mut stream = Stream::new();
+    stream.trigger(Direction::Read);
+    assert_eq!(events(&mut stream), [], "there is nothing to read");
+    stream.trigger(Direction::Write);
+    assert_eq!(events(&mut stream), [StreamEvent::Written]);
+    stream.handle_read(moved(0, Then::Failed(RESET)), Instant::ZERO);
+    events(&mut stream);
+    stream.trigger(Direction::Write);
+    assert_eq!(events(&mut stream), [], "nothing after the end");
+}
+
+#[test]
+fn an_idle_stream_is_small() {
+    assert!(size_of::<Stream>() <= 240, "{} bytes", size_of::<Stream>());
+}

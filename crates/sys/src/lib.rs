@@ -4,6 +4,7 @@
 //! - [`backend`]: select, poll, epoll and io_uring behind the one trait [`duolu_core::Backend`];
 //! - [`clock`], [`waker`], [`signal`]: the time, the wake-up from another thread, signals for several loops;
 //! - [`socket`], [`process`]: safe helpers for what `std` has no way to ask for;
+//! - [`transfer`]: bytes between descriptors and buffers;
 //! - [`tcp_diag`]: every TCP socket of the machine, and what the kernel knows of it;
 //! - [`tracepoint`], [`tcp_trace`]: what the kernel says of itself, among it every change of a TCP state;
 //! - [`calls`]: select, poll and epoll bare, for showing what they do; calls by their numbers, for telling what threads
@@ -34,6 +35,7 @@ pub mod syscall;
 pub mod tcp_diag;
 pub mod tcp_trace;
 pub mod tracepoint;
+pub mod transfer;
 pub mod veth;
 pub mod waker;
 pub mod worker;

@@ -7,12 +7,15 @@ use crate::object::{Cause, Handler, Object, OnActive, OnSource, OnceOnly};
 use crate::options::{After, Next, Options, Rearm};
 use crate::signals::SignalWatch;
 use crate::stats::{SlowWatch, Stats};
+use duolu_core::buffer::Pool;
 use duolu_core::{
     Backend, Clock, CommonTimeout, Engine, EventId, EventSpec, Features, Instant, Interest, Ready, Refused,
     Source, Timeout,
 };
 use duolu_sys::sync::Arc;
+use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Any clock: the monotonic one in production, a virtual one in tests.
@@ -80,6 +83,8 @@ pub struct Context<D = ()> {
     pub(crate) spare_posts: Vec<Post<D>>,
     /// To be run when the waker's own callback has returned: a post that panics must not take the waker with it.
     pub(crate) posts_waiting: bool,
+    /// What streams read into and write from, by turns.
+    pub(crate) blocks: Rc<RefCell<Pool>>,
     pub(crate) signals: Option<SignalWatch>,
     pub(crate) slow: Option<SlowWatch>,
     /// There are hooks, or `slow` is watched for: turns have more to do.
@@ -109,6 +114,7 @@ impl<D> Context<D> {
             shared: Lifeline(shared),
             spare_posts: Vec::new(),
             posts_waiting: false,
+            blocks: crate::stream::pool(),
             signals: None,
             slow: None,
             extras: false,

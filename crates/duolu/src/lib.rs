@@ -38,6 +38,7 @@
 //! - The loop owns what it watches (`F: AsFd`), so a descriptor cannot be closed behind its back; borrowed or raw ones
 //!   need `unsafe`. A callback may add, remove, re-arm and stop anything, itself included: nothing is borrowed
 //!   meanwhile, so nothing panics.
+//! - [`Context::stream`] reads and writes by itself, with buffers, watermarks, timeouts and rate limits.
 //! - [`Handle`] reaches a loop from other threads.
 #![deny(unsafe_code)]
 
@@ -55,11 +56,15 @@ mod object;
 mod options;
 mod signals;
 mod stats;
+pub mod stream;
 
 pub use config::{BACKEND_VARIABLE, Config};
 pub use context::Context;
+pub use duolu_core::buffer;
+pub use duolu_core::stream::{Direction, Rate, StreamEvent};
 pub use duolu_core::{CommonTimeout, Counters, EventId, Features, Instant, Interest, Ready, Trigger};
 pub use duolu_sys::backend::BackendKind;
+pub use duolu_sys::transfer::SharedFile;
 pub use error::Error;
 pub use event_loop::{EventLoop, Exit};
 pub use handle::{Closed, Handle};
@@ -69,6 +74,7 @@ pub use listener::{AcceptOptions, AsListener};
 pub use object::Handler;
 pub use options::{After, Next, Options, Rearm};
 pub use stats::{SlowCallback, Stats};
+pub use stream::{Stream, StreamHandler, StreamOptions};
 
 /// The READMEs' examples compile and run.
 #[cfg(doctest)]

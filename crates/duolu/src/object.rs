@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::options::Next;
+use crate::stream::Driven;
 use duolu_core::Ready;
 
 /// A connection (or anything else on a descriptor) as an object: its state, and what to do when its source is
@@ -45,6 +46,10 @@ impl Cause {
 /// by [`Context::ask`], unless it is the usual: so that nothing has to be given back.
 pub(crate) trait Object<D> {
     fn call(&mut self, ctx: &mut Context<D>, cause: Cause);
+    /// As a stream, where it is one: for [`Context::with_stream`].
+    fn stream(&mut self) -> Option<&mut dyn Driven<D>> {
+        None
+    }
 }
 
 /// On a descriptor. The handler is declared first, so that its state is dropped before the descriptor closes.

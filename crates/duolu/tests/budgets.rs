@@ -10,17 +10,26 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::process::Command;
 use std::time::Duration;
 
+#[path = "budgets/streams.rs"]
+mod streams;
+
 thread_local! {
     /// Calls of the allocator by this thread: tests that run beside it do not count.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// Bytes that this thread has asked for and not given back.
+    static HELD: Cell<i64> = const { Cell::new(0) };
 }
 
 struct Counting;
 
 impl Counting {
-    fn note() {
+    fn note(bytes: i64) {
         // A thread that is ending has no counter any more.
         let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        Counting::hold(bytes);
+    }
+    fn hold(bytes: i64) {
+        let _ = HELD.try_with(|held| held.set(held.get() + bytes));
     }
 }
 
@@ -28,16 +37,17 @@ impl Counting {
 // allocation.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Counting::note();
+        Counting::note(layout.size() as i64);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        Counting::hold(-(layout.size() as i64));
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(ptr, layout) }
     }
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        Counting::note();
+        Counting::note(new_size as i64 - layout.size() as i64);
         // SAFETY: the caller's promise.
         unsafe { System.realloc(ptr, layout, new_size) }
     }
@@ -211,18 +221,20 @@ const CHILD: &str = "DUOLU_BUDGET_CHILD";
 type Calls = BTreeMap<String, usize>;
 
 /// The quiet situations: what is set up, and what TURNS turns of it may ask of the kernel beside waiting.
-const SITUATIONS: [(&str, &[&str]); 6] = [
+const SITUATIONS: [(&str, &[&str]); 7] = [
     ("a timer and a silent pipe", &[]),
     ("a pipe that stays readable", &[]),
     ("nothing due, asked without waiting", &[]),
     ("a byte going round", &["read", "write"]),
     ("a byte going round, re-armed", &["read", "write"]),
     ("switched off and on", &[]),
+    (streams::SITUATION, &["recvfrom", "sendto"]),
 ];
 
 fn child_turns(kind: BackendKind, situation: &str) {
     let level = Options::new(Interest::READ);
     let mut event_loop = match situation {
+        streams::SITUATION => streams::ping_pong(loop_on(kind, Ring::default())),
         "a byte going round, re-armed" => ring(kind, level.once(), Next::again()),
         "a pipe that stays readable" => loop_on(kind, Ring::default()),
         _ => ring(kind, level, Next::Keep),

@@ -95,7 +95,16 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 #[test]
 fn the_echo_server_gives_everything_back() {
-    let server = Example::start("echo_server", &["127.0.0.1:0"]);
+    gives_everything_back("echo_server");
+}
+
+#[test]
+fn the_stream_echo_gives_everything_back() {
+    gives_everything_back("stream_echo");
+}
+
+fn gives_everything_back(name: &str) {
+    let server = Example::start(name, &["127.0.0.1:0"]);
     let line = server.line();
     let address = line.strip_prefix("listening on ").and_then(|text| text.parse().ok()).expect(&line);
     let mut idle = connect(address);

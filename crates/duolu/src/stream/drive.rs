@@ -1,0 +1,285 @@
+//! From a ready descriptor to the handler and back to the kernel.
+//!
+//! Traps:
+//! (a) The handler may remove its stream, and another may take its slot and its descriptor's number at once. So after
+//!     each call it is looked whether the id still names something, before anything else is touched; the socket itself
+//!     stays open until the loop has the object back.
+//! (b) A handler that writes on `Written` would go on for ever where the peer is fast: after [`ROUNDS`] the rest is
+//!     told in the next pass, so that others get their turn.
+//! (c) A stream that asks nothing of the kernel is not pending, and an event that is not pending has no timeout. Its
+//!     time comes by a timer of its own.
+//! (d) Nothing may unwind between taking an object out of its slot and putting it back without deregistering it, or its
+//!     number would be watched after its descriptor is closed: [`Lent`].
+
+use super::{BLOCK_BYTES, Stream, StreamHandler, StreamOptions, Transport};
+use crate::context::Context;
+use crate::error::Error;
+use crate::object::{Cause, Object};
+use crate::options::Next;
+use duolu_core::buffer::Pool;
+use duolu_core::stream::{self, Action, Moved, Then};
+use duolu_core::{EventId, EventSpec, Instant, Interest, Ready, Timeout};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// How often the handler is asked again within one call because of what it wrote itself.
+const ROUNDS: usize = 4;
+/// How many writes one flush makes: a header, a file, and what is behind it, with room to spare.
+const WRITES: usize = 8;
+
+/// The object in the loop's slot. The handler is declared first, so that its state is dropped before the socket closes.
+struct StreamObject<S, H> {
+    handler: H,
+    core: stream::Stream,
+    socket: S,
+}
+
+/// A stream behind its slot, whatever it is made of.
+pub(crate) trait Driven<D> {
+    fn core(&mut self) -> &mut stream::Stream;
+    /// What was written goes out, and the kernel and the timer are asked for what is waited for. True where the stream
+    /// is over.
+    fn settle(&mut self, ctx: &mut Context<D>, id: EventId, pool: &RefCell<Pool>) -> bool;
+}
+
+impl<D: 'static, S: Transport, H: StreamHandler<D>> Object<D> for StreamObject<S, H> {
+    fn call(&mut self, ctx: &mut Context<D>, cause: Cause) {
+        let Some(id) = ctx.current() else { return };
+        let pool = Rc::clone(&ctx.blocks);
+        let now = now_for(&self.core, ctx);
+        self.receive(cause.ready(), now, &pool);
+        for _ in 0..ROUNDS {
+            while let Some(event) = self.core.next_event() {
+                let mut view = Stream { core: &mut self.core, pool: &pool, id };
+                self.handler.event(ctx, &mut view, event);
+                if !ctx.exists(id) {
+                    return; // (a)
+                }
+            }
+            let now = now_for(&self.core, ctx);
+            self.core.settle(now);
+            self.flush(now, &pool);
+            if !self.core.has_events() {
+                break;
+            }
+        }
+        if self.settle(ctx, id, &pool) {
+            ctx.ask(Next::Remove);
+        }
+    }
+
+    fn stream(&mut self) -> Option<&mut dyn Driven<D>> {
+        Some(self)
+    }
+}
+
+impl<S: Transport, H> StreamObject<S, H> {
+    /// What the kernel and the clock have said.
+    #[inline]
+    fn receive(&mut self, ready: Ready, now: Instant, pool: &RefCell<Pool>) {
+        let core = &mut self.core;
+        if ready.intersects(Ready::TIMEOUT) {
+            core.timer_gone();
+            core.handle_time(now);
+        }
+        if ready.intersects(Ready::WRITE) {
+            core.handle_writable();
+            if core.is_connecting() {
+                core.handle_connected(self.socket.take_error());
+            }
+        }
+        if ready.intersects(Ready::READ) {
+            self.read(now, pool);
+        }
+    }
+
+    #[inline]
+    fn read(&mut self, now: Instant, pool: &RefCell<Pool>) {
+        let core = &mut self.core;
+        let budget = core.read_budget(now);
+        if budget > 0 {
+            let moved = self.socket.read_into(core.input_mut(), &mut pool.borrow_mut(), budget);
+            core.handle_read(moved, now);
+        }
+    }
+
+    #[inline]
+    fn flush(&mut self, now: Instant, pool: &RefCell<Pool>) {
+        let core = &mut self.core;
+        for _ in 0..WRITES {
+            let budget = core.write_budget(now);
+            if budget == 0 {
+                break;
+            }
+            let moved = self.socket.write_from(core.output_mut(), &mut pool.borrow_mut(), budget);
+            core.handle_write(moved, now);
+        }
+        if core.must_read() {
+            self.read_the_last(now, pool);
+        }
+    }
+
+    /// A write has failed: what can still be read comes first.
+    #[cold]
+    fn read_the_last(&mut self, now: Instant, pool: &RefCell<Pool>) {
+        let core = &mut self.core;
+        while core.must_read() {
+            let moved = match core.read_budget(now) {
+                0 => Moved { bytes: 0, then: Then::Blocked },
+                budget => self.socket.read_into(core.input_mut(), &mut pool.borrow_mut(), budget),
+            };
+            core.handle_read(moved, now);
+            core.settle(now);
+        }
+    }
+}
+
+impl<D: 'static, S: Transport, H: StreamHandler<D>> Driven<D> for StreamObject<S, H> {
+    fn core(&mut self) -> &mut stream::Stream {
+        &mut self.core
+    }
+
+    #[inline]
+    fn settle(&mut self, ctx: &mut Context<D>, id: EventId, pool: &RefCell<Pool>) -> bool {
+        let now = now_for(&self.core, ctx);
+        self.core.settle(now);
+        self.flush(now, pool);
+        while let Some(action) = self.core.next_action() {
+            match action {
+                Action::ShutdownWrite => self.socket.shutdown_write(),
+                Action::Close => return true,
+            }
+        }
+        self.core.settle(now);
+        self.core.tidy(&mut pool.borrow_mut());
+        ask(&mut self.core, ctx, id);
+        false
+    }
+}
+
+/// The time, where it matters.
+#[inline]
+fn now_for<D: 'static>(core: &stream::Stream, ctx: &mut Context<D>) -> Instant {
+    if core.is_timed() { ctx.now() } else { Instant::ZERO }
+}
+
+/// The kernel, the timer and the next pass are asked for what the stream waits for.
+#[inline]
+fn ask<D: 'static>(core: &mut stream::Stream, ctx: &mut Context<D>, id: EventId) {
+    if let Some((before, wants)) = core.next_interest() {
+        change(core, ctx, id, before, wants);
+    }
+    if let Some(deadline) = core.next_timer() {
+        arm(core, ctx, id, deadline);
+    }
+    let now = now_for(core, ctx);
+    // What is due, or could be written on, though nobody will say so: (b).
+    if core.has_events() || core.write_budget(now) > 0 {
+        ctx.activate(id, Ready::USER);
+    }
+}
+
+#[inline(never)]
+fn change<D: 'static>(
+    core: &mut stream::Stream,
+    ctx: &mut Context<D>,
+    id: EventId,
+    before: Interest,
+    wants: Interest,
+) {
+    let outcome = if wants.is_empty() {
+        ctx.engine.del(id);
+        core.timer_gone(); // (c)
+        Ok(())
+    } else {
+        let changed = ctx.set_interest(id, wants);
+        if before.is_empty() { changed.and_then(|()| ctx.add(id, Timeout::Keep)) } else { changed }
+    };
+    if let Err(error) = outcome {
+        log::error!("a stream cannot be watched any more and is closed: {error}");
+        core.close(0);
+        ctx.activate(id, Ready::TIMEOUT);
+    }
+}
+
+#[inline(never)]
+fn arm<D: 'static>(core: &stream::Stream, ctx: &mut Context<D>, id: EventId, deadline: Instant) {
+    if core.asked().is_empty() {
+        // (c). A stale id only means that the stream is gone.
+        ctx.after(deadline, move |ctx| {
+            ctx.activate(id, Ready::TIMEOUT);
+        });
+    } else if let Err(error) = ctx.add(id, Timeout::At(deadline)) {
+        log::error!("a stream's timeout cannot be set: {error}");
+    }
+}
+
+impl<D: 'static> Context<D> {
+    pub(super) fn install_stream<S: Transport, H: StreamHandler<D>>(
+        &mut self,
+        socket: S,
+        connecting: bool,
+        options: StreamOptions,
+        handler: H,
+    ) -> Result<EventId, Error> {
+        socket.prepare()?;
+        let mut core = if connecting { stream::Stream::connecting() } else { stream::Stream::new() };
+        options.apply(&mut core);
+        let asked = core.next_interest().map_or(Interest::NONE, |(_, wants)| wants);
+        let spec = EventSpec {
+            owned: true,
+            priority: options.priority.unwrap_or(self.default_priority),
+            ..EventSpec::fd(socket.descriptor(), asked)
+        };
+        let timed = core.is_timed();
+        let id = self.install(spec, Timeout::Keep, Box::new(StreamObject { handler, core, socket }))?;
+        if timed {
+            self.with_stream(id, |_, _| {}); // timeouts count from now on
+        }
+        Ok(id)
+    }
+}
+
+/// The object while it is out of its slot: see trap (d).
+struct Lent<'a, D: 'static> {
+    ctx: &'a mut Context<D>,
+    id: EventId,
+    /// Declared last, so that the socket closes after the event is gone.
+    object: Option<Box<dyn Object<D>>>,
+}
+
+impl<D: 'static> Drop for Lent<'_, D> {
+    fn drop(&mut self) {
+        if self.object.is_some() {
+            self.ctx.remove(self.id);
+        }
+    }
+}
+
+pub(super) fn lend<D: 'static, R>(
+    ctx: &mut Context<D>,
+    id: EventId,
+    work: impl FnOnce(&mut Context<D>, &mut Stream<'_>) -> R,
+) -> Option<R> {
+    if !ctx.exists(id) {
+        return None;
+    }
+    let slot = ctx.objects.get_mut(id.index())?;
+    slot.as_mut()?.stream()?;
+    let object = slot.take();
+    let pool = Rc::clone(&ctx.blocks);
+    let mut lent = Lent { ctx, id, object };
+    let stream = lent.object.as_mut()?.stream()?;
+    let result = work(lent.ctx, &mut Stream { core: stream.core(), pool: &pool, id });
+    let over = lent.ctx.exists(id) && stream.settle(lent.ctx, id, &pool);
+    if !over && lent.ctx.exists(id) {
+        let object = lent.object.take();
+        lent.ctx.objects[id.index()] = object;
+    }
+    Some(result) // else the guard removes it
+}
+
+/// The pool of a loop.
+pub(crate) fn pool() -> Rc<RefCell<Pool>> {
+    Rc::new(RefCell::new(Pool::new(BLOCK_BYTES, super::MOST_BLOCKS)))
+}

@@ -1,0 +1,271 @@
+//! Buffered streams (libevent's bufferevent): the loop reads and writes, the program is told what came of it.
+//!
+//! One object in the loop's slot holds the socket, the judgement ([`duolu_core::stream`]) and the handler. What a message
+//! costs: one recv, one send, no change of interest, no allocation; see `tests/stream_budgets.rs`.
+//!
+//! Reading order: this file is what a program sees; `options` how a stream is made, `transport` what it may be made of,
+//! `drive` what happens when its descriptor is ready.
+
+mod drive;
+mod options;
+mod transport;
+
+use crate::context::Context;
+use crate::error::Error;
+use duolu_core::buffer::{Buffer, BufferError, Eol, FileRegion, Pool};
+use duolu_core::stream::{Direction, LINGER_NS, Rate, StreamEvent, pause};
+use duolu_core::{EventId, time::duration_nanos};
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use drive::{Driven, pool};
+pub use options::StreamOptions;
+pub use transport::Transport;
+
+/// Blocks of a loop's pool: 16 KiB is what a socket has at once after a GRO batch, and one read takes four at most.
+pub(crate) const BLOCK_BYTES: usize = 16 * 1024;
+/// So many are kept: 1 MiB.
+pub(crate) const MOST_BLOCKS: usize = 64;
+
+/// A connection as an object: its state, and what to do when something has happened. A closure
+/// `FnMut(&mut Context<D>, &mut Stream, StreamEvent)` is one too; both cost the same.
+///
+/// Nothing has to be returned, because a stream knows when it is over: after `Error` and `Timeout`, and when both ways
+/// have ended (which `Eof` brings about by itself, when the output is sent, unless half-open streams are allowed). Then it
+/// is removed and its socket closed. So a handler that looks at `Read` only leaks nothing.
+pub trait StreamHandler<D>: 'static {
+    /// `event` has happened. The bytes read are in the stream's input; what is written to it goes out when this returns,
+    /// all at once.
+    fn event(&mut self, ctx: &mut Context<D>, stream: &mut Stream<'_>, event: StreamEvent);
+}
+
+impl<D, C> StreamHandler<D> for C
+where
+    C: FnMut(&mut Context<D>, &mut Stream<'_>, StreamEvent) + 'static,
+{
+    #[inline]
+    fn event(&mut self, ctx: &mut Context<D>, stream: &mut Stream<'_>, event: StreamEvent) {
+        self(ctx, stream, event)
+    }
+}
+
+impl<D: 'static> Context<D> {
+    /// Reads from and writes to a connected socket by itself, and tells `handler`. The loop owns the socket, makes it
+    /// nonblocking, and closes it when the stream is over or [`Context::remove`]d (at once, then: what is unsent is lost).
+    /// Reading is enabled. Allocates once.
+    pub fn stream<S: Transport>(
+        &mut self,
+        socket: S,
+        options: StreamOptions,
+        handler: impl StreamHandler<D>,
+    ) -> Result<EventId, Error> {
+        self.install_stream(socket, false, options, handler)
+    }
+
+    /// Connects, and goes on as [`Context::stream`]: `Connected` is told, or `Error`. What is written before is kept and
+    /// sent then. The write timeout counts for the connection as well.
+    pub fn connect(
+        &mut self,
+        address: SocketAddr,
+        options: StreamOptions,
+        handler: impl StreamHandler<D>,
+    ) -> Result<EventId, Error> {
+        let begun = duolu_sys::socket::connect(address, None)?;
+        self.install_stream(begun.stream, true, options, handler)
+    }
+
+    /// Works on a stream from elsewhere than its own callback; what is written goes out when `work` returns. What there
+    /// is to tell is told by the loop later. `None` where there is no such stream, and inside its own callback, which has
+    /// it already.
+    pub fn with_stream<R>(
+        &mut self,
+        id: EventId,
+        work: impl FnOnce(&mut Context<D>, &mut Stream<'_>) -> R,
+    ) -> Option<R> {
+        drive::lend(self, id, work)
+    }
+}
+
+/// A stream, as long as one works on it: its input, its output, and what becomes of it.
+///
+/// It is written to as an [`io::Write`]; nothing written is ever partial or would block: it is kept until the peer takes
+/// it. (See [`StreamOptions::output_marks`] for what keeps that bounded.)
+pub struct Stream<'a> {
+    core: &'a mut duolu_core::stream::Stream,
+    pool: &'a RefCell<Pool>,
+    id: EventId,
+}
+
+impl Stream<'_> {
+    /// Its id, for [`Context::with_stream`] and [`Context::remove`].
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    // Reading.
+
+    /// What was read and not yet taken, to look at.
+    pub fn input(&self) -> &Buffer {
+        self.core.input()
+    }
+
+    /// The same, to do with it whatever a [`Buffer`] can. What is taken from it by this stream's own methods costs less:
+    /// they give the memory back to the loop's pool.
+    pub fn input_mut(&mut self) -> &mut Buffer {
+        self.core.input_mut()
+    }
+
+    /// The bytes of the input that lie in one piece of memory: all of them, mostly. Take them with [`Stream::consume`].
+    pub fn front(&self) -> &[u8] {
+        self.core.input().front()
+    }
+
+    /// The first `bytes` of the input in one piece; `None` where it has fewer.
+    pub fn pull_up(&mut self, bytes: usize) -> Option<&[u8]> {
+        self.core.input_mut().pull_up(bytes).ok()
+    }
+
+    /// Drops bytes from the front of the input, all if it has fewer.
+    pub fn consume(&mut self, bytes: usize) {
+        let _ = self.core.input_mut().drain_into(bytes, &mut self.pool.borrow_mut());
+    }
+
+    /// The next line without its end; `None` as long as the input has no whole one.
+    pub fn read_line(&mut self, eol: Eol) -> Option<Vec<u8>> {
+        self.core.input_mut().read_line(eol).ok().flatten()
+    }
+
+    // Writing.
+
+    /// Moves the whole input to the output, without a copy. False where nothing can be sent any more.
+    pub fn echo(&mut self) -> bool {
+        let writable = self.core.is_writable();
+        let (input, output) = self.core.both();
+        writable && output.append_buffer(input).is_ok()
+    }
+
+    /// Sends a part of a file, by sendfile(2) where the kernel can. False where nothing can be sent any more.
+    pub fn send_file(&mut self, file: Arc<dyn FileRegion>, offset: u64, len: usize) -> bool {
+        self.core.is_writable() && self.core.output_mut().append_file(file, offset, len).is_ok()
+    }
+
+    /// Sends everything in `buffer`, without a copy. False where nothing can be sent any more.
+    pub fn send_buffer(&mut self, buffer: &mut Buffer) -> bool {
+        self.core.is_writable() && self.core.output_mut().append_buffer(buffer).is_ok()
+    }
+
+    /// How many bytes wait to be sent.
+    pub fn unsent(&self) -> usize {
+        self.core.output().len()
+    }
+
+    /// Whether what is written will be sent: not after `finish`, `close` and errors.
+    pub fn is_writable(&self) -> bool {
+        self.core.is_writable()
+    }
+
+    // What becomes of it.
+
+    /// Nothing more will be written: what is unsent goes out, then the end. The peer may go on sending.
+    pub fn finish(&mut self) {
+        self.core.finish();
+    }
+
+    /// Ends it and loses nothing: what is unsent goes out, then the end; what the peer still sends is dropped, until its
+    /// end, or until it has taken nothing for five seconds. Nothing is told any more.
+    pub fn close(&mut self) {
+        self.core.close(LINGER_NS);
+    }
+
+    /// The same, with that much patience.
+    pub fn close_within(&mut self, patience: Duration) {
+        self.core.close(duration_nanos(patience));
+    }
+
+    /// Reads, or sends, again after [`Stream::disable`] or a timeout.
+    pub fn enable(&mut self, direction: Direction) {
+        self.core.resume(direction, pause::DISABLED);
+    }
+    /// Does not read, or send, for the time being; its timeout does not count meanwhile.
+    pub fn disable(&mut self, direction: Direction) {
+        self.core.pause(direction, pause::DISABLED);
+    }
+    /// As `disable`, for another reason: the direction goes on when neither holds.
+    pub fn suspend(&mut self, direction: Direction) {
+        self.core.pause(direction, pause::USER);
+    }
+    /// Ends [`Stream::suspend`].
+    pub fn unsuspend(&mut self, direction: Direction) {
+        self.core.resume(direction, pause::USER);
+    }
+
+    /// How long nothing may move that way before `Timeout` is told; `None`: for ever.
+    pub fn set_timeout(&mut self, direction: Direction, timeout: Option<Duration>) {
+        self.core.set_timeout(direction, timeout.map(duration_nanos));
+    }
+    /// See [`StreamOptions::input_marks`].
+    pub fn set_input_marks(&mut self, low: usize, high: usize) {
+        self.core.set_input_marks(low, high);
+    }
+    /// See [`StreamOptions::output_marks`].
+    pub fn set_output_marks(&mut self, low: usize, high: usize) {
+        self.core.set_output_marks(low, high);
+    }
+    /// See [`StreamOptions::rate`].
+    pub fn set_rate(&mut self, direction: Direction, rate: Option<Rate>) {
+        self.core.set_rate(direction, rate);
+    }
+    /// Has `Read` (if there is input) or `Written` be told as if it had come about by itself.
+    pub fn trigger(&mut self, direction: Direction) {
+        self.core.trigger(direction);
+    }
+}
+
+impl io::Write for Stream<'_> {
+    /// Takes all of it. BrokenPipe where nothing can be sent any more.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.core.is_writable() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let output = self.core.output_mut();
+        let appended = if output.is_empty() && !bytes.is_empty() && bytes.len() <= BLOCK_BYTES {
+            // Into a block of the pool, which comes back when it is sent: nothing is allocated.
+            let mut pool = self.pool.borrow_mut();
+            let mut block = pool.take();
+            block.bytes()[..bytes.len()].copy_from_slice(bytes);
+            output.append_whole_block(block, bytes.len(), &mut pool)
+        } else {
+            output.append(bytes)
+        };
+        appended.map(|()| bytes.len()).map_err(|error| match error {
+            BufferError::NoMemory => io::ErrorKind::OutOfMemory.into(),
+            other => io::Error::other(other),
+        })
+    }
+
+    /// Nothing to do: it goes out when the callback returns.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl io::Read for Stream<'_> {
+    /// Takes from the input. WouldBlock where it is empty and more may come, 0 at the end.
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.core.input().is_empty() && !into.is_empty() && self.core.is_readable() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let copied = self.core.input().copy_out(0, into).map_err(io::Error::other)?;
+        self.consume(copied);
+        Ok(copied)
+    }
+}
+
+impl std::fmt::Debug for Stream<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stream {:?}, {} in, {} out", self.id, self.core.input().len(), self.core.output().len())
+    }
+}

@@ -1,0 +1,163 @@
+//! Ends: exactly one terminal event, never before the last byte, and nothing lost.
+
+use crate::stage::pattern;
+use duolu::{Direction, StreamEvent, StreamOptions};
+use std::cell::RefCell;
+use std::io::Write;
+use std::rc::Rc;
+use std::time::Duration;
+
+scenarios! {
+    fn the_end_comes_after_the_last_byte_and_closes(s) {
+        let (id, mut peer) = s.stream(1, StreamOptions::new(), |_, stream, event| {
+            match event {
+                StreamEvent::Read => assert!(stream.echo()),
+                StreamEvent::Eof => stream.write_all(b" and good bye").expect("still open"),
+                _ => {}
+            }
+        });
+        s.send_all(&mut peer, b"last words");
+        peer.finish();
+        assert_eq!(s.collect(&mut peer, usize::MAX), b"last words and good bye");
+        s.until("it is gone", |s| s.gone(id));
+        assert_eq!(s.told(1), [StreamEvent::Eof]);
+    }
+
+    fn half_open_answers_later(s) {
+        let (id, mut peer) = s.stream(1, StreamOptions::new().allow_half_open(), |_, _, _| {});
+        s.send_all(&mut peer, b"question");
+        peer.finish();
+        s.until("the end", |s| s.told(1) == [StreamEvent::Eof]);
+        s.quiet();
+        s.event_loop.with_stream(id, |_, stream| {
+            assert_eq!(stream.front(), b"question");
+            stream.write_all(&pattern(3_000_000)).expect("half open");
+            stream.finish();
+            assert_eq!(stream.write(b"more").map_err(|error| error.kind()), Err(std::io::ErrorKind::BrokenPipe));
+        });
+        assert!(s.collect(&mut peer, usize::MAX) == pattern(3_000_000));
+        s.until("it is gone", |s| s.gone(id));
+        assert_eq!(s.told(1), [StreamEvent::Eof]);
+    }
+
+    fn finishing_leaves_reading_open(s) {
+        let (id, mut peer) = s.stream(1, StreamOptions::new(), |_, _, _| {});
+        s.event_loop.with_stream(id, |_, stream| {
+            stream.write_all(b"request").expect("open");
+            stream.finish();
+        });
+        assert_eq!(s.collect(&mut peer, usize::MAX), b"request");
+        s.send_all(&mut peer, b"reply");
+        s.until("the reply", |s| s.event_loop.data().contains(&(1, StreamEvent::Read)));
+        assert!(!s.gone(id));
+        peer.finish();
+        s.until("it is gone", |s| s.gone(id));
+        assert_eq!(s.told(1), [StreamEvent::Eof]);
+    }
+
+    /// The peer has sent what nobody reads: a plain close would answer with RST, and the peer would lose the reply.
+    fn closing_loses_nothing_that_was_written(s) {
+        let (id, mut peer) = s.stream(1, StreamOptions::new(), |_, stream, event| {
+            if event == StreamEvent::Read {
+                stream.write_all(&pattern(3_000_000)).expect("open");
+                stream.close();
+            }
+        });
+        s.send_all(&mut peer, b"x");
+        s.until("the request", |s| !s.event_loop.data().is_empty());
+        peer.send(&pattern(100_000));
+        assert!(s.collect(&mut peer, usize::MAX) == pattern(3_000_000));
+        assert!(!s.gone(id), "it waits for the peer's end");
+        drop(peer);
+        s.until("it is gone", |s| s.gone(id));
+        assert_eq!(s.event_loop.data()[..], [(1, StreamEvent::Read)], "nothing is told after close");
+    }
+
+    fn closing_does_not_wait_for_ever(s) {
+        let (id, _peer) = s.stream(1, StreamOptions::new(), |_, _, _| {});
+        s.event_loop.with_stream(id, |_, stream| stream.close_within(Duration::from_millis(20)));
+        assert!(!s.gone(id));
+        s.until("it is gone", |s| s.gone(id));
+        assert_eq!(s.event_loop.data()[..], []);
+    }
+
+    fn a_reset_is_one_error(s) {
+        let (id, peer) = s.stream(1, StreamOptions::new().allow_half_open(), |_, stream, _| {
+            stream.consume(usize::MAX);
+        });
+        s.turn();
+        peer.reset();
+        s.until("the end", |s| !s.told(1).is_empty());
+        // Between Unix sockets there is no reset, and half open it stays.
+        if s.told(1) != [StreamEvent::Eof] {
+            assert!(matches!(s.told(1)[..], [StreamEvent::Error(Direction::Read, _)]), "{:?}", s.told(1));
+            assert!(s.gone(id));
+        }
+        s.quiet();
+    }
+
+    /// Written to after the peer is gone: the error comes once, and after what the peer had sent.
+    fn a_broken_pipe_is_one_error_after_the_last_byte(s) {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let bytes = Rc::clone(&seen);
+        let (id, mut peer) = s.stream(1, StreamOptions::new(), move |_, stream, event| {
+            if event == StreamEvent::Read {
+                bytes.borrow_mut().extend_from_slice(stream.front());
+                let all = stream.input().len();
+                stream.consume(all);
+            }
+        });
+        s.send_all(&mut peer, b"before I go");
+        drop(peer);
+        for _ in 0..3 {
+            s.event_loop.with_stream(id, |_, stream| stream.write_all(b"anybody there?"));
+        }
+        s.until("it is gone", |s| s.gone(id));
+        assert_eq!(*seen.borrow(), b"before I go");
+        let told = s.told(1);
+        assert!((1..=2).contains(&told.len()), "{told:?}");
+        let errors = told.iter().filter(|event| matches!(event, StreamEvent::Error(..))).count();
+        assert!(errors <= 1 && told.iter().filter(|event| **event == StreamEvent::Eof).count() <= 1, "{told:?}");
+    }
+
+    /// An exchange of a few messages, cut after every byte by an end, a reset, or silence.
+    fn cut_anywhere_it_ends_once(s) {
+        let request = b"a line\nand another line\nand the last\n";
+        for cut in 0..=request.len() {
+            for how in ["end", "reset", "silence"] {
+                let mark = cut as u32 * 4 + how.len() as u32 % 4;
+                let patience = Duration::from_millis(if how == "silence" { 3 } else { 60_000 });
+                let options = StreamOptions::new().read_timeout(patience);
+                let (id, mut peer) = s.stream(mark, options, |_, stream, event| {
+                    if event == StreamEvent::Read {
+                        while let Some(line) = stream.read_line(duolu::buffer::Eol::Lf) {
+                            stream.write_all(&line).expect("open");
+                        }
+                    }
+                });
+                s.send_all(&mut peer, &request[..cut]);
+                if cut % 2 == 0 {
+                    s.turn();
+                }
+                let mut kept = None;
+                match how {
+                    "end" => drop(peer),
+                    "reset" => peer.reset(),
+                    _ => kept = Some(peer),
+                }
+                s.until("it is gone", |s| s.gone(id));
+                s.turn();
+                let told = s.told(mark);
+                let errors = told.iter().filter(|event| matches!(event, StreamEvent::Error(..))).count();
+                let timeouts = told.iter().filter(|event| matches!(event, StreamEvent::Timeout(_))).count();
+                let ends = told.len() - errors - timeouts;
+                // The end of reading may be followed by the failure of what was still to be sent.
+                assert!(errors <= 1 && timeouts <= 1 && ends <= 1 && !told.is_empty(), "{how} {cut}: {told:?}");
+                assert!(told.len() == 1 || told.len() == 2 && told[0] == StreamEvent::Eof, "{how} {cut}: {told:?}");
+                assert_eq!(timeouts == 1, how == "silence", "{how} {cut}: {told:?}");
+                drop(kept);
+                s.event_loop.data().clear();
+            }
+        }
+    }
+}

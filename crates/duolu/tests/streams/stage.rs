@@ -1,0 +1,328 @@
+//! What a scenario works with: a loop, pairs of sockets of which the loop gets one, and turns.
+
+use duolu::buffer::{Buffer, Pool};
+use duolu::stream::Transport;
+use duolu::{BackendKind, Config, Context, EventId, EventLoop, Stream, StreamEvent, StreamOptions};
+use duolu_core::stream::{Moved, Then};
+use duolu_core::{Errno, RawFd};
+use duolu_sim::{Personality, Sim, errno};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// So many turns that bring nothing are borne before a scenario is called stuck. Each waits 5 ms at most.
+const TURNS: usize = 1000;
+
+#[derive(Clone, Copy, Debug)]
+pub enum World {
+    Sim(Personality),
+    Tcp(BackendKind),
+    Unix(BackendKind),
+}
+
+impl World {
+    pub const SIM_EPOLL: World = World::Sim(Personality::Epoll);
+    pub const SIM_POLL: World = World::Sim(Personality::Poll);
+    pub const SIM_SELECT: World = World::Sim(Personality::Select);
+    pub const SIM_IO_URING: World = World::Sim(Personality::Uring);
+    pub const SELECT: World = World::Tcp(BackendKind::Select);
+    pub const POLL: World = World::Tcp(BackendKind::Poll);
+    pub const EPOLL: World = World::Tcp(BackendKind::Epoll);
+    pub const IO_URING: World = World::Tcp(BackendKind::IoUring);
+    pub const EPOLL_UNIX: World = World::Unix(BackendKind::Epoll);
+    pub const IO_URING_UNIX: World = World::Unix(BackendKind::IoUring);
+
+    pub fn play(self, scenario: fn(&mut Stage)) {
+        let log = Vec::new();
+        let (event_loop, sim) = match self {
+            World::Sim(personality) => {
+                let sim = Sim::new(1);
+                let backend = Box::new(sim.backend(personality));
+                (Config::new().build_on(backend, sim.clock(), log).expect("a loop"), Some(sim))
+            }
+            World::Tcp(kind) | World::Unix(kind) => {
+                let without = std::env::var_os("DUOLU_TEST_NO_URING").is_some_and(|value| value == "1");
+                if kind == BackendKind::IoUring && without {
+                    return;
+                }
+                let event_loop = Config::new().backend(kind).build(log).expect("a loop");
+                assert_eq!(event_loop.fallback(), None, "DUOLU_TEST_NO_URING=1 leaves io_uring out");
+                (event_loop, None)
+            }
+        };
+        scenario(&mut Stage { event_loop, world: self, sim });
+    }
+}
+
+/// What was told: whose (the scenario's own mark), and what.
+pub type Log = Vec<(u32, StreamEvent)>;
+
+pub struct Stage {
+    pub event_loop: EventLoop<Log>,
+    pub world: World,
+    sim: Option<Sim>,
+}
+
+/// Either end of a connection.
+pub enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Sim(SimSocket),
+}
+
+pub struct SimSocket {
+    sim: Sim,
+    fd: RawFd,
+}
+
+impl Drop for SimSocket {
+    fn drop(&mut self) {
+        // It may have been reset already.
+        let _ = self.sim.kernel().close(self.fd);
+    }
+}
+
+impl Transport for Socket {
+    fn descriptor(&self) -> RawFd {
+        match self {
+            Socket::Tcp(socket) => socket.descriptor(),
+            Socket::Unix(socket) => socket.descriptor(),
+            Socket::Sim(socket) => socket.fd,
+        }
+    }
+    fn prepare(&self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(socket) => socket.prepare(),
+            Socket::Unix(socket) => socket.prepare(),
+            Socket::Sim(_) => Ok(()),
+        }
+    }
+    fn read_into(&self, input: &mut Buffer, pool: &mut Pool, limit: usize) -> Moved {
+        match self {
+            Socket::Tcp(socket) => socket.read_into(input, pool, limit),
+            Socket::Unix(socket) => socket.read_into(input, pool, limit),
+            Socket::Sim(socket) => match socket.sim.kernel().read(socket.fd, limit) {
+                Ok(bytes) if bytes.is_empty() => Moved { bytes: 0, then: Then::End },
+                Ok(bytes) => {
+                    input.append(&bytes).expect("room");
+                    Moved { bytes: bytes.len(), then: Then::More }
+                }
+                Err(error) => refused(error),
+            },
+        }
+    }
+    fn write_from(&self, output: &mut Buffer, pool: &mut Pool, limit: usize) -> Moved {
+        match self {
+            Socket::Tcp(socket) => socket.write_from(output, pool, limit),
+            Socket::Unix(socket) => socket.write_from(output, pool, limit),
+            Socket::Sim(socket) => {
+                let len = output.front().len().min(limit);
+                let outcome = socket.sim.kernel().write(socket.fd, &output.front()[..len]);
+                match outcome {
+                    Ok(bytes) => {
+                        output.drain(bytes).expect("it is there");
+                        Moved { bytes, then: if bytes < len { Then::Blocked } else { Then::More } }
+                    }
+                    Err(error) => refused(error),
+                }
+            }
+        }
+    }
+    fn shutdown_write(&self) {
+        match self {
+            Socket::Tcp(socket) => socket.shutdown_write(),
+            Socket::Unix(socket) => socket.shutdown_write(),
+            Socket::Sim(socket) => drop(socket.sim.kernel().shutdown_write(socket.fd)),
+        }
+    }
+}
+
+fn refused(error: Errno) -> Moved {
+    Moved { bytes: 0, then: if error == errno::EAGAIN { Then::Blocked } else { Then::Failed(error) } }
+}
+
+/// The end that the scenario plays. Nothing waits.
+impl Socket {
+    /// How many bytes the kernel took.
+    pub fn send(&mut self, bytes: &[u8]) -> usize {
+        let outcome = match self {
+            Socket::Tcp(socket) => socket.write(bytes),
+            Socket::Unix(socket) => socket.write(bytes),
+            Socket::Sim(socket) => match socket.sim.kernel().write(socket.fd, bytes) {
+                Err(error) if error == errno::EAGAIN => Ok(0),
+                outcome => Ok(outcome.expect("a write")),
+            },
+        };
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            outcome => outcome.expect("a write"),
+        }
+    }
+    /// What is there; `Some(empty)` at the end, `None` where nothing is there yet.
+    pub fn receive(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; 256 * 1024];
+        let outcome = match self {
+            Socket::Tcp(socket) => socket.read(&mut bytes),
+            Socket::Unix(socket) => socket.read(&mut bytes),
+            Socket::Sim(socket) => match socket.sim.kernel().read(socket.fd, bytes.len()) {
+                Err(error) if error == errno::EAGAIN => return None,
+                outcome => return Some(outcome.expect("no reset")),
+            },
+        };
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            outcome => {
+                bytes.truncate(outcome.expect("no reset"));
+                Some(bytes)
+            }
+        }
+    }
+    pub fn finish(&mut self) {
+        match self {
+            Socket::Tcp(socket) => socket.shutdown(Shutdown::Write).expect("an open socket"),
+            Socket::Unix(socket) => socket.shutdown(Shutdown::Write).expect("an open socket"),
+            Socket::Sim(socket) => socket.sim.kernel().shutdown_write(socket.fd).expect("an open socket"),
+        }
+    }
+    /// RST where there is such a thing: not between Unix sockets.
+    pub fn reset(self) {
+        match self {
+            Socket::Tcp(socket) => duolu::net::set_linger(&socket, Some(0)).expect("an open socket"),
+            Socket::Unix(_) => {}
+            Socket::Sim(socket) => {
+                let _ = socket.sim.kernel().close_with_reset(socket.fd);
+            }
+        }
+    }
+}
+
+impl Stage {
+    /// The loop's end and the scenario's.
+    pub fn pair(&mut self) -> (Socket, Socket) {
+        pair(self.world, self.sim.as_ref())
+    }
+
+    /// A stream whose events are logged under `mark`, after `handler` has seen them; and its peer.
+    pub fn stream(
+        &mut self,
+        mark: u32,
+        options: StreamOptions,
+        mut handler: impl FnMut(&mut Context<Log>, &mut Stream<'_>, StreamEvent) + 'static,
+    ) -> (EventId, Socket) {
+        let (ours, theirs) = self.pair();
+        let id = self.event_loop.stream(
+            ours,
+            options,
+            move |ctx: &mut Context<Log>, stream: &mut Stream<'_>, event| {
+                ctx.data().push((mark, event));
+                handler(ctx, stream, event);
+            },
+        );
+        (id.expect("a stream"), theirs)
+    }
+
+    /// A way to make pairs inside a callback.
+    pub fn pairs(&self) -> impl FnMut() -> (Socket, Socket) + 'static {
+        let (world, sim) = (self.world, self.sim.clone());
+        move || pair(world, sim.as_ref())
+    }
+
+    pub fn turn(&mut self) {
+        self.event_loop.run_for(Duration::from_millis(5)).expect("a turn");
+    }
+
+    /// Turns until it is so.
+    pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Stage) -> bool) {
+        for _ in 0..TURNS {
+            if done(self) {
+                return;
+            }
+            self.turn();
+        }
+        panic!("{:?}: never came: {what}; told were {:?}", self.world, self.event_loop.data());
+    }
+
+    /// A few turns in which nothing is told.
+    pub fn quiet(&mut self) {
+        let before = self.event_loop.data().len();
+        (0..4).for_each(|_| self.turn());
+        let told = &self.event_loop.data()[before..];
+        assert_eq!(told, [], "{:?}", self.world);
+    }
+
+    pub fn gone(&self, id: EventId) -> bool {
+        !self.event_loop.exists(id)
+    }
+
+    /// What was told under `mark`, without the Read and Written of which there may be more or fewer.
+    pub fn told(&mut self, mark: u32) -> Vec<StreamEvent> {
+        let log = self.event_loop.data().iter();
+        let ends = log
+            .filter(|(of, event)| *of == mark && !matches!(event, StreamEvent::Read | StreamEvent::Written));
+        ends.map(|(_, event)| *event).collect()
+    }
+
+    /// Has the loop turn until the peer has so many bytes, or its end: what it got.
+    pub fn collect(&mut self, peer: &mut Socket, bytes: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        self.until("bytes for the peer", |_| {
+            loop {
+                match peer.receive() {
+                    None => return all.len() >= bytes,
+                    Some(got) if got.is_empty() => return true,
+                    Some(got) => all.extend(got),
+                }
+            }
+        });
+        all
+    }
+
+    /// Has the loop turn until the peer meets the end, and nothing before it.
+    pub fn end_of(&mut self, peer: &mut Socket) {
+        self.until("the end for the peer", |_| match peer.receive() {
+            None => false,
+            Some(got) => {
+                assert!(got.is_empty(), "{} bytes more", got.len());
+                true
+            }
+        });
+    }
+
+    /// Has the loop turn until the peer has sent all of it.
+    pub fn send_all(&mut self, peer: &mut Socket, bytes: &[u8]) {
+        let mut sent = 0;
+        self.until("room for the peer", |_| {
+            sent += peer.send(&bytes[sent..]);
+            sent == bytes.len()
+        });
+    }
+}
+
+fn pair(world: World, sim: Option<&Sim>) -> (Socket, Socket) {
+    match world {
+        World::Tcp(_) => {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let theirs = TcpStream::connect(listener.local_addr().expect("a port")).expect("it listens");
+            let (ours, _) = listener.accept().expect("it connects");
+            theirs.set_nonblocking(true).expect("a socket");
+            theirs.set_nodelay(true).expect("a socket");
+            (Socket::Tcp(ours), Socket::Tcp(theirs))
+        }
+        World::Unix(_) => {
+            let (ours, theirs) = UnixStream::pair().expect("descriptors");
+            theirs.set_nonblocking(true).expect("a socket");
+            (Socket::Unix(ours), Socket::Unix(theirs))
+        }
+        World::Sim(_) => {
+            let sim = sim.expect("a simulated machine");
+            let (ours, theirs) = sim.kernel().stream_pair().expect("descriptors");
+            let socket = |fd| Socket::Sim(SimSocket { sim: sim.clone(), fd });
+            (socket(ours), socket(theirs))
+        }
+    }
+}
+
+pub fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at % 251) as u8).collect()
+}

@@ -4,6 +4,7 @@
 //! known of the program helps, and is said to be just that.
 
 use super::idle::idle;
+use super::known;
 use super::look::epoll::Trigger;
 use super::look::wait::What;
 use super::model::{Model, Sharing, Verdict};
@@ -19,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub fn decide(server: &Server, watching: &Watching) -> Verdict {
     let votes = Votes::of(server, watching);
     let listener = votes.listener.iter().find_map(|watch| watch.trigger);
-    let (model, certain, mut evidence) =
-        served(server, watching, &votes).unwrap_or_else(|| idle(server, &votes));
+    let found = if server.is_closed() { Some(closed(server)) } else { served(server, watching, &votes) };
+    let (model, certain, mut evidence) = found.unwrap_or_else(|| idle(server, &votes));
     let sharing = model.is_loop().then(|| sharing(server, &votes)).flatten();
     if let (Model::Epoll(_), Some(trigger)) = (model, listener) {
         let (en, zh) = trigger_words(trigger);
@@ -36,6 +37,21 @@ pub fn trigger_words(trigger: Trigger) -> (&'static str, &'static str) {
         Trigger::Edge => ("edge-triggered (EPOLLET)", "边缘触发（EPOLLET）"),
         Trigger::OneShot => ("one-shot (EPOLLONESHOT)", "一次性触发（EPOLLONESHOT）"),
     }
+}
+
+/// Nothing of it may be read but what everybody may know.
+fn closed(server: &Server) -> Found {
+    let mut evidence = vec![Said::from(match server.ended.is_empty() {
+        true => (
+            "its processes are closed to this user: how they wait cannot be read",
+            "当前用户无权查看它的进程：读不到它们如何等待",
+        ),
+        false => ("it ended before all of it was read", "还没读完它就结束了"),
+    })];
+    let known = server.leader().and_then(known::of);
+    let model = known.as_ref().map_or(Model::Unknown, |known| known.model);
+    evidence.extend(known.map(|known| known.why));
+    (model, false, evidence)
 }
 
 /// What was seen of every socket.

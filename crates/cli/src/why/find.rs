@@ -44,7 +44,7 @@ pub fn listening_on(target: Target, port: u16, reader: &mut Reader) -> Result<Fi
                  its process)"
             .to_owned(),
     };
-    Err(Failure::cannot(format!("nobody listens on TCP port {target}{why}")))
+    Err(Failure::cannot(format!("nobody listens on {target} (TCP){why}")))
 }
 
 /// The inodes of a process's sockets, read in the network that it is in.

@@ -44,6 +44,10 @@ pub fn bars(case: &Case<'_>) -> Vec<Bar> {
     bars.extend(ports(case));
     bars.extend(client_ports(case));
     bars.extend(machine::bars(case));
+    // Without its connections or its processes nobody can say at how many of the former something ends.
+    if server.listeners.is_empty() || server.processes.is_empty() {
+        bars.iter_mut().for_each(|bar| bar.at = None);
+    }
     bars
 }
 

@@ -49,7 +49,7 @@ pub fn object(report: &Report<'_>) -> Value {
                 "uid": listener.uid,
             })).collect::<Vec<_>>(),
         },
-        "connections": report.case.connections,
+        "connections": (!server.listeners.is_empty()).then_some(report.case.connections),
         "states": states(&server.states),
         "outgoing": server.outgoing.len(),
         "headroom": report.bars.iter().map(bar).collect::<Vec<_>>(),

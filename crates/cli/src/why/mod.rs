@@ -46,7 +46,7 @@ use watching::Watching;
 #[derive(clap::Args)]
 #[command(
     before_help = "Examples:\n  duolu why :8080            whoever listens on port 8080\n  duolu why 4711 --for 2s    process 4711, looked at for two seconds",
-    after_help = "It only reads: /proc, sock_diag. Nothing is attached to, stopped or connected to. Servers of another user need\nroot or CAP_SYS_PTRACE; what is missing is named, with what unlocks it.\n\nExit codes: 0 told, 2 usage, 3 cannot be told (nobody listens, no permission, it ended: what was read is printed),\n130 interrupted (the same)."
+    after_help = "It only reads: /proc, sock_diag. Nothing is attached to, stopped or connected to. Servers of another user need root or CAP_SYS_PTRACE; what is missing is named, with what unlocks it.\n\nExit codes: 0 told, 2 usage, 3 cannot be told (nobody listens, no permission, it ended: what was read is printed), 130 interrupted (the same)."
 )]
 pub struct Args {
     /// A port with its colon (:8080, 127.0.0.1:8080, [::1]:8080), or the number of a process
@@ -135,8 +135,7 @@ fn outcome(report: &Report<'_>, target: Target) -> Result<(), Failure> {
             "{ended} ended while it was being looked at; what was read is above"
         )));
     }
-    let closed = server.processes.iter().all(|process| process.fds.is_none());
-    if closed {
+    if server.is_closed() {
         let unlock = server.missing.first().map_or("", |missing| missing.unlock.pick(Lang::En));
         return Err(Failure::cannot(format!(
             "how {target} does its I/O cannot be read by this user; to unlock it: {unlock}"

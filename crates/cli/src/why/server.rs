@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::inspect::owners;
 use crate::inspect::sockets::{Reader, Source};
 use crate::lab::said::Said;
+use crate::lang::Lang;
 use crate::walls::grouped;
 use duolu_sys::tcp_diag::{Details, Query, StateSet, TcpSocket, TcpState};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -199,13 +200,17 @@ pub fn name_of(pid: u32) -> String {
 
 /// Who may read a process that we may not.
 pub fn unlock_process(pid: u32) -> Said {
-    let user =
-        fs::metadata(format!("/proc/{pid}")).ok().map(|meta| std::os::unix::fs::MetadataExt::uid(&meta));
-    let user = user.map_or_else(|| Said::from(("its user", "它的用户")), user_name);
-    let (en, zh) = (user.pick(crate::lang::Lang::En), user.pick(crate::lang::Lang::Zh));
+    let user = fs::metadata(format!("/proc/{pid}")).map(|meta| std::os::unix::fs::MetadataExt::uid(&meta));
+    let (en, zh) = match user {
+        Ok(0) | Err(_) => (String::new(), String::new()),
+        Ok(uid) => {
+            let user = user_name(uid);
+            (format!(", or as {}", user.pick(Lang::En)), format!("，或以 {} 的身份运行", user.pick(Lang::Zh)))
+        }
+    };
     said!(
-        "run as {en}, or with sudo; for good: sudo setcap cap_sys_ptrace+ep \"$(command -v duolu)\"",
-        "以 {zh} 的身份运行，或用 sudo；长期：sudo setcap cap_sys_ptrace+ep \"$(command -v duolu)\""
+        "with sudo{en}; for good: sudo setcap cap_sys_ptrace+ep \"$(command -v duolu)\"",
+        "用 sudo{zh}；长期：sudo setcap cap_sys_ptrace+ep \"$(command -v duolu)\""
     )
 }
 
@@ -294,16 +299,20 @@ impl Server {
         if self.processes.is_empty() && self.ended.is_empty() {
             let uid = self.listeners.first().map_or(0, |listener| listener.uid);
             let user = user_name(uid);
-            let (en, zh) = (user.pick(crate::lang::Lang::En), user.pick(crate::lang::Lang::Zh));
+            let (en, zh) = (user.pick(Lang::En), user.pick(Lang::Zh));
             let target = self.target;
+            let (or_en, or_zh) = match uid {
+                0 => (String::new(), String::new()),
+                _ => (format!(", or run it as {en}"), format!("，或以 {zh} 的身份运行")),
+            };
             self.missing.push(Missing {
                 what: said!(
                     "the process: the socket is {en}'s, and {closed_processes} processes are closed to this user",
                     "进程：套接字属于 {zh}，有 {closed_processes} 个进程不允许当前用户查看"
                 ),
                 unlock: said!(
-                    "sudo duolu why {target}, or run it as {en}; in a container: in the PID namespace of the server",
-                    "sudo duolu why {target}，或以 {zh} 的身份运行；在容器中：进入服务器的 PID 命名空间"
+                    "sudo duolu why {target}{or_en}; in a container: in the PID namespace of the server",
+                    "sudo duolu why {target}{or_zh}；在容器中：进入服务器的 PID 命名空间"
                 ),
             });
             return;
@@ -315,11 +324,14 @@ impl Server {
             .map(|process| process.pid)
             .collect();
         if let Some(&pid) = closed.first() {
-            let count = closed.len();
+            let (en, zh) = match closed.len() {
+                1 => (String::new(), String::new()),
+                count => (format!(" and {} more", count - 1), format!(" 等 {count} 个进程")),
+            };
             self.missing.push(Missing {
                 what: said!(
-                    "descriptors, epoll instances and system calls of process {pid} (and {count} in all)",
-                    "进程 {pid}（共 {count} 个）的描述符、epoll 实例和系统调用"
+                    "descriptors, epoll instances and system calls of process {pid}{en}",
+                    "进程 {pid}{zh}的描述符、epoll 实例和系统调用"
                 ),
                 unlock: unlock_process(pid),
             });
@@ -338,6 +350,11 @@ impl Server {
                 unlock: Said::same("sudo duolu why ...; sudo setcap cap_sys_ptrace+ep \"$(command -v duolu)\""),
             });
         }
+    }
+
+    /// Whether none of its processes may be looked into.
+    pub fn is_closed(&self) -> bool {
+        self.processes.iter().all(|process| process.fds.is_none())
     }
 
     /// The process that stands for the server.

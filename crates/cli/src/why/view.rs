@@ -136,6 +136,10 @@ pub fn numbers(report: &Report<'_>, lang: Lang) -> String {
         parts.push(counted(processes, "process", "processes", "个进程"));
         parts.push(counted(threads, "thread", "threads", "个线程"));
     }
+    // Who may not see where it listens knows nothing of its connections.
+    if server.listeners.is_empty() {
+        return parts.join(" · ");
+    }
     parts.push(counted(report.case.connections, "connection", "connections", "个连接"));
     if !server.outgoing.is_empty() {
         parts.push(counted(
@@ -150,7 +154,7 @@ pub fn numbers(report: &Report<'_>, lang: Lang) -> String {
         Lang::En => format!("accept queue {} of {backlog}", grouped(server.waiting())),
         Lang::Zh => format!("接受队列 {} / {backlog}", grouped(server.waiting())),
     });
-    parts.join(lang.pick(" · ", " · "))
+    parts.join(" · ")
 }
 
 /// The states of its connections in a line, where they are more than ESTABLISHED.

@@ -104,7 +104,7 @@ pub fn run(plan: &Arc<Plan>) -> Result<Outcome, Failure> {
         conductor.progress.measuring();
         conductor.until(|_| Instant::now() >= from)?;
         watch.begin();
-        conductor.until(|_| Instant::now() >= end)?;
+        conductor.until(|conductor| Instant::now() >= end || conductor.is_over())?;
         watch.end();
     }
     if conductor.interrupted || nothing_to_measure {
@@ -186,8 +186,13 @@ impl Conductor {
         Ok(())
     }
 
+    /// All threads are through: a moment before our own clock says so, where theirs was read a moment later.
+    fn is_over(&self) -> bool {
+        self.ends.len() == self.plan.threads
+    }
+
     fn until_finished(&mut self, stopping: bool) -> Result<(), Failure> {
-        while self.ends.len() < self.plan.threads {
+        while !self.is_over() {
             self.next()?;
             if self.interrupted && !stopping {
                 self.post(phases::interrupt); // Ctrl-C while the last replies are awaited

@@ -1,7 +1,7 @@
 //! Buffered streams (libevent's bufferevent): the loop reads and writes, the program is told what came of it.
 //!
 //! One object in the loop's slot holds the socket, the judgement ([`duolu_core::stream`]) and the handler. What a message
-//! costs: one recv, one send, no change of interest, no allocation; see `tests/stream_budgets.rs`.
+//! costs: one recv, one send, no change of interest, no allocation; counted in `tests/budgets/streams.rs`.
 //!
 //! Reading order: this file is what a program sees; `options` how a stream is made, `transport` what it may be made of,
 //! `drive` what happens when its descriptor is ready.

@@ -56,7 +56,7 @@ fn an_idle_stream_holds_little_memory() {
     for kind in kinds() {
         let mut event_loop = loop_on(kind, Ring::default());
         let mut held = Vec::new();
-        // Tables grow by doubling: over a doubling the average is fair, at its end it is full.
+        // Beside what each stream holds this counts the room that the tables of the loop have taken in advance.
         for _ in 0..STREAMS / 2 {
             let (one, two) = UnixStream::pair().expect("descriptors");
             for socket in [one, two] {

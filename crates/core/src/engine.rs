@@ -208,7 +208,7 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         let _ = self.reinit();
     }
 
-    /// The next due event, or `None` when it is time to poll again: see [`Reactor::next_active`].
+    /// The next due event, or `None` when it is time to poll again: see `Reactor::next_active`.
     #[inline(always)]
     pub fn next_active(&mut self) -> Option<Active> {
         let (turn_now, clock) = (&mut self.turn_now, &self.clock);

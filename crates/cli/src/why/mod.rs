@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(
         long,
         long_help = "Read what epoll instances and rings hold even of a server with more than 100,000 connections. The \
-                             kernel holds up the server's loop meanwhile, for about 1 us a connection"
+                             kernel holds up the server's loop meanwhile, for about 2 us a connection"
     )]
     deep: bool,
     /// One JSON object on stdout

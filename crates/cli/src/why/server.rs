@@ -23,7 +23,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The kernel holds an epoll instance's lock, and so its loop, while it prints what the instance watches: about 1 us for
+/// The kernel holds an epoll instance's lock, and so its loop, while it prints what the instance watches: about 2 us for
 /// each descriptor. A tenth of a second is as much as may be taken without being asked.
 const DEEP: usize = 100_000;
 /// More connections than this are told without tcp_info, which would take a quarter of a gigabyte.
@@ -130,7 +130,7 @@ pub fn look(target: Target, span: Duration, deep: bool) -> Result<Server, Failur
                 "what its epoll instances and rings hold: with {count} connections reading it would hold up the server's loop",
                 "epoll 实例和环里有什么：有 {count} 个连接，读取会卡住服务器的循环"
             ),
-            unlock: said!("--deep, which holds it for about 1 us each", "--deep，每个连接约卡 1 微秒"),
+            unlock: said!("--deep, which holds it for about 2 us each", "--deep，每个连接约卡 2 微秒"),
         });
     }
     let counters = Counters::read();

@@ -2,12 +2,13 @@
 //! along each edge, and which system call or segment moves them.
 //!
 //! Reading order: [`edge`] (the twenty edges and their words), [`step`] (what a change of state is on the diagram),
-//! [`picture`] (the numbers to be drawn), [`plan`] and [`paint`] (terminal), [`svg`] and [`page`] (files).
+//! [`picture`] (the numbers to be drawn), [`plan`] and [`paint`] (terminal), [`places`], [`svg`] and [`page`] (files).
 
 mod edge;
 pub mod page;
 pub mod paint;
 mod picture;
+mod places;
 pub mod plan;
 mod step;
 pub mod svg;

@@ -140,8 +140,7 @@ impl Observer {
     pub fn look(&mut self) -> Result<Look, Unreadable> {
         let snapshot = self.inspector.snapshot(&self.query)?;
         let now = snapshot.taken_at;
-        let pick = |socket: &Socket| self.pick.as_ref().is_none_or(|pick| pick(socket));
-        let sampled = self.sampler.look(&snapshot, pick);
+        let sampled = self.sampler.look(&snapshot, self.pick.as_ref());
         let (mut lately, how) = match &self.traced {
             Some(traced) => {
                 let (mut flow, to_minisocket, lost) = traced.take();

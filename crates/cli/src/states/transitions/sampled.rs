@@ -8,12 +8,13 @@
 //!     machine, tells which.
 //! (c) Ways beside the usual ones (both ends at once) are seen only when a look happens to fall into them.
 
-use super::Ends;
 use super::life::{Close, Life, Open};
+use super::{Ends, Pick};
 use crate::inspect::{Snapshot, Socket};
 use crate::states::diagram::{Edge, Flow, Other};
 use duolu_sys::tcp_diag::TcpState;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A socket as the last look saw it.
 #[derive(Clone, Copy, Debug)]
@@ -37,27 +38,35 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// What moved since the last look of the sockets that `pick` takes; nothing at the first. A connection that was
-    /// taken once stays so: its TIME-WAIT has no process any more.
-    pub fn look(&mut self, snapshot: &Snapshot, pick: impl Fn(&Socket) -> bool) -> Flow {
+    /// What moved since the last look of the sockets that `pick` takes (`None`: all); nothing at the first. A connection
+    /// that was taken once stays so, because its TIME-WAIT has no process any more; and what came out of a listener that
+    /// is taken is taken, too.
+    pub fn look(&mut self, snapshot: &Snapshot, pick: Option<&Pick>) -> Flow {
         let mut flow = Flow::default();
         let before = self.before.as_ref();
         let was_asked = |key: &Key| before.is_some_and(|seen| seen.get(key).is_some_and(|seen| seen.asked));
+        let heard = Heard::of(snapshot, pick);
+        let is_picked =
+            |socket: &Socket| pick.is_none_or(|pick| pick(socket)) || heard.has(socket.tcp.ends().0);
         let seen = |socket: &Socket| Seen {
             state: socket.tcp.state,
             open: Open::of(socket.role),
             cookie: socket.tcp.cookie,
             orphan: socket.tcp.inode == 0,
-            asked: pick(socket) || was_asked(&key(socket)),
+            asked: is_picked(socket) || was_asked(&key(socket)),
         };
         let sockets = snapshot.sockets.iter().filter(|socket| socket.tcp.state != TcpState::Closed);
         let now: HashMap<Key, Seen> = sockets.clone().map(|socket| (key(socket), seen(socket))).collect();
         if let Some(before) = self.before.take() {
-            let step = Comparison { before: &before, now: &now };
+            let step = Comparison { before: &before, now: &now, heard: &heard };
             for socket in sockets {
                 let (key, peer) = (key(socket), snapshot.peer(socket).map(|peer| peer.tcp.state));
-                if let Some(seen) = now.get(&key).filter(|seen| seen.asked) {
+                let Some(seen) = now.get(&key) else { continue };
+                if seen.asked {
                     step.stands(&key, *seen, peer, &mut flow);
+                }
+                if !before.contains_key(&key) {
+                    step.other_end_passed(&key, *seen, &mut flow);
                 }
             }
             for (key, old) in before.iter().filter(|(key, old)| old.asked && !now.contains_key(*key)) {
@@ -85,17 +94,41 @@ fn key(socket: &Socket) -> Key {
     (socket.tcp.ends(), if listens { socket.tcp.cookie } else { 0 })
 }
 
+/// The addresses of the listeners that are asked for.
+#[derive(Debug, Default)]
+struct Heard {
+    everywhere: bool,
+    at: HashSet<SocketAddr>,
+}
+
+impl Heard {
+    fn of(snapshot: &Snapshot, pick: Option<&Pick>) -> Self {
+        let Some(pick) = pick else { return Heard { everywhere: true, ..Heard::default() } };
+        let listens = |socket: &&Socket| socket.tcp.state == TcpState::Listen && pick(socket);
+        let at = snapshot.sockets.iter().filter(listens).map(|socket| socket.tcp.ends().0).collect();
+        Heard { everywhere: false, at }
+    }
+
+    fn has(&self, end: SocketAddr) -> bool {
+        let wildcard = |ip: IpAddr| self.at.contains(&SocketAddr::new(ip, end.port()));
+        self.everywhere
+            || self.at.contains(&end)
+            || wildcard(Ipv4Addr::UNSPECIFIED.into())
+            || wildcard(Ipv6Addr::UNSPECIFIED.into())
+    }
+}
+
 struct Comparison<'a> {
     before: &'a HashMap<Key, Seen>,
     now: &'a HashMap<Key, Seen>,
+    heard: &'a Heard,
 }
 
 impl Comparison<'_> {
     fn stands(&self, key: &Key, new: Seen, peer: Option<TcpState>, flow: &mut Flow) {
         let close = Close::of(new.state, peer);
         let Some(old) = self.before.get(key).copied() else {
-            begins(new, close, flow);
-            return self.other_end_passed(key, new, flow);
+            return begins(new, close, flow);
         };
         // What stays of a closed socket has a number of its own, and so has what becomes of a half-open one.
         let successor = new.orphan && matches!(new.state, TcpState::TimeWait | TcpState::FinWait2)
@@ -148,7 +181,8 @@ impl Comparison<'_> {
     fn other_end_passed(&self, ((local, remote), _): &Key, new: Seen, flow: &mut Flow) {
         let other_end = ((*remote, *local), 0);
         let known = self.before.contains_key(&other_end) || self.now.contains_key(&other_end);
-        if new.state == TcpState::TimeWait && local.ip() == remote.ip() && !known {
+        let is_asked = self.heard.has(*remote);
+        if new.state == TcpState::TimeWait && local.ip() == remote.ip() && is_asked && !known {
             let life = Life { open: new.open.other(), close: Close::Passive };
             take(&life.until(TcpState::Closed), flow);
         }

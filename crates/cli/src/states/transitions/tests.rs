@@ -267,6 +267,29 @@ fn a_pick_counts_only_its_own_and_keeps_them_to_the_end() {
 }
 
 #[test]
+fn what_came_out_of_a_picked_listener_is_counted_though_nobody_held_it_when_looked_at() {
+    let listener = TcpListener::bind("0.0.0.0:0").expect("bind");
+    let port = listener.local_addr().unwrap().port();
+    // As a server's process would be: whatever is bound to its port, as long as it holds it.
+    let pick: Pick = Box::new(move |socket| socket.tcp.local.port() == port && socket.tcp.inode != 0);
+    let mut observer = Observer::new(Ports::Either(port), Some(pick), Via::Auto).expect("sampling");
+    observer.look().expect("sockets");
+    for _ in 0..10 {
+        let client = TcpStream::connect(("127.0.0.1", port)).expect("connect");
+        close_in_turn(client, listener.accept().expect("accept").0);
+    }
+    let begun = Instant::now();
+    while observer.since.of(Edge::LastAcked) < 10 {
+        observer.look().expect("sockets");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", observer.since);
+    }
+    let server = [Edge::SynArrived, Edge::Accepted, Edge::FinArrived, Edge::PassiveClose, Edge::LastAcked];
+    for edge in Edge::ALL {
+        assert_eq!(observer.since.of(edge), if server.contains(&edge) { 10 } else { 0 }, "{edge:?}");
+    }
+}
+
+#[test]
 fn the_fullest_queue_is_the_one_with_the_least_room() {
     assert_eq!(fuller(None, (0, 0)), None, "not known");
     let of = |queues: &[(u32, u32)]| queues.iter().fold(None, |one, other| fuller(one, *other));

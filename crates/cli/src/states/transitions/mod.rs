@@ -19,7 +19,12 @@ use sampled::Sampler;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use traced::Traced;
+use traced::{Tally, Traced};
+
+/// An age needs the times in tcp_info: 300 bytes of each connection.
+const WITH_INFO: Details = Details { info: true, memory: false, congestion: false };
+/// Of more sockets than that it is not asked for any more: an age is then since when we have seen it.
+const MANY: usize = 100_000;
 
 /// Both ends of a connection, IPv4 as IPv4.
 type Ends = (SocketAddr, SocketAddr);
@@ -66,6 +71,7 @@ pub struct Observer {
     sampler: Sampler,
     minisockets: Minisockets,
     since: Flow,
+    lost: u64,
     last: Option<Instant>,
 }
 
@@ -118,17 +124,16 @@ impl Observer {
                 Err(why) => (None, Some(why)),
             },
         };
-        // An age needs the times in tcp_info.
-        let details = Details { info: true, ..Details::default() };
         Ok(Observer {
             inspector: Inspector::new(),
-            query: Query { ports, details, states: StateSet::ALL, ..Query::default() },
+            query: Query { ports, details: WITH_INFO, states: StateSet::ALL, ..Query::default() },
             pick,
             traced,
             refused,
             sampler: Sampler::default(),
             minisockets: Minisockets::default(),
             since: Flow::default(),
+            lost: 0,
             last: None,
         })
     }
@@ -139,13 +144,16 @@ impl Observer {
     /// The sockets cannot be read.
     pub fn look(&mut self) -> Result<Look, Unreadable> {
         let snapshot = self.inspector.snapshot(&self.query)?;
+        let many = snapshot.sockets.len() > MANY;
+        self.query.details = if many { Details::default() } else { WITH_INFO };
         let now = snapshot.taken_at;
         let sampled = self.sampler.look(&snapshot, self.pick.as_ref());
         let (mut lately, how) = match &self.traced {
             Some(traced) => {
-                let (mut flow, to_minisocket, lost) = traced.take();
+                let Tally { mut flow, to_minisocket, lost } = traced.take();
                 self.minisockets.settle(&mut flow, &sampled, to_minisocket, self.sampler.orphans());
-                (flow, How::Traced { lost })
+                self.lost += lost;
+                (flow, How::Traced { lost: self.lost })
             }
             None => (sampled, How::Sampled { refused: self.refused.clone() }),
         };

@@ -51,10 +51,8 @@ impl Stage {
 
     /// What moved since the last look.
     fn moved(&mut self) -> Flow {
-        // The tracepoint's thread fetches five times a second.
-        if self.observer.traced.is_some() {
-            std::thread::sleep(2 * super::traced::IDLE);
-        }
+        // What the last millisecond brought is held back.
+        std::thread::sleep(Duration::from_millis(5));
         self.look().lately
     }
 

@@ -2,28 +2,41 @@
 
 use super::super::diagram::{Flow, Step, classify};
 use super::whose::Whose;
+use duolu_sys::sync::Arc;
 use duolu_sys::sync::atomic::{AtomicBool, Ordering};
-use duolu_sys::sync::{Arc, Mutex, lock};
 use duolu_sys::tcp_diag::TcpState;
 use duolu_sys::tcp_trace::{TcpTrace, Told, Transition};
 use duolu_sys::waker::Waker;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A view that looks once a second is not late by more; a burst wakes us earlier.
-pub(super) const IDLE: Duration = Duration::from_millis(200);
+/// Threads that were there before us are looked up in /proc while they are still there; a burst of changes, or who asks
+/// for them, wakes us earlier.
+const IDLE: Duration = Duration::from_millis(200);
 /// connect() without a port yet, on its way to one: no machine has more at a time.
 const MOST_STARTING: usize = 1 << 17;
 
 /// What was counted since it was last taken.
-#[derive(Debug, Default)]
-struct Tally {
-    flow: Flow,
-    to_minisocket: ToMinisocket,
-    /// Since the beginning.
-    lost: u64,
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    /// What moved.
+    pub flow: Flow,
+    /// What the kernel told to be CLOSED, and is not.
+    pub to_minisocket: ToMinisocket,
+    /// Changes that came too fast to be fetched.
+    pub lost: u64,
+}
+
+impl Tally {
+    fn add(&mut self, more: &Tally) {
+        self.flow.add(&more.flow);
+        self.to_minisocket.from_fin_wait_2 += more.to_minisocket.from_fin_wait_2;
+        self.to_minisocket.from_closing += more.to_minisocket.from_closing;
+        self.lost += more.lost;
+    }
 }
 
 /// Sockets that the kernel told to be CLOSED and that, as a rule, something smaller takes the place of.
@@ -38,7 +51,7 @@ pub struct ToMinisocket {
 /// The listening thread. Dropping it ends it.
 #[derive(Debug)]
 pub struct Traced {
-    tally: Arc<Mutex<Tally>>,
+    counted: Receiver<Tally>,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
     thread: Option<JoinHandle<()>>,
@@ -52,24 +65,29 @@ impl Traced {
     pub fn open(port: Option<u16>) -> Result<Self, String> {
         let trace = TcpTrace::open(port).map_err(|error| error.to_string())?;
         let waker = Arc::new(Waker::new().map_err(|errno| format!("eventfd: errno {}", errno.0))?);
-        let (tally, stop) = (Arc::new(Mutex::new(Tally::default())), Arc::new(AtomicBool::new(false)));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (give, counted) = mpsc::channel();
         let listener = Listener {
             counter: Counter { port, whose: Whose::new(), starting: HashMap::new() },
-            tally: Arc::clone(&tally),
+            give,
             stop: Arc::clone(&stop),
             waker: Arc::clone(&waker),
         };
         let thread = thread::Builder::new().name("duolu-trace".into()).spawn(move || listener.run(trace));
         let thread = Some(thread.map_err(|error| format!("a thread: {error}"))?);
-        Ok(Traced { tally, stop, waker, thread })
+        Ok(Traced { counted, stop, waker, thread })
     }
 
-    /// What was counted since the last time, and how many changes were lost since the beginning.
-    pub fn take(&self) -> (Flow, ToMinisocket, u64) {
-        let mut tally = lock(&self.tally);
-        let taken = (tally.flow, tally.to_minisocket, tally.lost);
-        (tally.flow, tally.to_minisocket) = Default::default();
-        taken
+    /// What was counted since the last time, up to now.
+    pub fn take(&self) -> Tally {
+        // An answer that came too late the last time.
+        let mut sum = Tally::default();
+        self.counted.try_iter().for_each(|late| sum.add(&late));
+        self.waker.wake();
+        if let Ok(tally) = self.counted.recv_timeout(IDLE) {
+            sum.add(&tally);
+        }
+        sum
     }
 }
 
@@ -85,28 +103,28 @@ impl Drop for Traced {
 
 struct Listener {
     counter: Counter,
-    tally: Arc<Mutex<Tally>>,
+    give: Sender<Tally>,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
 }
 
 impl Listener {
     fn run(mut self, mut trace: TcpTrace) {
+        let mut tally = Tally::default();
         while !self.stop.load(Ordering::Acquire) {
             if trace.wait(self.waker.as_fd(), IDLE).is_err() {
                 // Out of memory: later there may be some again.
                 thread::sleep(IDLE);
             }
-            let mut tally = Tally::default();
+            let asked = self.waker.drain();
             let missed = trace.drain(|told| match told {
                 Told::Thread(thread) => self.counter.whose.is_told(thread),
                 Told::Change(change) => self.counter.count(change, &mut tally),
             });
-            let mut sum = lock(&self.tally);
-            sum.flow.add(&tally.flow);
-            sum.to_minisocket.from_fin_wait_2 += tally.to_minisocket.from_fin_wait_2;
-            sum.to_minisocket.from_closing += tally.to_minisocket.from_closing;
-            sum.lost += missed.lost + missed.unknown;
+            tally.lost += missed.lost + missed.unknown;
+            if asked && self.give.send(std::mem::take(&mut tally)).is_err() {
+                return;
+            }
         }
     }
 }

@@ -64,9 +64,11 @@ pub fn run(plan: Plan, interval: Duration, via: Via) -> Result<(), Failure> {
                 due = Instant::now() + interval;
             }
             Action::Look => {
+                let begun = Instant::now();
                 look(&mut observer, &mut app);
-                // Looks that were missed are not made up for.
-                due = (due + interval).max(Instant::now());
+                // Looks that were missed are not made up for, and at most half of the time goes into looking.
+                let now = Instant::now();
+                due = (due + interval).max(now + (now - begun));
             }
         }
     }

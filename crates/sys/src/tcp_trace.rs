@@ -12,6 +12,8 @@
 //!     back for a moment, or a connection's two ends would be told in the wrong order now and then.
 //! (f) Where the change was made by a segment that arrived, the process is whoever happened to be interrupted; only
 //!     outside of interrupts is it the one that called.
+//! (g) Seen on Linux 6.18: while other events on the tracepoint are opened and closed, a change that a timer makes on an
+//!     idle processor (a delayed ACK) is now and then not told, and no record says that it was lost.
 
 use crate::clock::MonotonicClock;
 use crate::tcp_diag::TcpState;

@@ -189,16 +189,16 @@ impl Ring {
             let (kind, size) = (u32_at(header, 0), usize::from(u16_at(header, 6)));
             // A size that cannot be would have us go round for ever: give up what is in the ring.
             if size < 8 || size as u64 > head.wrapping_sub(tail) {
+                lost += 1;
                 tail = head;
                 break;
             }
             let body = &self.copy(tail, size, &mut record)[8..];
             match kind {
-                RECORD_SAMPLE => {
-                    if let Some(sample) = decode(body) {
-                        each(Record::Sample(sample));
-                    }
-                }
+                RECORD_SAMPLE => match decode(body) {
+                    Some(sample) => each(Record::Sample(sample)),
+                    None => lost += 1,
+                },
                 RECORD_NAMESPACES if body.len() >= 32 => {
                     // The first of the namespaces is the network's: device and inode.
                     each(Record::Thread(Thread { tid: u32_at(body, 4), network: u64_at(body, 24) }));

@@ -23,7 +23,7 @@ const STYLE: &str = include_str!("page.css");
 const DRAWING: &str = include_str!("drawing.css");
 const SCRIPT: &str = include_str!("page.js");
 /// So many connections are listed.
-const MOST: usize = 500;
+const MOST: usize = 200;
 
 /// What the page is made of.
 pub struct Page<'a> {

@@ -6,7 +6,7 @@ use crate::states::diagram::{Edge, Other};
 use duolu_sys::socket::{set_abort_after_fin, set_linger};
 use duolu_sys::tcp_trace::{TcpTrace, Told};
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 
@@ -111,7 +111,8 @@ fn whatever_came_and_went_between_two_looks_is_counted_on_every_edge() {
         }
         stage.expect(&both_ways(100), &[]);
         let picture = stage.look();
-        assert_eq!((picture.at(TcpState::TimeWait), picture.at(TcpState::Listen)), (100, 1));
+        // The port may have been another's a minute ago.
+        assert!(picture.at(TcpState::TimeWait) >= 100 && picture.at(TcpState::Listen) == 1);
         assert_eq!(picture.since.of(Edge::PeerClosed), 100, "the sum stays");
         assert_eq!(picture.lately, Flow::default());
     }
@@ -126,6 +127,9 @@ fn each_step_of_one_connection_is_seen_when_it_is_taken() {
         stage.expect(&opened.map(|edge| (edge, 1)), &[]);
         client.shutdown(Shutdown::Write).expect("shutdown");
         assert_eq!(server.read(&mut [0; 1]).expect("the end"), 0);
+        // Takes the ACK along, which else waits for a timer that the kernel does not always tell of (tcp_trace, (g)).
+        server.write_all(b"x").expect("half open");
+        (&client).read_exact(&mut [0; 1]).expect("half open");
         let half = [Edge::ActiveClose, Edge::FinAcked, Edge::FinArrived];
         stage.expect(&half.map(|edge| (edge, 1)), &[]);
         let picture = stage.look();

@@ -21,11 +21,7 @@ impl Sim {
         self.0.borrow_mut()
     }
 
-    pub(crate) fn try_kernel(&self) -> Option<RefMut<'_, SimKernel>> {
-        self.0.try_borrow_mut().ok()
-    }
-
-    /// A backend over this machine; several are several loops, as in threads of one process.
+    /// A backend over this machine. One at a time: it takes the kernel's wake-ups.
     pub fn backend(&self, personality: Personality) -> SimBackend {
         SimBackend::new(self.clone(), personality)
     }

@@ -3,12 +3,11 @@
 //!     goes on reporting, and cannot be removed by that number any more;
 //! (b) it vanishes by itself when the open file does, and nobody is told;
 //! (c) a regular file is refused (EPERM), which the backend hides by reporting it ready in every wait;
-//! (d) the ready list is served in turn, `max_reports` at a time;
-//! (e) of several that watch a file exclusively one is told; the others are not, though it is ready for them as well.
+//! (d) the ready list is served in turn, `max_reports` at a time.
 
-use super::{Hands, Registration, passes_by};
+use super::{Hands, Registration};
 use crate::end::{EndKind, FileId};
-use crate::kernel::{Reader, SimKernel, Wake};
+use crate::kernel::{SimKernel, Wake};
 use duolu_core::{Change, Errno, Features, RawFd, Ready, Report, Token, Trigger, Watch};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,8 +19,8 @@ struct Item {
     queued: bool,
 }
 
+#[derive(Default)]
 pub(super) struct Epoll {
-    reader: Reader,
     items: BTreeMap<Key, Item>,
     ready: VecDeque<Key>,
     /// Trap (c), by number.
@@ -29,10 +28,6 @@ pub(super) struct Epoll {
 }
 
 impl Epoll {
-    pub fn new(reader: Reader) -> Self {
-        Epoll { reader, items: BTreeMap::new(), ready: VecDeque::new(), always: BTreeMap::new() }
-    }
-
     fn set(&mut self, kernel: &mut SimKernel, token: Token, watch: Watch) -> Result<(), Errno> {
         let fd = token.fd();
         let file = kernel.file_of(fd)?;
@@ -43,7 +38,6 @@ impl Epoll {
             return Ok(());
         }
         let queued = self.items.get(&(fd, file)).is_some_and(|item| item.queued);
-        kernel.watch_exclusively(self.reader, file, watch.exclusive);
         self.items.insert((fd, file), Item { registration, disarmed: false, queued });
         if kernel.file_readiness(file).intersects(registration.mask()) {
             self.queue((fd, file));
@@ -66,13 +60,12 @@ impl Epoll {
     }
 
     fn take_wakes(&mut self, kernel: &mut SimKernel) {
-        for news in kernel.take_news(self.reader) {
-            let (Wake::Touched(file, _) | Wake::Gone(file)) = news.wake;
+        for wake in kernel.take_wakes() {
+            let (Wake::Touched(file, _) | Wake::Gone(file)) = wake;
             let keys: Vec<Key> = self.items.keys().copied().filter(|key| key.1 == file).collect();
             for key in keys {
-                match news.wake {
+                match wake {
                     Wake::Gone(_) => self.drop_item(key), // trap (b)
-                    _ if passes_by(self.items[&key].registration.watch, &news, self.reader) => {} // trap (e)
                     Wake::Touched(_, mask) => {
                         if mask.is_empty() || mask.intersects(self.items[&key].registration.mask()) {
                             self.queue(key);
@@ -106,7 +99,6 @@ impl Hands for Epoll {
             edge: true,
             one_shot: true,
             peer_closed: true,
-            exclusive: true,
             o_ready: true,
             nanosecond_timeout: true,
             ..Features::default()
@@ -121,11 +113,6 @@ impl Hands for Epoll {
                 self.always.remove(&token.fd());
                 if let Ok(file) = kernel.file_of(token.fd()) {
                     self.drop_item((token.fd(), file)); // by number: trap (a)
-                    let still = self
-                        .items
-                        .iter()
-                        .any(|(key, item)| key.1 == file && item.registration.watch.exclusive);
-                    kernel.watch_exclusively(self.reader, file, still);
                 }
                 Ok(())
             }
@@ -160,10 +147,7 @@ impl Hands for Epoll {
     }
 
     fn reinit(&mut self, kernel: &mut SimKernel) {
-        kernel.take_news(self.reader);
-        for (_, file) in self.items.keys() {
-            kernel.watch_exclusively(self.reader, *file, false);
-        }
-        *self = Epoll::new(self.reader);
+        kernel.take_wakes();
+        *self = Epoll::default();
     }
 }

@@ -7,7 +7,7 @@ mod poll;
 mod uring;
 
 use crate::clock::Sim;
-use crate::kernel::{News, Reader, SimKernel};
+use crate::kernel::SimKernel;
 use duolu_core::{Backend, Change, Errno, Features, Interest, RawFd, Ready, Report, Token, Trigger, Watch};
 use ledger::Ledger;
 
@@ -79,11 +79,6 @@ impl Registration {
     }
 }
 
-/// Whether a wake-up is none of a registration's business: it is exclusive, and another backend was chosen.
-fn passes_by(watch: Watch, news: &News, reader: Reader) -> bool {
-    watch.exclusive && news.chosen != Some(reader)
-}
-
 fn mask_of(interest: Interest) -> Ready {
     let pairs = [
         (Interest::READ, Ready::READ),
@@ -107,7 +102,6 @@ trait Hands {
 /// A backend over a [`Sim`]. See [`Sim::backend`].
 pub struct SimBackend {
     sim: Sim,
-    reader: Reader,
     hands: Box<dyn Hands>,
     ledger: Ledger,
     stats: BackendStats,
@@ -119,16 +113,14 @@ pub struct SimBackend {
 
 impl SimBackend {
     pub(crate) fn new(sim: Sim, personality: Personality) -> Self {
-        let reader = sim.kernel().join();
         let hands: Box<dyn Hands> = match personality {
-            Personality::Epoll => Box::new(epoll::Epoll::new(reader)),
-            Personality::Poll => Box::new(poll::Poll::new(reader, true)),
-            Personality::Select => Box::new(poll::Poll::new(reader, false)),
-            Personality::Uring => Box::new(uring::Uring::new(reader)),
+            Personality::Epoll => Box::new(epoll::Epoll::default()),
+            Personality::Poll => Box::new(poll::Poll::new(true)),
+            Personality::Select => Box::new(poll::Poll::new(false)),
+            Personality::Uring => Box::new(uring::Uring::default()),
         };
         SimBackend {
             sim,
-            reader,
             hands,
             ledger: Ledger::default(),
             stats: BackendStats::default(),
@@ -300,15 +292,6 @@ impl Backend for SimBackend {
 
     fn descriptor(&mut self) -> Option<RawFd> {
         None
-    }
-}
-
-impl Drop for SimBackend {
-    fn drop(&mut self) {
-        // A test that panics with the kernel in its hands has nobody left to wake.
-        if let Some(mut kernel) = self.sim.try_kernel() {
-            kernel.leave(self.reader);
-        }
     }
 }
 

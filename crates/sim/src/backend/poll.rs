@@ -3,20 +3,19 @@
 //! (b) select tells readable and writable, nothing else.
 
 use super::{Hands, Registration};
-use crate::kernel::{Reader, SimKernel};
+use crate::kernel::SimKernel;
 use duolu_core::{Change, Errno, Features, RawFd, Ready, Report};
 use std::collections::BTreeMap;
 
 pub(super) struct Poll {
-    reader: Reader,
     watched: BTreeMap<RawFd, Registration>,
     tells_all: bool,
 }
 
 impl Poll {
     /// poll(2) where `tells_all`, else select(2).
-    pub fn new(reader: Reader, tells_all: bool) -> Self {
-        Poll { reader, watched: BTreeMap::new(), tells_all }
+    pub fn new(tells_all: bool) -> Self {
+        Poll { watched: BTreeMap::new(), tells_all }
     }
 
     /// Trap (b): what Linux's select makes of poll's answer (POLLIN_SET and POLLOUT_SET in fs/select.c).
@@ -57,7 +56,7 @@ impl Hands for Poll {
     }
 
     fn collect(&mut self, kernel: &mut SimKernel, max_reports: usize, reports: &mut Vec<Report>) {
-        kernel.take_news(self.reader); // it looks at everything anyway
+        kernel.take_wakes();
         let mut closed = Vec::new();
         for (&fd, registration) in &self.watched {
             let ready = if kernel.is_open(fd) {

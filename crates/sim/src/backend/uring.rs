@@ -3,12 +3,11 @@
 //! (b) a level watch is a single poll, armed again by number for the next wait, so a number that was closed and
 //!     reopened silently means the new file from then on;
 //! (c) an edge watch is one multishot poll, which may tell several times between two waits;
-//! (d) arming cannot be refused at once: a closed number is told as INVALID by the wait;
-//! (e) of several exclusive polls of a file one is woken, as in epoll.
+//! (d) arming cannot be refused at once: a closed number is told as INVALID by the wait.
 
-use super::{Hands, Registration, passes_by};
+use super::{Hands, Registration};
 use crate::end::FileId;
-use crate::kernel::{Reader, SimKernel, Wake};
+use crate::kernel::{SimKernel, Wake};
 use duolu_core::{Change, Errno, Features, RawFd, Ready, Report, Token, Trigger, Watch};
 use std::collections::BTreeMap;
 
@@ -30,8 +29,8 @@ struct Op {
     arm: Arm,
 }
 
+#[derive(Default)]
 pub(super) struct Uring {
-    reader: Reader,
     ops: BTreeMap<RawFd, Op>,
     /// Held by polls that have told. Let go of before anything else is done, not in the middle of a wait: that
     /// may close a file, and its peer's end would come after the peer was looked at.
@@ -39,22 +38,10 @@ pub(super) struct Uring {
 }
 
 impl Uring {
-    pub fn new(reader: Reader) -> Self {
-        Uring { reader, ops: BTreeMap::new(), told: Vec::new() }
-    }
-
     fn cancel(&mut self, kernel: &mut SimKernel, fd: RawFd) {
         if let Some(Op { arm: Arm::Armed { file, .. }, .. }) = self.ops.remove(&fd) {
-            self.let_go(kernel, file);
+            kernel.release(file);
         }
-    }
-
-    /// Of a file that an armed poll held.
-    fn let_go(&self, kernel: &mut SimKernel, file: FileId) {
-        let holds = |op: &Op| matches!(op.arm, Arm::Armed { file: other, .. } if other == file);
-        let still = self.ops.values().any(|op| op.registration.watch.exclusive && holds(op));
-        kernel.watch_exclusively(self.reader, file, still);
-        kernel.release(file);
     }
 
     fn set(&mut self, kernel: &mut SimKernel, token: Token, watch: Watch) {
@@ -63,16 +50,14 @@ impl Uring {
     }
 
     fn take_wakes(&mut self, kernel: &mut SimKernel) {
-        for file in std::mem::take(&mut self.told) {
-            self.let_go(kernel, file);
+        for file in self.told.drain(..) {
+            kernel.release(file);
         }
-        for news in kernel.take_news(self.reader) {
-            let Wake::Touched(touched, mask) = news.wake else { continue };
+        for wake in kernel.take_wakes() {
+            let Wake::Touched(touched, mask) = wake else { continue };
             for op in self.ops.values_mut() {
-                let Registration { watch, .. } = op.registration;
                 if let Arm::Armed { file, fires } = &mut op.arm
                     && *file == touched
-                    && !passes_by(watch, &news, self.reader) // trap (e)
                     && (mask.is_empty() || mask.intersects(op.registration.mask()))
                 {
                     *fires = (*fires + 1).min(MAX_COMPLETIONS);
@@ -91,9 +76,6 @@ impl Uring {
             match kernel.file_of(fd) {
                 Ok(file) => {
                     kernel.hold(file); // trap (a)
-                    if op.registration.watch.exclusive {
-                        kernel.watch_exclusively(self.reader, file, true);
-                    }
                     let fires = u32::from(kernel.file_readiness(file).intersects(op.registration.mask()));
                     op.arm = Arm::Armed { file, fires };
                 }
@@ -110,9 +92,6 @@ impl Op {
         let Arm::Armed { file, fires } = self.arm else { return None };
         let Registration { token, watch } = self.registration;
         let ready = kernel.file_readiness(file) & self.registration.mask();
-        if watch.exclusive && fires == 0 {
-            return None; // trap (e)
-        }
         if ready.is_empty() {
             self.arm = Arm::Armed { file, fires: 0 };
             return None;
@@ -141,7 +120,6 @@ impl Hands for Uring {
             edge: true,
             one_shot: true,
             peer_closed: true,
-            exclusive: true,
             o_ready: true,
             nanosecond_timeout: true,
             batched_changes: true,

@@ -4,9 +4,7 @@
 //! (a) a new descriptor gets the lowest free number, so numbers come back at once;
 //! (b) descriptors made by dup share one open file, which lives until the last of them is closed;
 //! (c) closing a stream with unread bytes resets the peer;
-//! (d) a wake-up says "something happened", not "it is still so";
-//! (e) of several backends that watch a file exclusively one is woken, whichever; if that one goes away without having
-//!     looked, nobody is.
+//! (d) a wake-up says "something happened", not "it is still so".
 
 mod bytes;
 mod descriptors;
@@ -17,7 +15,7 @@ use crate::faults::Faults;
 use crate::rng::Rng;
 use duolu_core::{Errno, RawFd, Ready};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// The first number given out: 0, 1 and 2 are taken, as in most processes.
 const FIRST_FD: RawFd = 3;
@@ -31,16 +29,6 @@ pub(crate) enum Wake {
     Touched(FileId, Ready),
     /// The last reference is gone.
     Gone(FileId),
-}
-
-/// A backend, among those of this kernel.
-pub(crate) type Reader = u32;
-
-/// A wake-up, and which of those that watch exclusively it is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct News {
-    pub wake: Wake,
-    pub chosen: Option<Reader>,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -63,14 +51,7 @@ pub struct SimKernel {
     next_sequence: u64,
     flights: BinaryHeap<Reverse<(u64, u64, FileId, Packet)>>,
     script: BTreeMap<(u64, u64), Happening>,
-    /// What not every backend has seen yet, the oldest first.
-    news: VecDeque<News>,
-    /// How many there were before those.
-    forgotten: u64,
-    /// How many each backend has seen.
-    readers: BTreeMap<Reader, u64>,
-    /// Who watches a file exclusively.
-    exclusive: BTreeMap<FileId, Vec<Reader>>,
+    wakes: Vec<Wake>,
     activity: u64,
     /// What goes wrong.
     pub faults: Faults,
@@ -94,10 +75,7 @@ impl SimKernel {
             next_sequence: 0,
             flights: BinaryHeap::new(),
             script: BTreeMap::new(),
-            news: VecDeque::new(),
-            forgotten: 0,
-            readers: BTreeMap::new(),
-            exclusive: BTreeMap::new(),
+            wakes: Vec::new(),
             activity: 0,
             faults: Faults::default(),
             rng: Rng::new(seed),
@@ -191,8 +169,7 @@ impl SimKernel {
             return;
         }
         let open = self.files.remove(&file).expect("just seen");
-        self.exclusive.remove(&file);
-        self.tell(Wake::Gone(file), None);
+        self.wakes.push(Wake::Gone(file));
         if let Some(peer) = open.peer {
             self.open_mut(peer).peer = None;
             self.touch(peer, Ready::WRITE); // what it writes from now on is swallowed
@@ -206,36 +183,8 @@ impl SimKernel {
         }
     }
 
-    /// A backend that is to be woken from now on.
-    pub(crate) fn join(&mut self) -> Reader {
-        let reader = self.readers.last_key_value().map_or(0, |(&last, _)| last + 1);
-        self.readers.insert(reader, self.forgotten + self.news.len() as u64);
-        reader
-    }
-
-    /// A backend that is gone.
-    pub(crate) fn leave(&mut self, reader: Reader) {
-        self.readers.remove(&reader);
-        self.exclusive.values_mut().for_each(|readers| readers.retain(|&other| other != reader));
-        self.forget();
-    }
-
-    /// What a backend has not seen yet.
-    pub(crate) fn take_news(&mut self, reader: Reader) -> Vec<News> {
-        let all = self.forgotten + self.news.len() as u64;
-        let seen = self.readers.insert(reader, all).expect("it has joined");
-        let news = self.news.iter().skip((seen - self.forgotten) as usize).copied().collect();
-        self.forget();
-        news
-    }
-
-    /// Whether a backend watches a file exclusively from now on.
-    pub(crate) fn watch_exclusively(&mut self, reader: Reader, file: FileId, exclusive: bool) {
-        let readers = self.exclusive.entry(file).or_default();
-        readers.retain(|&other| other != reader);
-        if exclusive {
-            readers.push(reader);
-        }
+    pub(crate) fn take_wakes(&mut self) -> Vec<Wake> {
+        core::mem::take(&mut self.wakes)
     }
 
     /// Grows whenever anything is done or time passes.
@@ -255,24 +204,6 @@ impl SimKernel {
     }
 
     fn touch(&mut self, file: FileId, mask: Ready) {
-        let waiting = self.exclusive.get(&file).map_or(&[][..], Vec::as_slice);
-        // A draw only where there is a choice, so that nothing else changes by it.
-        let chosen = if waiting.len() > 1 { self.rng.pick(waiting) } else { waiting.first() };
-        let chosen = chosen.copied(); // trap (e)
-        self.tell(Wake::Touched(file, mask), chosen);
-    }
-
-    fn tell(&mut self, wake: Wake, chosen: Option<Reader>) {
-        if !self.readers.is_empty() {
-            self.news.push_back(News { wake, chosen });
-        }
-    }
-
-    /// Lets go of what everybody has seen.
-    fn forget(&mut self) {
-        let all = self.forgotten + self.news.len() as u64;
-        let seen = self.readers.values().copied().min().unwrap_or(all);
-        self.news.drain(..(seen - self.forgotten) as usize);
-        self.forgotten = seen;
+        self.wakes.push(Wake::Touched(file, mask));
     }
 }

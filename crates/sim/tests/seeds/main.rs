@@ -2,7 +2,6 @@
 //! that knows which events may and must be told. `DUOLU_SIM_SEEDS=n` runs n seeds, from
 //! `DUOLU_SIM_FIRST` or 0 on; `DUOLU_SIM_SEED=n` replays one with a trace of every step.
 
-mod herd;
 mod model;
 mod program;
 

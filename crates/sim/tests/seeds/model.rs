@@ -1,6 +1,6 @@
 //! The oracle: what a correct brain may and must tell, kept in the plainest way, without any of its structures.
 
-use duolu_core::{Active, EventId, EventSpec, Interest, Ready, Refused, Source, Timeout, Trigger};
+use duolu_core::{Active, EventId, EventSpec, Interest, Ready, Source, Timeout, Trigger};
 use duolu_sim::{Personality, SimKernel};
 
 /// One event as the model sees it.
@@ -120,16 +120,13 @@ impl Model {
         self.events.retain(|event| event.id != id);
     }
 
-    /// Why an addition must be refused because of the others on the descriptor, if it must.
-    pub fn unfit(&self, id: EventId) -> Option<Refused> {
-        let event = self.events.iter().find(|event| event.id == id).filter(|event| !event.listed)?;
-        let fd = event.fd()?;
+    /// Whether an addition must be refused because of the others on the descriptor.
+    pub fn is_mixed(&self, id: EventId) -> bool {
+        let Some(event) = self.events.iter().find(|event| event.id == id) else { return false };
+        let Some(fd) = event.fd() else { return false };
         let others =
-            || self.events.iter().filter(|other| other.id != id && other.listed && other.fd() == Some(fd));
-        if others().any(|other| other.spec.trigger != event.spec.trigger) {
-            return Some(Refused::MixedTriggers);
-        }
-        others().any(|other| event.spec.exclusive || other.spec.exclusive).then_some(Refused::NotAlone)
+            self.events.iter().filter(|other| other.id != id && other.listed && other.fd() == Some(fd));
+        !event.listed && others.into_iter().any(|other| other.spec.trigger != event.spec.trigger)
     }
 
     /// An addition was accepted.

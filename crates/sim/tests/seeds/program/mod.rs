@@ -29,7 +29,6 @@ pub struct Summary {
     pub told: u64,
     pub timeouts: u64,
     pub refused: u64,
-    pub not_alone: u64,
     pub rebuilds: u64,
     pub stale_reports: u64,
     pub lost_descriptors: u64,
@@ -44,7 +43,6 @@ impl Summary {
         self.told += other.told;
         self.timeouts += other.timeouts;
         self.refused += other.refused;
-        self.not_alone += other.not_alone;
         self.rebuilds += other.rebuilds;
         self.stale_reports += other.stale_reports;
         self.lost_descriptors += other.lost_descriptors;
@@ -59,7 +57,6 @@ impl Summary {
             self.told,
             self.timeouts,
             self.refused,
-            self.not_alone,
             self.rebuilds,
             self.stale_reports,
             self.lost_descriptors,

@@ -97,7 +97,6 @@ impl Program {
                     .unwrap_or(&Trigger::Level);
             }
         }
-        spec.exclusive = matches!(spec.source, Source::Fd(_)) && self.rng.chance(150);
         spec.persist = self.rng.chance(600);
         spec.priority = self.rng.below(u64::from(self.priorities)) as u8;
         if self.rng.chance(20) && self.priorities < 256 {
@@ -114,7 +113,6 @@ impl Program {
                 if spec.trigger == Trigger::Edge && !edges {
                     spec.trigger = Trigger::Level;
                 }
-                spec.exclusive &= edges; // the same two have both
                 note!(self, "create {id:?} {spec:?}");
                 self.model.created(id, spec);
                 if self.rng.chance(800) {
@@ -157,7 +155,7 @@ impl Program {
         if scripted {
             self.sim.kernel().faults.refuse_next.push_back(Some(errno::ENOMEM));
         }
-        let unfit = self.model.unfit(id);
+        let mixed = self.model.is_mixed(id);
         let result = self.engine.add(id, timeout);
         self.sim.kernel().faults.refuse_next.clear();
         note!(self, "add {id:?} {timeout:?}: {result:?}");
@@ -165,16 +163,13 @@ impl Program {
         let event = self.model.find(id).expect("one of the model's").clone();
         match result {
             Ok(()) => {
-                assert_eq!(unfit, None, "taken: {event:?}");
+                assert!(!mixed, "mixed triggers were taken");
                 self.model.added(id, timeout, common_ns, now_ns);
                 if let Some(fd) = event.fd().filter(|fd| !self.owned.contains_key(fd)) {
                     self.model.taint(fd); // added to a closed number, which the kernel will say later
                 }
             }
-            Err(refused @ (Refused::MixedTriggers | Refused::NotAlone)) => {
-                assert_eq!(unfit, Some(refused), "{event:?}");
-                self.summary.not_alone += u64::from(refused == Refused::NotAlone);
-            }
+            Err(Refused::MixedTriggers) => assert!(mixed, "{event:?} is not mixed"),
             Err(Refused::Kernel(errno)) => {
                 let fd = event.fd().expect("only descriptors are refused by the kernel");
                 let closed = errno == errno::EBADF && !self.owned.contains_key(&fd);

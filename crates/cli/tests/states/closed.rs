@@ -46,8 +46,12 @@ fn a_port_that_nobody_uses_is_said_and_still_valid_json() {
 
 #[test]
 fn a_port_of_udp_only_is_told_that_udp_has_no_states() {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
-    let run = states(&format!(":{}", socket.local_addr().unwrap().port()));
+    // The kernel's choice for UDP does not look at TCP, whose TIME-WAIT would be listed (and this not be the only use).
+    let listener = fresh_listener("127.0.0.1");
+    let _socket = UdpSocket::bind(listener.local_addr().expect("address")).expect("bind");
+    let port = listener.local_addr().expect("address").port();
+    drop(listener);
+    let run = states(&format!(":{port}"));
     assert_eq!(run.code, Some(3));
     assert!(run.stderr.contains("bound for UDP only") && run.stderr.contains("ss -uanp"), "{}", run.stderr);
 }

@@ -1,24 +1,11 @@
-//! Random operations on a few buffers, each beside a plain vector that must stay equal. A failure prints its seed.
-//! `DUOLU_BUFFER_OPS=100000000 cargo test --release -p duolu-core --test buffer_model` runs a hundred million.
+//! Random operations on a few buffers, each beside a plain vector that must stay equal.
 
+use crate::random::Random;
 use duolu_core::Errno;
 use duolu_core::buffer::{Buffer, BufferError, Change, Eol, FileRegion, Line, Piece, Pool};
 use std::sync::Arc;
 
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
+impl Random<'_> {
     /// Mostly short, now and then longer than a chunk.
     fn length(&mut self) -> usize {
         let most = [3, 20, 200, 700, 3000, 40_000][[0, 0, 1, 1, 1, 2, 2, 3, 4, 5][self.below(10)]];
@@ -128,7 +115,7 @@ fn find_line(model: &[u8], from: usize, style: Eol) -> Option<Line> {
 
 const STYLES: [Eol; 5] = [Eol::Any, Eol::CrLf, Eol::CrLfStrict, Eol::Lf, Eol::Nul];
 
-fn step(random: &mut Random, pairs: &mut [Pair; 3], pool: &mut Pool) {
+fn step(random: &mut Random<'_>, pairs: &mut [Pair; 3], pool: &mut Pool) {
     let (at, apart) = (random.below(3), 1 + random.below(2));
     let [one, two] = pairs.get_disjoint_mut([at, (at + apart) % 3]).expect("two different ones");
     // What has grown beyond a few chunks shrinks.
@@ -153,7 +140,7 @@ fn step(random: &mut Random, pairs: &mut [Pair; 3], pool: &mut Pool) {
     two.equal();
 }
 
-fn grow(random: &mut Random, one: &mut Pair, pool: &mut Pool, operation: usize) {
+fn grow(random: &mut Random<'_>, one: &mut Pair, pool: &mut Pool, operation: usize) {
     let bytes = random.bytes();
     match operation {
         0..=2 => one.buffer.append(&bytes).unwrap(),
@@ -186,7 +173,7 @@ fn grow(random: &mut Random, one: &mut Pair, pool: &mut Pool, operation: usize) 
     one.push(&bytes);
 }
 
-fn reserve(random: &mut Random, one: &mut Pair, operation: usize) {
+fn reserve(random: &mut Random<'_>, one: &mut Pair, operation: usize) {
     let (wanted, mut bytes) = (random.length(), random.bytes());
     let room = if operation == 10 {
         let spare = one.buffer.spare_in_one(wanted).unwrap();
@@ -210,7 +197,7 @@ fn reserve(random: &mut Random, one: &mut Pair, operation: usize) {
     }
 }
 
-fn transfer(random: &mut Random, one: &mut Pair, two: &mut Pair, operation: usize) {
+fn transfer(random: &mut Random<'_>, one: &mut Pair, two: &mut Pair, operation: usize) {
     match operation {
         11 => {
             one.buffer.append_buffer(&mut two.buffer).unwrap();
@@ -233,7 +220,7 @@ fn transfer(random: &mut Random, one: &mut Pair, two: &mut Pair, operation: usiz
     }
 }
 
-fn look(random: &mut Random, one: &mut Pair) {
+fn look(random: &mut Random<'_>, one: &mut Pair) {
     let (needle, from) = (random.bytes(), random.below(one.model.len() + 2));
     let (needle, to) = (&needle[..needle.len().min(4)], random.below(2 * one.model.len() + 2));
     let style = STYLES[random.below(5)];
@@ -246,7 +233,7 @@ fn look(random: &mut Random, one: &mut Pair) {
     }
 }
 
-fn read_line(random: &mut Random, one: &mut Pair) {
+fn read_line(random: &mut Random<'_>, one: &mut Pair) {
     let style = STYLES[random.below(5)];
     match one.buffer.read_line(style) {
         Err(error) => assert!(error == BufferError::NotInMemory && one.has_file()),
@@ -260,7 +247,7 @@ fn read_line(random: &mut Random, one: &mut Pair) {
     }
 }
 
-fn shrink(random: &mut Random, one: &mut Pair, pool: &mut Pool) {
+fn shrink(random: &mut Random<'_>, one: &mut Pair, pool: &mut Pool) {
     let bytes = random.length() * 2;
     let expected = bytes.min(one.model.len());
     let taken = match random.below(4) {
@@ -281,25 +268,18 @@ fn shrink(random: &mut Random, one: &mut Pair, pool: &mut Pool) {
     one.pop(taken);
 }
 
-#[test]
-fn a_buffer_is_a_vector_that_is_cheap_at_both_ends() {
-    const EACH: u64 = 20_000;
-    let operations: u64 = match std::env::var("DUOLU_BUFFER_OPS") {
-        Ok(number) => number.parse().expect("DUOLU_BUFFER_OPS is a number"),
-        Err(_) => 60_000,
-    };
-    for seed in 0..operations.div_ceil(EACH) {
-        let outcome = std::panic::catch_unwind(|| {
-            let (mut random, mut pool) = (Random(seed), Pool::new(4096, 4));
-            let mut pairs: [Pair; 3] = Default::default();
-            for number in 0..EACH.min(operations - seed * EACH) {
-                step(&mut random, &mut pairs, &mut pool);
-                if number % 64 == 0 {
-                    pairs.iter().for_each(Pair::equal_in_full);
-                }
-            }
+/// `operations` of them, fewer where what decides about them ends.
+pub fn play(mut random: Random<'_>, operations: u64) {
+    let mut pool = Pool::new(4096, 4);
+    let mut pairs: [Pair; 3] = Default::default();
+    for number in 0..operations {
+        if random.is_over() {
+            break;
+        }
+        step(&mut random, &mut pairs, &mut pool);
+        if number % 64 == 0 {
             pairs.iter().for_each(Pair::equal_in_full);
-        });
-        assert!(outcome.is_ok(), "seed {seed}");
+        }
     }
+    pairs.iter().for_each(Pair::equal_in_full);
 }

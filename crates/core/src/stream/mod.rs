@@ -18,6 +18,7 @@
 //!     until its end; or else the kernel would answer with RST, which destroys what is under way.
 
 mod event;
+mod layer;
 mod limit;
 mod moves;
 mod rules;
@@ -30,6 +31,7 @@ use alloc::boxed::Box;
 use rules::Rules;
 
 pub use event::{Action, Direction, Moved, StreamEvent, Then};
+pub use layer::{Layer, LayerError};
 pub use limit::{Bucket, Rate};
 
 /// How long a close waits for the peer, unless it is said otherwise: as long as a peer that is there needs to answer

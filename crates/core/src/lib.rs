@@ -16,6 +16,7 @@ pub mod completion;
 pub mod engine;
 mod event;
 pub mod interest;
+pub mod proxy_protocol;
 pub mod reactor;
 mod signals;
 mod slots;

@@ -54,6 +54,7 @@ mod listener;
 pub mod net;
 mod object;
 mod options;
+pub mod proxy_protocol;
 mod signals;
 mod stats;
 pub mod stream;

@@ -57,6 +57,8 @@ pub enum Then {
 pub enum Action {
     /// Tell the peer that nothing more comes (shutdown(2), SHUT_WR). It is asked for once.
     ShutdownWrite,
+    /// Close, and have the peer know that it was cut (RST).
+    Reset,
     /// Close: nothing can happen any more, and everything was told.
     Close,
 }

@@ -102,6 +102,8 @@ const OVER: u32 = 16384;
 const EOF_TOLD: u32 = 32768;
 /// `close` was called: nothing is told.
 const CLOSING: u32 = 65536;
+/// `reset` was called: closed now, and not in good order.
+const RESET: u32 = 131072;
 
 /// One stream. Two buffers and a few words: see the module's head.
 #[derive(Debug)]
@@ -299,7 +301,14 @@ impl Stream {
         self.set(CLOSING);
     }
 
-    /// Whether `close` was called.
+    /// Ends it at once, and the peer is to know that not all has come: what is in the output is lost. Nothing is told
+    /// any more.
+    pub fn reset(&mut self) {
+        self.close(0);
+        self.set(OVER | RESET);
+    }
+
+    /// Whether `close` or `reset` was called.
     pub fn is_closing(&self) -> bool {
         self.has(CLOSING)
     }
@@ -368,6 +377,9 @@ impl Stream {
     }
 
     fn ending(&mut self) -> Option<Action> {
+        if self.has(RESET) {
+            return Some(Action::Reset);
+        }
         if self.write == WriteSide::Open && self.has(EOF_TOLD) && !self.has(HALF_OPEN) {
             self.write = WriteSide::Finishing;
         }

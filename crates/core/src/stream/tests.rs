@@ -340,3 +340,27 @@ fn by_hand_only_what_makes_sense_is_told() {
 fn an_idle_stream_is_small() {
     assert!(size_of::<Stream>() <= 240, "{} bytes", size_of::<Stream>());
 }
+
+#[test]
+fn a_reset_is_all_that_is_done_and_tells_nothing() {
+    let mut stream = Stream::new();
+    read(&mut stream, b"untold", Instant::ZERO);
+    stream.output_mut().append(b"unsent").unwrap();
+    stream.reset();
+    stream.settle(Instant::ZERO);
+    assert_eq!((stream.write_budget(Instant::ZERO), stream.is_writable()), (0, false));
+    assert_eq!(events(&mut stream), []);
+    assert_eq!(stream.next_action(), Some(Action::Reset));
+    let mut connecting = Stream::connecting();
+    connecting.reset();
+    assert_eq!((connecting.next_event(), connecting.next_action()), (None, Some(Action::Reset)));
+    let mut told = Stream::new();
+    end(&mut told);
+    assert_eq!(events(&mut told), [StreamEvent::Eof]);
+    told.reset();
+    assert_eq!(
+        told.next_action(),
+        Some(Action::Reset),
+        "and not the end, which would look like a whole answer"
+    );
+}

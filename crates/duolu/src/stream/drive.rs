@@ -147,6 +147,10 @@ impl<D: 'static, S: Transport, H: StreamHandler<D>> Driven<D> for StreamObject<S
         while let Some(action) = self.core.next_action() {
             match action {
                 Action::ShutdownWrite => self.socket.shutdown_write(),
+                Action::Reset => {
+                    self.socket.reset();
+                    return true;
+                }
                 Action::Close => return true,
             }
         }

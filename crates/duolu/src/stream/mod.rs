@@ -185,6 +185,12 @@ impl Stream<'_> {
         self.core.close(duration_nanos(patience));
     }
 
+    /// Ends it at once and has the peer know that not all has come (RST, on TCP): what is unsent is lost. Nothing is told
+    /// any more.
+    pub fn reset(&mut self) {
+        self.core.reset();
+    }
+
     /// Reads, or sends, again after [`Stream::disable`] or a timeout.
     pub fn enable(&mut self, direction: Direction) {
         self.core.resume(direction, pause::DISABLED);

@@ -27,6 +27,8 @@ pub trait Transport: 'static {
     fn write_from(&self, output: &mut Buffer, pool: &mut Pool, limit: usize) -> Moved;
     /// Tells the peer that nothing more comes. Errors mean that it is gone, which reading tells better.
     fn shutdown_write(&self);
+    /// Has the close that follows tell the peer that the connection was cut, where there is a way to say so.
+    fn reset(&self) {}
     /// How the connection that was begun went.
     fn take_error(&self) -> Result<(), Errno> {
         Ok(())
@@ -52,6 +54,9 @@ macro_rules! socket_transport {
             }
             fn shutdown_write(&self) {
                 let _ = socket::shutdown(self, Shutdown::Write);
+            }
+            fn reset(&self) {
+                let _ = socket::set_linger(self, Some(0)); // a Unix socket knows no such thing
             }
             fn take_error(&self) -> Result<(), Errno> {
                 const EIO: i32 = 5;

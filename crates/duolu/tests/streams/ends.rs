@@ -1,6 +1,6 @@
 //! Ends: exactly one terminal event, never before the last byte, and nothing lost.
 
-use crate::stage::pattern;
+use crate::stage::{World, pattern};
 use duolu::{Direction, StreamEvent, StreamOptions};
 use std::cell::RefCell;
 use std::io::Write;
@@ -94,6 +94,34 @@ scenarios! {
             assert!(s.gone(id));
         }
         s.quiet();
+    }
+
+    /// The peer must not take a part for the whole.
+    fn resetting_cuts_and_says_so(s) {
+        let (id, mut peer) = s.stream(1, StreamOptions::new(), |_, _, _| {});
+        s.event_loop.with_stream(id, |_, stream| {
+            stream.write_all(&pattern(8_000_000)).expect("open");
+            stream.reset();
+        });
+        assert!(s.gone(id));
+        s.quiet();
+        let mut got = 0;
+        s.until("its end", |s| loop {
+            match peer.receive_or_fail() {
+                None => return false,
+                Some(Ok(bytes)) if bytes.is_empty() => {
+                    assert!(matches!(s.world, World::Unix(_)), "there the end is all there is to say");
+                    return true;
+                }
+                Some(Ok(bytes)) => got += bytes.len(),
+                Some(Err(error)) => {
+                    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+                    return true;
+                }
+            }
+        });
+        assert!(got < 8_000_000, "not all of it can have come");
+        assert_eq!(s.event_loop.data()[..], [], "nothing is told");
     }
 
     /// Written to after the peer is gone: the error comes once, and after what the peer had sent.

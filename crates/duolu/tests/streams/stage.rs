@@ -6,6 +6,7 @@ use duolu::{BackendKind, Config, Context, EventId, EventLoop, Stream, StreamEven
 use duolu_core::stream::{Moved, Then};
 use duolu_core::{Errno, RawFd};
 use duolu_sim::{Personality, Sim, errno};
+use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -74,12 +75,15 @@ pub enum Socket {
 pub struct SimSocket {
     sim: Sim,
     fd: RawFd,
+    /// To be closed with a reset.
+    cut: Cell<bool>,
 }
 
 impl Drop for SimSocket {
     fn drop(&mut self) {
-        // It may have been reset already.
-        let _ = self.sim.kernel().close(self.fd);
+        let mut kernel = self.sim.kernel();
+        let closed = if self.cut.get() { kernel.close_with_reset(self.fd) } else { kernel.close(self.fd) };
+        closed.expect("an open descriptor");
     }
 }
 
@@ -136,6 +140,13 @@ impl Transport for Socket {
             Socket::Sim(socket) => drop(socket.sim.kernel().shutdown_write(socket.fd)),
         }
     }
+    fn reset(&self) {
+        match self {
+            Socket::Tcp(socket) => Transport::reset(socket),
+            Socket::Unix(socket) => Transport::reset(socket),
+            Socket::Sim(socket) => socket.cut.set(true),
+        }
+    }
 }
 
 fn refused(error: Errno) -> Moved {
@@ -161,21 +172,24 @@ impl Socket {
     }
     /// What is there; `Some(empty)` at the end, `None` where nothing is there yet.
     pub fn receive(&mut self) -> Option<Vec<u8>> {
+        self.receive_or_fail().map(|outcome| outcome.expect("no reset"))
+    }
+    pub fn receive_or_fail(&mut self) -> Option<io::Result<Vec<u8>>> {
         let mut bytes = vec![0; 256 * 1024];
         let outcome = match self {
             Socket::Tcp(socket) => socket.read(&mut bytes),
             Socket::Unix(socket) => socket.read(&mut bytes),
             Socket::Sim(socket) => match socket.sim.kernel().read(socket.fd, bytes.len()) {
                 Err(error) if error == errno::EAGAIN => return None,
-                outcome => return Some(outcome.expect("no reset")),
+                outcome => return Some(outcome.map_err(|error| io::Error::from_raw_os_error(error.0))),
             },
         };
         match outcome {
             Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-            outcome => {
-                bytes.truncate(outcome.expect("no reset"));
-                Some(bytes)
-            }
+            outcome => Some(outcome.map(|count| {
+                bytes.truncate(count);
+                bytes
+            })),
         }
     }
     pub fn finish(&mut self) {
@@ -190,9 +204,7 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => duolu::net::set_linger(&socket, Some(0)).expect("an open socket"),
             Socket::Unix(_) => {}
-            Socket::Sim(socket) => {
-                let _ = socket.sim.kernel().close_with_reset(socket.fd);
-            }
+            Socket::Sim(socket) => socket.cut.set(true),
         }
     }
 }
@@ -317,7 +329,7 @@ fn pair(world: World, sim: Option<&Sim>) -> (Socket, Socket) {
         World::Sim(_) => {
             let sim = sim.expect("a simulated machine");
             let (ours, theirs) = sim.kernel().stream_pair().expect("descriptors");
-            let socket = |fd| Socket::Sim(SimSocket { sim: sim.clone(), fd });
+            let socket = |fd| Socket::Sim(SimSocket { sim: sim.clone(), fd, cut: Cell::new(false) });
             (socket(ours), socket(theirs))
         }
     }

@@ -35,6 +35,7 @@ struct Model {
     errors: u32,
     told_up_to: usize,
     finished: bool,
+    reset: bool,
     closing: bool,
     high: usize,
     burst: Option<usize>,
@@ -160,6 +161,10 @@ fn program(random: &mut Random<'_>, stream: &mut Stream, model: &mut Model) {
             stream.close(1_000_000);
             (model.finished, model.closing) = (true, true);
         }
+        28 if random.one_in(60) => {
+            stream.reset();
+            (model.reset, model.closing) = (true, true);
+        }
         28 if random.one_in(3) => {
             model.high = 1 + random.below(100_000);
             stream.set_input_marks(random.below(100), model.high.max(100));
@@ -255,7 +260,12 @@ pub fn play(mut random: Random<'_>) -> bool {
                     assert!(model.finished || !half_open && model.ended[0] == 1);
                     model.socket.shut = true;
                 }
+                Action::Reset => {
+                    assert!(model.reset);
+                    return true;
+                }
                 Action::Close => {
+                    assert!(!model.reset, "the peer is to know");
                     assert!(!stream.has_events(), "everything was told");
                     return true;
                 }

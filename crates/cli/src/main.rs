@@ -7,6 +7,7 @@ mod lang;
 mod machine;
 mod manual;
 mod model;
+mod page;
 mod terminal;
 mod units;
 mod walls;

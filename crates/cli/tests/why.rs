@@ -206,6 +206,16 @@ fn nginx_is_edge_triggered_but_for_its_listener_and_keeps_a_pointer() {
     );
 }
 
+fn is_one_level_triggered_loop_of_descriptors(report: &Value) {
+    let (epoll, facts) = (loop_of(report), [&report["model"], &report["accept"]]);
+    assert_eq!(facts, [&Value::from("epoll-lt"), &Value::from("single")], "{report:#}");
+    assert_eq!(
+        [&epoll["data"], &epoll["listener"]],
+        [&Value::from("fd"), &Value::from("level")],
+        "{report:#}"
+    );
+}
+
 #[test]
 fn redis_is_level_triggered_and_keeps_the_descriptor() {
     let server = start(|port, folder| {
@@ -225,17 +235,7 @@ fn redis_is_level_triggered_and_keeps_the_descriptor() {
     let mut streams = connect(server.port, 2);
     streams[0].write_all(b"PING\r\n").expect("written");
     let report = told_until(server.port, |report| report["certain"] == true);
-    assert_eq!(
-        (&report["model"], &report["accept"]),
-        (&Value::from("epoll-lt"), &Value::from("single")),
-        "{report:#}"
-    );
-    let epoll = loop_of(&report);
-    assert_eq!(
-        (&epoll["data"], &epoll["listener"]),
-        (&Value::from("fd"), &Value::from("level")),
-        "{report:#}"
-    );
+    is_one_level_triggered_loop_of_descriptors(&report);
     assert_eq!(next_wall(&report).0, "server descriptor limit", "{report:#}");
 }
 
@@ -326,17 +326,7 @@ fn node_is_level_triggered_and_keeps_the_descriptor() {
     let mut streams = connect(server.port, 3);
     streams[0].write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("written");
     let report = told_until(server.port, |report| report["certain"] == true);
-    assert_eq!(
-        (&report["model"], &report["accept"]),
-        (&Value::from("epoll-lt"), &Value::from("single")),
-        "{report:#}"
-    );
-    let epoll = loop_of(&report);
-    assert_eq!(
-        (&epoll["data"], &epoll["listener"]),
-        (&Value::from("fd"), &Value::from("level")),
-        "{report:#}"
-    );
+    is_one_level_triggered_loop_of_descriptors(&report);
     assert_eq!(report["listen"]["backlog"], 511);
 }
 

@@ -6,6 +6,7 @@ use super::picture::Picture;
 use super::{svg, tell};
 use crate::failure::Failure;
 use crate::lang::Lang;
+use crate::page::Page;
 use crate::report::markup::escape;
 use std::fmt::Write;
 use std::fs;
@@ -105,27 +106,8 @@ const STYLE: &str = include_str!("page.css");
 
 /// Every experiment on one page, both languages, without a network.
 fn page(all: &[Ran], open: Lang) -> String {
-    let mut html = format!(
-        "<!DOCTYPE html>\n<html lang=\"{open}\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <title>duolu lab</title>\n<style>{}{STYLE}</style>\n</head>\n<body>\n",
-        svg::STYLE
-    );
-    for lang in Lang::BOTH {
-        let _ = write!(
-            html,
-            "<input type=\"radio\" name=\"lang\" id=\"lang-{}\" class=\"lang\"{} aria-label=\"{}\">",
-            lang.key(),
-            if lang == open { " checked" } else { "" },
-            lang.pick("English", "中文")
-        );
-    }
-    html.push_str(
-        "\n<p class=\"switch\" aria-hidden=\"true\"><label for=\"lang-en\">English</label><label for=\"lang-zh\">中文</label></p>\n",
-    );
-    for lang in Lang::BOTH {
+    let page = Page { title: "duolu lab", lang: Some(open), styles: &[svg::STYLE, STYLE], script: None };
+    page.render(|html, lang| {
         let _ = write!(
             html,
             "<main lang=\"{lang}\" class=\"{}\">\n<h1>duolu lab</h1><p class=\"lead\">{}</p>\n",
@@ -135,13 +117,12 @@ fn page(all: &[Ran], open: Lang) -> String {
                 "把学习笔记里的每个说法做成真实套接字上的实验。这里的一切都是生成本页时测得的。",
             )
         );
-        contents(&mut html, all, lang);
+        contents(html, all, lang);
         for ran in all {
-            section(&mut html, ran, lang);
+            section(html, ran, lang);
         }
         html.push_str("</main>\n");
-    }
-    html + "</body>\n</html>\n"
+    })
 }
 
 fn contents(html: &mut String, all: &[Ran], lang: Lang) {

@@ -1,20 +1,6 @@
-// Only comfort: without it the page shows everything, the language switch works, and browsers show the titles.
+// Only comfort: without it browsers show the titles.
 (() => {
   "use strict";
-  const root = document.documentElement;
-  const choose = (lang) => {
-    const button = document.getElementById("lang-" + lang);
-    if (button) button.checked = true;
-    root.lang = lang === "zh" ? "zh-CN" : "en";
-    document.getElementById("tip").hidden = true;
-  };
-  for (const lang of ["en", "zh"]) {
-    document.getElementById("lang-" + lang).addEventListener("change", () => choose(lang));
-  }
-  const asked = /^#(en|zh)$/.exec(location.hash);
-  if (asked) choose(asked[1]);
-  else if (root.dataset.ask === "reader") choose(/^zh/i.test(navigator.language || "") ? "zh" : "en");
-
   // The browser's own tooltips would stand over ours; the titles stay for assistive technology as labels.
   for (const svg of document.querySelectorAll("svg[role=img]")) {
     const title = svg.querySelector(":scope > title");
@@ -31,7 +17,14 @@
     if (title) title.remove();
   }
 
-  const tip = document.getElementById("tip");
+  const tip = document.createElement("div");
+  tip.id = "tip";
+  tip.role = "status";
+  tip.hidden = true;
+  document.body.append(tip);
+  for (const button of document.querySelectorAll("input.lang")) {
+    button.addEventListener("change", () => { tip.hidden = true; });
+  }
   const show = (text, x, y) => {
     tip.replaceChildren();
     text.split("\n").forEach((line, at) => {

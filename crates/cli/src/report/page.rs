@@ -1,9 +1,4 @@
-//! The page: everything in one file, in both languages, without a network.
-//!
-//! Both languages are written out whole, one `<main>` each, and one is shown: so each chart places its labels for
-//! the words that it has, each language's text alternatives are its own, and the switch works without a script
-//! (two radio buttons and a rule of CSS). The policy in the head forbids every address, so that a browser would
-//! refuse to load anything even if something had been smuggled in.
+//! The page of a comparison, in the shell of [`crate::page`].
 
 use super::figures::whole;
 use super::findings::{self, Weight};
@@ -15,6 +10,7 @@ use super::views::Lines;
 use super::words;
 use super::{balance, changes, provenance};
 use crate::lang::Lang;
+use crate::page;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -22,37 +18,9 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// A whole file around what `main` writes for each language. It opens in `lang`; `None`: the reader's.
-pub fn file(lang: Option<Lang>, title: &str, mut main: impl FnMut(&mut String, Lang)) -> String {
-    let open = lang.unwrap_or(Lang::En);
-    let mut html = format!(
-        "<!DOCTYPE html>\n<html lang=\"{open}\" data-ask=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
-         <title>duolu: {}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
-        if lang.is_none() { "reader" } else { "file" },
-        escape(title)
-    );
-    for lang in Lang::BOTH {
-        let _ = write!(
-            html,
-            "<input type=\"radio\" name=\"lang\" id=\"lang-{}\" class=\"lang\"{} aria-label=\"{}\">",
-            lang.key(),
-            if lang == open { " checked" } else { "" },
-            lang.pick("English", "中文")
-        );
-    }
-    html.push_str(
-        "\n<p class=\"switch\" aria-hidden=\"true\"><label for=\"lang-en\">English</label><label for=\"lang-zh\">中文</label></p>\n",
-    );
-    for lang in Lang::BOTH {
-        main(&mut html, lang);
-    }
-    let _ = writeln!(
-        html,
-        "<div id=\"tip\" role=\"status\" hidden></div>\n<script>\n{SCRIPT}</script>\n</body>\n</html>"
-    );
-    html
+pub fn file(lang: Option<Lang>, title: &str, main: impl FnMut(&mut String, Lang)) -> String {
+    let title = format!("duolu: {title}");
+    page::Page { title: &title, lang, styles: &[STYLE], script: Some(SCRIPT) }.render(main)
 }
 
 /// What has to be known before the figures are believed.
@@ -73,6 +41,24 @@ pub fn notices(html: &mut String, notices: Vec<(Weight, String)>) {
         );
     }
     html.push_str("</ul>\n");
+}
+
+/// The end of a `<main>`: the walls, where the figures come from, and who `made` the page.
+pub fn end(html: &mut String, lang: Lang, run: &Run, looks: &[(String, Look)], made: &str) {
+    let walls = sections::walls(lang, run, looks);
+    if !walls.is_empty() {
+        let _ = writeln!(
+            html,
+            "<section><h2>{}</h2><div class=\"walls\">{walls}</div></section>",
+            lang.pick("The walls: what stopped each line", "墙：每条线止于何处")
+        );
+    }
+    let _ = writeln!(
+        html,
+        "<section><h2>{}</h2>{}</section>\n<footer><p>{made}</p></footer>\n</main>",
+        lang.pick("Where the figures come from", "数据的来历"),
+        provenance::section(lang, run)
+    );
 }
 
 /// Parts beside each other; a narrow page breaks between them.
@@ -154,24 +140,11 @@ impl Page<'_> {
         for (at, work) in works.iter().enumerate() {
             self.work(html, lang, work, looks, at, works.len() > 1);
         }
-        let walls = sections::walls(lang, self.run, looks);
-        if !walls.is_empty() {
-            let _ = writeln!(
-                html,
-                "<section><h2>{}</h2><div class=\"walls\">{walls}</div></section>",
-                lang.pick("The walls: what stopped each line", "墙：每条线止于何处")
-            );
-        }
-        let _ = writeln!(
-            html,
-            "<section><h2>{}</h2>{}</section>\n<footer><p>{}</p></footer>\n</main>",
-            lang.pick("Where the figures come from", "数据的来历"),
-            provenance::section(lang, self.run),
-            lang.pick(
-                "Made by duolu report from result.json, without a network; duolu report result.json makes it again.",
-                "由 duolu report 从 result.json 生成，不用网络；duolu report result.json 可以重新生成。",
-            )
+        let made = lang.pick(
+            "Made by duolu report from result.json, without a network; duolu report result.json makes it again.",
+            "由 duolu report 从 result.json 生成，不用网络；duolu report result.json 可以重新生成。",
         );
+        end(html, lang, self.run, looks, made);
     }
 
     fn subtitle(&self, lang: Lang, works: &[&Work]) -> String {

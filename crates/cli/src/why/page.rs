@@ -1,6 +1,4 @@
-//! The X-ray card as a page: one file, both languages, light and dark, without a network and without a script.
-//!
-//! Both languages are written out whole and one is shown (two radio buttons and a rule of CSS), as on the report's page.
+//! The X-ray card as a page, in the shell of [`crate::page`], without a script.
 
 use super::Report;
 use super::card;
@@ -8,6 +6,7 @@ use super::view::{self, Chip, Instance, Node, Row};
 use super::wall::{self, Fix, short};
 use crate::failure::Failure;
 use crate::lang::Lang;
+use crate::page::Page;
 use crate::report::markup::escape;
 use std::fmt::Write;
 use std::fs;
@@ -25,30 +24,9 @@ pub fn write(report: &Report<'_>, open: Lang, path: &Path) -> Result<(), Failure
 }
 
 fn render(report: &Report<'_>, open: Lang) -> String {
-    let mut html = format!(
-        "<!DOCTYPE html>\n<html lang=\"{open}\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <title>duolu why: {}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
-        escape(&view::heading(report, open))
-    );
-    for lang in Lang::BOTH {
-        let _ = write!(
-            html,
-            "<input type=\"radio\" name=\"lang\" id=\"lang-{}\" class=\"lang\"{} aria-label=\"{}\">",
-            lang.key(),
-            if lang == open { " checked" } else { "" },
-            lang.pick("English", "中文")
-        );
-    }
-    html.push_str(
-        "\n<p class=\"switch\" aria-hidden=\"true\"><label for=\"lang-en\">English</label><label for=\"lang-zh\">中文</label></p>\n",
-    );
-    for lang in Lang::BOTH {
-        main(&mut html, report, lang);
-    }
-    html + "</body>\n</html>\n"
+    let title = format!("duolu why: {}", view::heading(report, open));
+    let page = Page { title: &title, lang: Some(open), styles: &[STYLE], script: None };
+    page.render(|html, lang| main(html, report, lang))
 }
 
 fn main(html: &mut String, report: &Report<'_>, lang: Lang) {

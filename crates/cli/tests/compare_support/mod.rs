@@ -2,7 +2,6 @@
 
 #![allow(dead_code)] // each test program uses its part
 
-use duolu_sys::child::signal;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -10,9 +9,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[path = "../support/wait.rs"]
+mod wait;
+pub use wait::{PATIENCE, wait};
+
 pub const SIGINT: i32 = 2;
 pub const SIGKILL: i32 = 9;
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn compare(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_duolu"));
@@ -24,20 +26,6 @@ pub fn compare(arguments: &[&str]) -> Command {
 pub fn run(command: &mut Command) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("duolu starts");
     wait(child)
-}
-
-pub fn wait(child: Child) -> Output {
-    let pid = child.id();
-    let waiting = thread::spawn(move || child.wait_with_output().expect("its output"));
-    let until = Instant::now() + PATIENCE;
-    while !waiting.is_finished() {
-        if Instant::now() > until {
-            let _ = signal(pid, SIGKILL); // not waited for yet, so still ours
-            panic!("compare did not end: {:?}", waiting.join());
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    waiting.join().expect("waiting")
 }
 
 pub fn json(output: &Output) -> Value {

@@ -14,7 +14,10 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub const PATIENCE: Duration = Duration::from_secs(60);
+#[path = "../support/wait.rs"]
+mod wait;
+pub use wait::{PATIENCE, wait};
+
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 const DUOLU: &str = env!("CARGO_BIN_EXE_duolu");
@@ -201,17 +204,7 @@ pub fn finish(command: &mut Command) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    let pid = child.id();
-    let waiting = thread::spawn(move || child.wait_with_output().expect("its output"));
-    let until = Instant::now() + PATIENCE;
-    while !waiting.is_finished() {
-        if Instant::now() > until {
-            let _ = signal(pid, SIGKILL); // not waited for yet, so still ours
-            panic!("it did not end: {:?}", waiting.join());
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    waiting.join().expect("waiting")
+    wait(child)
 }
 
 pub fn json(output: &Output) -> Value {

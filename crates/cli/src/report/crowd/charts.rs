@@ -21,34 +21,25 @@ struct Measure {
     of: fn(&Rung) -> Option<f64>,
 }
 
-const KERNEL: Measure = Measure {
-    name: ("kernel, both ends", "内核，两端合计"),
-    short: ("kernel", "内核"),
-    dash: "",
-    marker: Marker::Circle,
-    of: Rung::kernel_in_all,
-};
+const KERNEL: Measure =
+    measure(("kernel, both ends", "内核，两端合计"), ("kernel", "内核"), Marker::Circle, Rung::kernel_in_all);
 const SERVER: Measure = Measure {
-    name: ("server", "服务器"),
-    short: ("server", "服务器"),
     dash: "7 3",
-    marker: Marker::Diamond,
-    of: |rung| rung.figure(Of::Server),
+    ..measure(("server", "服务器"), ("server", "服务器"), Marker::Diamond, |rung| {
+        rung.figure(Of::Server)
+    })
 };
 const P99: Measure = Measure {
-    name: ("p99", "p99"),
-    short: ("p99", "p99"),
     dash: "7 3",
-    marker: Marker::Up,
-    of: |rung| rung.figure(Of::P99),
+    ..measure(("p99", "p99"), ("p99", "p99"), Marker::Up, |rung| rung.figure(Of::P99))
 };
-const CONNECTS: Measure = Measure {
-    name: ("", ""),
-    short: ("", ""),
-    dash: "",
-    marker: Marker::Square,
-    of: |rung| rung.figure(Of::Connects),
-};
+const CONNECTS: Measure = measure(("", ""), ("", ""), Marker::Square, |rung| rung.figure(Of::Connects));
+
+type Words = (&'static str, &'static str);
+
+const fn measure(name: Words, short: Words, marker: Marker, of: fn(&Rung) -> Option<f64>) -> Measure {
+    Measure { name, short, dash: "", marker, of }
+}
 
 /// One of the charts beside each other.
 struct Small<'a> {

@@ -11,7 +11,7 @@ pub use rungs::Climb;
 
 use super::look::{Look, looks};
 use super::markup::escape;
-use super::{page, provenance, sections};
+use super::{page, sections};
 use crate::lang::Lang;
 use charts::Views;
 use std::fmt::Write;
@@ -81,22 +81,9 @@ fn main(html: &mut String, lang: Lang, climb: &Climb, looks: &[(String, Look)]) 
             prose::table(lang, climb, looks)
         );
     }
-    let walls = sections::walls(lang, &run, looks);
-    if !walls.is_empty() {
-        let _ = writeln!(
-            html,
-            "<section><h2>{}</h2><div class=\"walls\">{walls}</div></section>",
-            lang.pick("The walls: what stopped each line", "墙：每条线止于何处")
-        );
-    }
-    let _ = writeln!(
-        html,
-        "<section><h2>{}</h2>{}</section>\n<footer><p>{}</p></footer>\n</main>",
-        lang.pick("Where the figures come from", "数据的来历"),
-        provenance::section(lang, &run),
-        lang.pick(
-            "Made by duolu report from the result.json of make million, without a network; duolu report result.json makes it again.",
-            "由 duolu report 从 make million 的 result.json 生成，不用网络；duolu report result.json 可以重新生成。",
-        )
+    let made = lang.pick(
+        "Made by duolu report from the result.json of make million, without a network; duolu report result.json makes it again.",
+        "由 duolu report 从 make million 的 result.json 生成，不用网络；duolu report result.json 可以重新生成。",
     );
+    page::end(html, lang, &run, looks, made);
 }

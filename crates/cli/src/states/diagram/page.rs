@@ -1,13 +1,11 @@
-//! The page: the diagram with its numbers, the same as tables, in both languages, in one file without a network.
-//!
-//! Both languages are written out whole and one is shown, as in the report's page: the switch works without a script,
-//! and the policy in the head forbids every address.
+//! The page: the diagram with its numbers, and the same as tables, in the shell of [`crate::page`].
 
 use super::edge::Edge;
 use super::picture::Picture;
 use super::step::Other;
 use super::{svg, words};
 use crate::lang::Lang;
+use crate::page;
 use crate::report::markup::escape;
 use crate::states::columns;
 use crate::states::layout::Column;
@@ -21,7 +19,6 @@ use std::fmt::Write;
 const STYLE: &str = include_str!("page.css");
 /// What the drawing needs of it, for a file of its own.
 const DRAWING: &str = include_str!("drawing.css");
-const SCRIPT: &str = include_str!("page.js");
 /// So many connections are listed.
 const MOST: usize = 200;
 
@@ -70,34 +67,9 @@ impl Page<'_> {
 
     /// The whole file.
     pub fn html(&self) -> String {
-        let open = self.lang.unwrap_or(Lang::En);
-        let mut html = format!(
-            "<!DOCTYPE html>\n<html lang=\"{open}\" data-ask=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-             script-src 'unsafe-inline'\">\n<title>duolu: {}</title>\n<style>\n{DRAWING}{STYLE}</style>\n</head>\n<body>\n",
-            if self.lang.is_none() { "reader" } else { "file" },
-            escape(&self.heading(open))
-        );
-        for lang in Lang::BOTH {
-            let _ = write!(
-                html,
-                "<input type=\"radio\" name=\"lang\" id=\"lang-{}\" class=\"lang\"{} aria-label=\"{}\">",
-                lang.key(),
-                if lang == open { " checked" } else { "" },
-                lang.pick("English", "中文")
-            );
-        }
-        html.push_str(
-            "\n<p class=\"switch\" aria-hidden=\"true\"><label for=\"lang-en\">English</label>\
-             <label for=\"lang-zh\" lang=\"zh-CN\">中文</label></p>\n",
-        );
-        for lang in Lang::BOTH {
-            self.main(&mut html, lang);
-        }
-        let _ = writeln!(html, "<script>\n{SCRIPT}</script>\n</body>\n</html>");
-        html
+        let title = format!("duolu: {}", self.heading(self.lang.unwrap_or(Lang::En)));
+        let page = page::Page { title: &title, lang: self.lang, styles: &[DRAWING, STYLE], script: Some("") };
+        page.render(|html, lang| self.main(html, lang))
     }
 
     fn main(&self, html: &mut String, lang: Lang) {

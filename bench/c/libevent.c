@@ -1,7 +1,9 @@
-/* The same on C libevent 2.1, its epoll method, raw events.
- * Modes: persistent, rearm, readd, timers (needs the number of timers only), memory (number of events). With
+/* The same on C libevent 2.1, its epoll method, raw events; streams are bufferevents.
+ * Modes: persistent, rearm, readd, stream, stream-memory (number), timers (needs the number of timers only), memory (number of events). With
  * EVENT_EPOLL_USE_CHANGELIST in the environment libevent merges changes. */
 #include "subject.h"
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
@@ -127,10 +129,47 @@ static void memory(long count)
            (resident_kib() - resident) * 1024.0 / count);
 }
 
+static void on_stream(struct bufferevent *conn, void *arg)
+{
+    evbuffer_add_buffer(bufferevent_get_output(conn), bufferevent_get_input(conn));
+    count_down();
+    (void)arg;
+}
+
+static void new_stream(int fd)
+{
+    struct bufferevent *conn = bufferevent_socket_new(base, fd, 0);
+    if (!conn) die("bufferevent_socket_new");
+    bufferevent_setcb(conn, on_stream, NULL, NULL, NULL);
+    if (bufferevent_enable(conn, EV_READ | EV_WRITE)) die("bufferevent_enable");
+}
+
+static void stream_subject(int pairs, int active)
+{
+    make_pairs(pairs, active);
+    for (int i = 0; i < pairs; i++) {
+        new_stream(ring[i].reader);
+        new_stream(ring[i].writer);
+    }
+    converse(ring_window);
+}
+
+/* Bytes from the allocator and resident, per idle stream. */
+static void stream_memory(long count)
+{
+    make_pairs((count + 1) / 2, 0);
+    size_t heap = mallinfo2().uordblks + mallinfo2().hblkhd;
+    long resident = resident_kib();
+    for (long i = 0; i < count; i++) new_stream(i % 2 ? ring[i / 2].writer : ring[i / 2].reader);
+    event_base_loop(base, EVLOOP_NONBLOCK);
+    printf("%.1f %.1f\n", (double)(mallinfo2().uordblks + mallinfo2().hblkhd - heap) / count,
+           (resident_kib() - resident) * 1024.0 / count);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        fprintf(stderr, "usage: libevent persistent|rearm|readd PIPES ACTIVE | timers COUNT | memory COUNT\n");
+        fprintf(stderr, "usage: libevent persistent|rearm|readd|stream PIPES ACTIVE | timers|memory|stream-memory COUNT\n");
         return 2;
     }
     struct event_config *config = event_config_new();
@@ -140,6 +179,8 @@ int main(int argc, char **argv)
         return fprintf(stderr, "libevent chose %s\n", event_base_get_method(base)), 1;
     if (!strcmp(argv[1], "timers")) return timers(atol(argv[2])), 0;
     if (!strcmp(argv[1], "memory")) return memory(atol(argv[2])), 0;
+    if (!strcmp(argv[1], "stream-memory")) return stream_memory(atol(argv[2])), 0;
+    if (!strcmp(argv[1], "stream")) return stream_subject(atoi(argv[2]), atoi(argv[3])), 0;
     int is_readd = !strcmp(argv[1], "readd"), is_rearm = !strcmp(argv[1], "rearm");
     make_ring(atoi(argv[2]), is_readd ? 0 : atoi(argv[3]));
     events = calloc(pipes, sizeof *events);

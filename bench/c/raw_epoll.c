@@ -1,6 +1,7 @@
 /* The floor: the same ring written by hand on epoll(7), level-triggered, as tight as C allows.
  * Modes: persistent; rearm-oneshot (EPOLLONESHOT and MOD); rearm-del-add (what a loop that
- * removes and adds pays); readd (DEL and ADD of every descriptor, then one look). */
+ * removes and adds pays); readd (DEL and ADD of every descriptor, then one look); stream (socket pairs, each
+ * message sent back). */
 #include "subject.h"
 #include <sys/epoll.h>
 
@@ -58,15 +59,39 @@ static void readd(long count)
     }
 }
 
+static void stream(long count)
+{
+    static char input[64 * 1024];
+    while (count > 0) {
+        int ready = epoll_wait(epoll, reports, ROOM, -1);
+        for (int i = 0; i < ready && count > 0; i++, count--) {
+            ssize_t got = recv(reports[i].data.fd, input, sizeof input, 0);
+            if (got <= 0 || send(reports[i].data.fd, input, got, MSG_NOSIGNAL) != got) die("an echo");
+        }
+    }
+}
+
+static void stream_subject(int pairs, int active)
+{
+    make_pairs(pairs, active);
+    for (int i = 0; i < 2 * pairs; i++) {
+        int fd = i % 2 ? ring[i / 2].writer : ring[i / 2].reader;
+        struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+        if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event)) die("epoll_ctl");
+    }
+    converse(stream);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 4) {
-        fprintf(stderr, "usage: raw_epoll persistent|rearm-oneshot|rearm-del-add|readd PIPES ACTIVE\n");
+        fprintf(stderr, "usage: raw_epoll persistent|rearm-oneshot|rearm-del-add|readd|stream PIPES ACTIVE\n");
         return 2;
     }
     int oneshot = !strcmp(argv[1], "rearm-oneshot"), is_readd = !strcmp(argv[1], "readd");
-    make_ring(atoi(argv[2]), is_readd ? 0 : atoi(argv[3]));
     if ((epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) die("epoll_create1");
+    if (!strcmp(argv[1], "stream")) return stream_subject(atoi(argv[2]), atoi(argv[3])), 0;
+    make_ring(atoi(argv[2]), is_readd ? 0 : atoi(argv[3]));
     for (int i = 0; i < pipes; i++)
         control(EPOLL_CTL_ADD, i, oneshot ? EPOLLONESHOT : 0);
     converse(oneshot ? rearm_oneshot : is_readd ? readd

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,6 +39,20 @@ static inline void make_ring(int count, int active)
         if (pipe((int *)&ring[i])) die("pipe");
     for (int i = 0; i < active; i++)
         if (write(ring[i * (count / active)].writer, "x", 1) != 1) die("write");
+}
+
+/* For streams: socket pairs, both ends watched, a message going to and fro in each active pair. */
+enum { MESSAGE_BYTES = 64 };
+
+static inline void make_pairs(int count, int active)
+{
+    char message[MESSAGE_BYTES] = { 7 };
+    pipes = count;
+    ring = calloc(count, sizeof *ring);
+    for (int i = 0; i < count; i++) {
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, (int *)&ring[i])) die("socketpair");
+        if (i < active && write(ring[i].reader, message, sizeof message) != sizeof message) die("write");
+    }
 }
 
 static inline uint64_t now_ns(void)

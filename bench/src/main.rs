@@ -56,7 +56,7 @@ fn first_line(program: &str) -> String {
 fn instruction_table(programs: &Programs) -> Outcome {
     println!("\n### Userland instructions per event\n");
     println!("| | 1 active of {PIPES} | 10 | 100 |\n|---|---|---|---|");
-    let modes = ["persistent", "rearm"];
+    let modes = ["persistent", "rearm", "stream"];
     for subject in modes.iter().flat_map(|mode| programs.all(mode)) {
         print!("| {} |", subject.name);
         for active in [1, 10, 100] {
@@ -131,12 +131,14 @@ fn timer_table(programs: &Programs, rounds: usize) -> Outcome {
 }
 
 fn memory_table(programs: &Programs) -> Outcome {
-    println!("\n### Memory of an idle event, bytes\n");
-    println!("| | events | from the allocator | resident |\n|---|---|---|---|");
-    for count in [8_000, 10_000, 16_000] {
-        for subject in [programs.duolu("memory").with(&[count]), programs.libevent("memory").with(&[count])] {
-            let numbers = subject.numbers()?;
-            println!("| {} | {count} | {:.0} | {:.0} |", subject.name, numbers[0], numbers[1]);
+    for (title, mode) in [("an idle event", "memory"), ("an idle stream", "stream-memory")] {
+        println!("\n### Memory of {title}, bytes\n");
+        println!("| | how many | from the allocator | resident |\n|---|---|---|---|");
+        for count in [8_000, 10_000, 16_000] {
+            for subject in [programs.duolu(mode).with(&[count]), programs.libevent(mode).with(&[count])] {
+                let numbers = subject.numbers()?;
+                println!("| {} | {count} | {:.0} | {:.0} |", subject.name, numbers[0], numbers[1]);
+            }
         }
     }
     Ok(())

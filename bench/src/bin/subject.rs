@@ -1,17 +1,21 @@
 //! duolu's side of the comparison: the same ring, timers and idle registrations as `bench/c/*.c`.
 //!
 //! `persistent|rearm|rearm-oneshot|readd PIPES ACTIVE` answers each count on standard input with the
-//! nanoseconds that many events took; `timers COUNT` and `memory COUNT` print one line of results.
+//! nanoseconds that many events took, and so does `stream PAIRS ACTIVE`, with socket pairs; `timers COUNT`, `memory COUNT`
+//! and `stream-memory COUNT` print one line of results.
 
-use duolu::{Context, EventId, EventLoop, Interest, Next, Options};
+use duolu::{Context, EventId, EventLoop, Interest, Next, Options, Stream, StreamEvent, StreamOptions};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::error::Error;
 use std::hint::black_box;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::{Duration, Instant};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const MESSAGE_BYTES: usize = 64;
 
 #[derive(Default)]
 struct Ring {
@@ -214,18 +218,77 @@ fn memory(count: usize) -> Outcome {
     Ok(())
 }
 
+/// Streams on socket pairs, both ends, with a message going to and fro in the first `active` pairs.
+fn make_streams(pairs: usize, active: usize) -> Outcome<EventLoop<Ring>> {
+    let mut event_loop = EventLoop::with_data(Ring::default())?;
+    for at in 0..pairs {
+        let (one, mut two) = UnixStream::pair()?;
+        if at < active {
+            two.write_all(&[7; MESSAGE_BYTES])?;
+        }
+        for socket in [one, two] {
+            event_loop.stream(socket, StreamOptions::new(), pass_back)?;
+        }
+    }
+    Ok(event_loop)
+}
+
+fn pass_back(ctx: &mut Context<Ring>, stream: &mut Stream<'_>, event: StreamEvent) {
+    if event == StreamEvent::Read {
+        stream.echo();
+        let ring = ctx.data();
+        ring.left -= 1;
+        if ring.left == 0 {
+            ctx.break_now();
+        }
+    }
+}
+
+fn converse_by_streams(pairs: usize, active: usize) -> Outcome {
+    let mut event_loop = make_streams(pairs, active)?;
+    for line in io::stdin().lines() {
+        event_loop.data().left = line?.trim().parse()?;
+        let began = Instant::now();
+        event_loop.run()?;
+        println!("{}", began.elapsed().as_nanos());
+    }
+    Ok(())
+}
+
+/// As `memory`, per idle stream.
+fn stream_memory(count: usize) -> Outcome {
+    let mut event_loop = EventLoop::with_data(Ring::default())?;
+    let mut sockets = Vec::new();
+    for _ in 0..count.div_ceil(2) {
+        let (one, two) = UnixStream::pair()?;
+        sockets.extend([one, two]);
+    }
+    let mut sockets = sockets.into_iter();
+    let (heap, resident) = (LIVE.load(Ordering::Relaxed), resident_bytes()?);
+    for socket in sockets.by_ref().take(count) {
+        event_loop.stream(socket, StreamOptions::new(), pass_back)?;
+    }
+    event_loop.run_nonblocking()?;
+    let heap = (LIVE.load(Ordering::Relaxed) - heap) as f64;
+    let resident = resident_bytes()? - resident;
+    println!("{:.1} {:.1}", heap / count as f64, resident / count as f64);
+    Ok(())
+}
+
 fn main() -> Outcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mode = match arguments[..] {
         ["timers", count] => return timers(count.parse()?),
         ["memory", count] => return memory(count.parse()?),
+        ["stream-memory", count] => return stream_memory(count.parse()?),
+        ["stream", pairs, active] => return converse_by_streams(pairs.parse()?, active.parse()?),
         ["persistent", ..] => Mode::Persistent,
         ["rearm", ..] => Mode::Rearm,
         ["rearm-oneshot", ..] => Mode::OneShot,
         ["readd", ..] => Mode::Readd,
         _ => {
-            return Err("usage: persistent|rearm|rearm-oneshot|readd PIPES ACTIVE, timers N, memory N".into());
+            return Err("usage: persistent|rearm|rearm-oneshot|readd|stream PIPES ACTIVE, timers|memory|stream-memory N".into());
         }
     };
     match arguments[1..] {

@@ -120,6 +120,18 @@ fn errno_of(error: BufferError) -> Errno {
 /// call: the bytes before the first file, or of that file. An empty buffer gives `Blocked`, with nothing asked.
 pub fn write_from(fd: impl AsFd, kind: Kind, buffer: &mut Buffer, pool: &mut Pool, limit: usize) -> Moved {
     let fd = fd.as_fd();
+    let front = buffer.front();
+    let asked = front.len().min(limit);
+    // Mostly all of it lies in one piece.
+    if asked == 0 || asked < limit.min(buffer.len()) {
+        return write_pieces(fd, kind, buffer, pool, limit);
+    }
+    let outcome = write_bytes(fd, kind, &front[..asked], 0);
+    wrote(outcome, asked, buffer, pool)
+}
+
+#[inline(never)]
+fn write_pieces(fd: BorrowedFd<'_>, kind: Kind, buffer: &mut Buffer, pool: &mut Pool, limit: usize) -> Moved {
     let file_first = match buffer.pieces(0).next() {
         Some(Piece::File(file, offset, len)) => Some((Arc::clone(file), offset, len.min(limit))),
         _ => None,
@@ -128,12 +140,12 @@ pub fn write_from(fd: impl AsFd, kind: Kind, buffer: &mut Buffer, pool: &mut Poo
         return send_file(fd, kind, &file, offset, len, buffer, pool);
     }
     let mut slices = [IoSlice::new(&[]); MOST_PIECES];
-    let (mut asked, mut count, mut file_follows) = (0, 0, false);
+    let (mut asked, mut count, mut flags) = (0, 0, 0);
     for piece in buffer.pieces(0) {
         match piece {
             _ if count == MOST_PIECES || asked == limit => break,
             Piece::File(..) => {
-                file_follows = true;
+                flags = libc::MSG_MORE; // (d)
                 break;
             }
             Piece::Bytes(bytes) => {
@@ -143,34 +155,35 @@ pub fn write_from(fd: impl AsFd, kind: Kind, buffer: &mut Buffer, pool: &mut Poo
             }
         }
     }
-    if asked == 0 {
-        return Moved { bytes: 0, then: Then::Blocked };
-    }
-    let outcome = write_slices(fd, kind, &slices[..count], file_follows);
+    let outcome = match &slices[..count] {
+        [] => return Moved { bytes: 0, then: Then::Blocked },
+        [bytes] => write_bytes(fd, kind, bytes, flags),
+        slices => write_slices(fd, kind, slices, flags),
+    };
     wrote(outcome, asked, buffer, pool)
 }
 
-fn write_slices(
-    fd: BorrowedFd<'_>,
-    kind: Kind,
-    slices: &[IoSlice<'_>],
-    more_follows: bool,
-) -> Result<isize, Errno> {
+#[inline]
+fn write_bytes(fd: BorrowedFd<'_>, kind: Kind, bytes: &[u8], flags: i32) -> Result<isize, Errno> {
+    let (fd, from, len) = (fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len());
+    retry(|| match kind {
+        // SAFETY: `from` is readable for `len`, here and below.
+        Kind::Socket => syscall!(unsafe { libc::send(fd, from, len, libc::MSG_NOSIGNAL | flags) }),
+        // SAFETY: as above.
+        Kind::Other => syscall!(unsafe { libc::write(fd, from, len) }),
+    })
+}
+
+fn write_slices(fd: BorrowedFd<'_>, kind: Kind, slices: &[IoSlice<'_>], flags: i32) -> Result<isize, Errno> {
     let (fd, count) = (fd.as_raw_fd(), slices.len());
-    let flags = libc::MSG_NOSIGNAL | if more_follows { libc::MSG_MORE } else { 0 }; // (d)
     match kind {
-        Kind::Socket if count == 1 => {
-            let bytes = &slices[0];
-            // SAFETY: readable for its length.
-            retry(|| syscall!(unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) }))
-        }
         Kind::Socket => {
             // SAFETY: all zeroes are a valid msghdr: no address, no control data.
             let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
             message.msg_iov = slices.as_ptr().cast_mut().cast();
             message.msg_iovlen = count as _;
             // SAFETY: IoSlice has the layout of iovec (its documentation); sendmsg only reads.
-            retry(|| syscall!(unsafe { libc::sendmsg(fd, &message, flags) }))
+            retry(|| syscall!(unsafe { libc::sendmsg(fd, &message, libc::MSG_NOSIGNAL | flags) }))
         }
         Kind::Other => {
             // SAFETY: IoSlice has the layout of iovec (its documentation); writev only reads.
@@ -238,7 +251,7 @@ fn copy_file(
         Ok(0) => failed(Errno(libc::EIO)), // (c)
         Ok(got) => {
             let bytes = &block.bytes()[..got.min(most)];
-            let outcome = write_slices(fd, kind, &[IoSlice::new(bytes)], false);
+            let outcome = write_bytes(fd, kind, bytes, 0);
             wrote(outcome, bytes.len(), buffer, pool)
         }
         Err(errno) => failed(errno),

@@ -145,6 +145,7 @@ impl Buffer {
     }
 
     /// The bytes at the front that lie in one piece of memory: empty where the buffer is, or begins with a file.
+    #[inline]
     pub fn front(&self) -> &[u8] {
         self.chunks.front().and_then(Chunk::bytes).unwrap_or_default()
     }

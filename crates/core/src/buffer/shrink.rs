@@ -8,15 +8,15 @@ use alloc::vec::Vec;
 impl Buffer {
     /// Drops bytes from the front, all of them if it has fewer; says how many. O(chunks dropped).
     pub fn drain(&mut self, bytes: usize) -> Result<usize, BufferError> {
-        self.drain_with(bytes, &mut |_| {})
+        self.drain_with(bytes, drop)
     }
 
     /// As [`Buffer::drain`], giving blocks back to the pool they came from.
     pub fn drain_into(&mut self, bytes: usize, pool: &mut Pool) -> Result<usize, BufferError> {
-        self.drain_with(bytes, &mut |chunk| pool.put_chunk(chunk))
+        self.drain_with(bytes, |chunk| pool.put_chunk(chunk))
     }
 
-    fn drain_with(&mut self, bytes: usize, done: &mut dyn FnMut(Chunk)) -> Result<usize, BufferError> {
+    fn drain_with(&mut self, bytes: usize, mut done: impl FnMut(Chunk)) -> Result<usize, BufferError> {
         self.may(End::Front)?;
         self.settle();
         let bytes = bytes.min(self.len);

@@ -419,6 +419,9 @@ impl Stream {
     /// byte, the timer does not: one that rings too early is set again, and not for each message.
     #[inline]
     pub fn next_timer(&mut self) -> Option<Instant> {
+        if !self.is_timed() {
+            return None;
+        }
         let deadline = self.deadline()?;
         let rules = self.rules.as_mut()?;
         if deadline >= rules.armed {

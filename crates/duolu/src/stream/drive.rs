@@ -56,14 +56,12 @@ impl<D: 'static, S: Transport, H: StreamHandler<D>> Object<D> for StreamObject<S
                     return; // (a)
                 }
             }
-            let now = now_for(&self.core, ctx);
-            self.core.settle(now);
-            self.flush(now, &pool);
+            self.send(ctx, &pool);
             if !self.core.has_events() {
                 break;
             }
         }
-        if self.settle(ctx, id, &pool) {
+        if self.rest(ctx, id, &pool) {
             ctx.ask(Next::Remove);
         }
     }
@@ -139,11 +137,24 @@ impl<D: 'static, S: Transport, H: StreamHandler<D>> Driven<D> for StreamObject<S
         &mut self.core
     }
 
-    #[inline]
     fn settle(&mut self, ctx: &mut Context<D>, id: EventId, pool: &RefCell<Pool>) -> bool {
+        self.send(ctx, pool);
+        self.rest(ctx, id, pool)
+    }
+}
+
+impl<S: Transport, H> StreamObject<S, H> {
+    /// What was written goes out.
+    #[inline]
+    fn send<D: 'static>(&mut self, ctx: &mut Context<D>, pool: &RefCell<Pool>) {
         let now = now_for(&self.core, ctx);
         self.core.settle(now);
         self.flush(now, pool);
+    }
+
+    /// Until it is called again: see [`Driven::settle`].
+    #[inline]
+    fn rest<D: 'static>(&mut self, ctx: &mut Context<D>, id: EventId, pool: &RefCell<Pool>) -> bool {
         while let Some(action) = self.core.next_action() {
             match action {
                 Action::ShutdownWrite => self.socket.shutdown_write(),
@@ -154,6 +165,7 @@ impl<D: 'static, S: Transport, H: StreamHandler<D>> Driven<D> for StreamObject<S
                 Action::Close => return true,
             }
         }
+        let now = now_for(&self.core, ctx);
         self.core.settle(now);
         self.core.tidy(&mut pool.borrow_mut());
         ask(&mut self.core, ctx, id);

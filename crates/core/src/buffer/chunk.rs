@@ -48,8 +48,8 @@ pub(super) enum Store {
     /// All of it is initialised; what lies beyond the chunk's end may be written.
     Own(Vec<u8>),
     Shared(Arc<dyn Region>),
-    /// `start` and `end` count from this offset of the file.
-    File(Arc<dyn FileRegion>, u64),
+    /// `start` and `end` are offsets in the file.
+    File(Arc<dyn FileRegion>),
 }
 
 /// `start..end` of its store, not empty unless it is the reserve at the end of a chain.
@@ -57,13 +57,11 @@ pub(super) struct Chunk {
     pub(super) store: Store,
     pub(super) start: usize,
     pub(super) end: usize,
-    /// No byte comes behind `end`: a chunk with more room in one piece was reserved behind it.
-    pub(super) sealed: bool,
 }
 
 impl Chunk {
     pub(super) fn new(store: Store, start: usize, end: usize) -> Self {
-        Chunk { store, start, end, sealed: false }
+        Chunk { store, start, end }
     }
 
     /// An empty chunk that has room for `room` bytes, not yet initialised.
@@ -95,9 +93,7 @@ impl Chunk {
 
     pub(super) fn piece(&self, skip: usize) -> Piece<'_> {
         match &self.store {
-            Store::File(file, offset) => {
-                Piece::File(file, offset + (self.start + skip) as u64, self.len() - skip)
-            }
+            Store::File(file) => Piece::File(file, (self.start + skip) as u64, self.len() - skip),
             Store::Own(own) => Piece::Bytes(&own[self.start + skip..self.end]),
             Store::Shared(region) => Piece::Bytes(&region.bytes()[self.start + skip..self.end]),
         }
@@ -107,7 +103,7 @@ impl Chunk {
     #[inline]
     pub(super) fn room(&self) -> usize {
         match &self.store {
-            Store::Own(own) if !self.sealed => own.capacity() - self.end,
+            Store::Own(own) => own.capacity() - self.end,
             _ => 0,
         }
     }
@@ -128,7 +124,7 @@ impl Chunk {
     /// The room behind the end, initialised (once for each chunk).
     pub(super) fn spare(&mut self) -> &mut [u8] {
         match &mut self.store {
-            Store::Own(own) if !self.sealed => {
+            Store::Own(own) => {
                 let room = own.capacity();
                 own.resize(room, 0);
                 &mut own[self.end..]
@@ -179,7 +175,7 @@ impl Chunk {
         }
         match &self.store {
             Store::Shared(region) => Store::Shared(Arc::clone(region)),
-            Store::File(file, offset) => Store::File(Arc::clone(file), *offset),
+            Store::File(file) => Store::File(Arc::clone(file)),
             Store::Own(_) => unreachable!("shared above"),
         }
     }

@@ -1,7 +1,7 @@
 //! How bytes come into a buffer.
 
 use super::chunk::{Chunk, FileRegion, Region, Store};
-use super::{Buffer, BufferError, End};
+use super::{Buffer, BufferError, End, Reserve};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -72,17 +72,17 @@ impl Buffer {
     }
 
     /// Has a part of a file be the next bytes, without reading it: it is sent by sendfile(2) where the other side is a
-    /// socket, and read where it must be looked at. A file that becomes shorter meanwhile fails when its turn comes. O(1).
+    /// socket, and read where it must be looked at. A file that becomes shorter meanwhile fails when its turn comes. Beyond
+    /// the first `isize::MAX` bytes of a file is [`BufferError::TooLong`]. O(1).
     pub fn append_file(
         &mut self,
         file: Arc<dyn FileRegion>,
         offset: u64,
         len: usize,
     ) -> Result<(), BufferError> {
-        if offset.checked_add(len as u64).is_none_or(|end| end > i64::MAX as u64) {
-            return Err(BufferError::TooLong);
-        }
-        self.link(Store::File(file, offset), 0, len)
+        let start = usize::try_from(offset).map_err(|_| BufferError::TooLong)?;
+        let end = start.checked_add(len).filter(|end| isize::try_from(*end).is_ok());
+        self.link(Store::File(file), start, end.ok_or(BufferError::TooLong)?)
     }
 
     pub(super) fn link(&mut self, store: Store, start: usize, end: usize) -> Result<(), BufferError> {
@@ -113,7 +113,7 @@ impl Buffer {
             (Some(last), _) => [last.spare(), &mut []],
             (None, _) => [&mut [], &mut []],
         };
-        self.reserved = spare[0].len() + spare[1].len();
+        self.reserve = Reserve::InTwo;
         Ok(spare)
     }
 
@@ -125,16 +125,10 @@ impl Buffer {
         let room = self.chunks.back_mut().map_or(0, |chunk| chunk.room());
         if room < at_least.max(1) {
             let chunk = Chunk::with_room(self.next_size(at_least))?;
-            let before = self.chunks.back_mut().map(|last| core::mem::replace(&mut last.sealed, true));
-            if let Err(error) = self.chunks.push_back(chunk) {
-                if let (Some(last), Some(before)) = (self.chunks.back_mut(), before) {
-                    last.sealed = before;
-                }
-                return Err(error);
-            }
+            self.chunks.push_back(chunk)?;
         }
         let spare = self.chunks.back_mut().map_or(&mut [][..], |chunk| chunk.spare());
-        self.reserved = spare.len();
+        self.reserve = Reserve::InOne;
         Ok(spare)
     }
 
@@ -143,12 +137,14 @@ impl Buffer {
     pub fn commit(&mut self, bytes: usize) -> Result<(), BufferError> {
         self.may(End::Back)?;
         self.fits(bytes)?;
-        if bytes > self.reserved {
+        let (last, before) = self.chunks.last_two();
+        let in_two = self.reserve == Reserve::InTwo && last.as_ref().is_some_and(|last| last.is_empty());
+        let before = before.filter(|_| in_two);
+        let last = last.filter(|_| self.reserve != Reserve::None);
+        let room = |chunk: &Option<&mut Chunk>| chunk.as_ref().map_or(0, |chunk| chunk.room());
+        if bytes > room(&before) + room(&last) {
             return Err(BufferError::TooShort);
         }
-        // The reserve is the last chunk's room and, where that one is still empty, before it its neighbour's.
-        let (last, before) = self.chunks.last_two();
-        let before = before.filter(|_| last.as_ref().is_some_and(|last| last.is_empty()));
         let mut left = bytes;
         for chunk in [before, last].into_iter().flatten() {
             let taken = left.min(chunk.room());
@@ -163,12 +159,9 @@ impl Buffer {
     /// Gives up a reserve that was not used: no empty chunk stays at the end.
     #[inline]
     pub(super) fn settle(&mut self) {
-        self.reserved = 0;
+        self.reserve = Reserve::None;
         if self.chunks.back_mut().is_some_and(|chunk| chunk.is_empty()) {
             self.chunks.pop_back();
-            if let Some(last) = self.chunks.back_mut() {
-                last.sealed = false;
-            }
         }
     }
 

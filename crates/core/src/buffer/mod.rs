@@ -89,16 +89,26 @@ pub struct Change {
     pub removed: usize,
 }
 
+/// What `commit` may still make the buffer's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Reserve {
+    #[default]
+    None,
+    /// The last chunk's room.
+    InOne,
+    /// That, and where the last chunk is empty its neighbour's before it.
+    InTwo,
+}
+
 /// A queue of bytes; see the module's head. Appending and draining are O(bytes copied), moving is O(chunks moved).
 #[derive(Default)]
 pub struct Buffer {
     /// No chunk is empty, but the last one may be: it is the reserve of `spare`.
     chunks: Chain,
     len: usize,
-    /// Bytes that `commit` may still make the buffer's own.
-    reserved: usize,
     added: usize,
     removed: usize,
+    reserve: Reserve,
     frozen_front: bool,
     frozen_back: bool,
 }
@@ -109,9 +119,9 @@ impl Buffer {
         Buffer {
             chunks: Chain::new(),
             len: 0,
-            reserved: 0,
             added: 0,
             removed: 0,
+            reserve: Reserve::None,
             frozen_front: false,
             frozen_back: false,
         }

@@ -123,7 +123,6 @@ impl Buffer {
         if kept {
             let Some(mut first) = self.chunks.pop_front() else { return Ok(()) };
             let (len, wanted) = (first.len(), bytes - first.len());
-            first.sealed = false;
             let gathered = self.copy_out(0, &mut first.spare()[..wanted]);
             if gathered.is_ok() {
                 first.end += wanted;

@@ -198,7 +198,7 @@ fn an_empty_buffer_owns_no_memory_and_few_bytes() {
     let mut buffer = buffer(&[b"a", b"b", b"c"]);
     buffer.drain(3).unwrap();
     assert_eq!(buffer.capacity(), 0);
-    assert!(size_of::<Buffer>() <= 128, "{} bytes: an idle stream has two of them", size_of::<Buffer>());
+    assert!(size_of::<Buffer>() <= 80, "{} bytes: an idle stream has two of them", size_of::<Buffer>());
 }
 
 #[test]

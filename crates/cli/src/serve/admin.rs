@@ -79,7 +79,7 @@ impl Admin {
             }
             "/metrics" => ("200 OK", self.metrics()),
             "/healthz" => ("200 OK", "ok\n".to_owned()),
-            "/readyz" if self.board.draining() => ("503 Service Unavailable", "draining\n".to_owned()),
+            "/readyz" if self.board.leaving() => ("503 Service Unavailable", "draining\n".to_owned()),
             "/readyz" => ("200 OK", "ready\n".to_owned()),
             _ => ("404 Not Found", "here are /metrics, /healthz and /readyz\n".to_owned()),
         };

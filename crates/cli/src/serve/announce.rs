@@ -15,6 +15,8 @@ pub struct Announce {
     pub service: Service,
     pub model: Model,
     pub address: SocketAddr,
+    /// Whether that is a service manager's socket.
+    pub inherited: bool,
     pub admin: Option<SocketAddr>,
     pub workers: usize,
     /// Whether those are processes though the model has a loop.
@@ -35,13 +37,14 @@ impl Announce {
         let descriptors = descriptor_limit();
         if !self.quiet {
             let (service, address, model) = (self.service, self.address, self.model);
+            let from = if self.inherited { " (the service manager's socket)" } else { "" };
             let workers = self.workers_in_words();
             let admin = self.admin.map_or_else(String::new, |admin| format!(", admin on {admin}"));
             let most =
                 descriptors.map_or_else(|| "any number of".to_owned(), |most| format!("at most {most}"));
             let each = if self.processes { " each" } else { "" };
             tell(&format!(
-                "duolu serve: {service} on {address}{admin}, model {model}{workers}, pid {pid}, {most} descriptors{each}"
+                "duolu serve: {service} on {address}{from}{admin}, model {model}{workers}, pid {pid}, {most} descriptors{each}"
             ));
         }
         if self.json {
@@ -51,6 +54,7 @@ impl Announce {
                 service: self.service.to_string(),
                 address: self.address.to_string(),
                 port: self.address.port(),
+                inherited: self.inherited,
                 model: self.model,
                 workers: self.workers,
                 processes: self.processes,
@@ -68,7 +72,16 @@ impl Announce {
         }
     }
 
-    /// The end has begun while `open` connections were open.
+    /// The end has begun, and nobody is turned away for `lame_duck` yet.
+    pub fn leaving(&self, lame_duck: Duration) {
+        if !self.quiet {
+            tell(&format!(
+                "duolu serve: ending: /readyz says 503, whoever comes within {lame_duck:?} is still served (--lame-duck)"
+            ));
+        }
+    }
+
+    /// Nobody else is let in while `open` connections were open.
     pub fn draining(&self, open: u64, drain: Duration) {
         if !self.quiet && open > 0 {
             tell(&format!(
@@ -110,6 +123,8 @@ struct Line<'a> {
     service: String,
     address: String,
     port: u16,
+    /// Whether that is a service manager's socket (LISTEN_FDS).
+    inherited: bool,
     model: Model,
     workers: usize,
     /// Whether the workers of a model with a loop are processes (`--processes`).

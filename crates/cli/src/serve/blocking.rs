@@ -129,7 +129,7 @@ pub fn converse<S: Session>(stream: &TcpStream, tally: Tally, mut about_to_read:
             Err(_) => return, // reset, or the rest of a head did not come in time
         }
         tally.add(Count::BytesIn, input.len() as u64);
-        let turn = session.handle(&input, &mut output, tally.board().draining());
+        let turn = session.handle(&input, &mut output, tally.board().leaving());
         let answer = if turn.reply == Reply::Input { input.as_slice() } else { output.as_slice() };
         let mut writer = stream;
         if writer.write_all(answer).is_err() {

@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Words of a tally: two cache lines, so that workers do not slow one another down.
 const WORDS: usize = 16;
-const DRAINING: usize = 0;
+const STAGE: usize = 0;
 const SHORT: usize = 1;
-/// The board's own words (draining, short of memory) come before the tallies.
+/// Values of the stage, in their order.
+const LEAVING: u64 = 1;
+const DRAINING: u64 = 2;
+/// The board's own words (stage, short of memory) come before the tallies.
 const HEADER: usize = WORDS;
 
 /// All the counters of one server.
@@ -95,9 +98,15 @@ impl Board {
         tally.get(Count::Accepted).saturating_sub(closed)
     }
 
-    /// Whether the server has begun to end: no new connections, and services say goodbye.
+    /// Whether the server has begun to end: services say goodbye, and /readyz says no. Whoever comes may still be
+    /// let in (`--lame-duck`).
+    pub fn leaving(&self) -> bool {
+        self.words[STAGE].load(Ordering::Relaxed) >= LEAVING
+    }
+
+    /// Whether it lets nobody in any more, and connections that are idle go.
     pub fn draining(&self) -> bool {
-        self.words[DRAINING].load(Ordering::Relaxed) != 0
+        self.words[STAGE].load(Ordering::Relaxed) >= DRAINING
     }
 
     /// Whether the machine is short of memory: nobody else is let in.
@@ -110,9 +119,14 @@ impl Board {
         self.words[SHORT].store(short.into(), Ordering::Relaxed);
     }
 
-    /// The server begins to end.
+    /// See [`Board::leaving`].
+    pub fn start_leaving(&self) {
+        self.words[STAGE].store(LEAVING, Ordering::Relaxed);
+    }
+
+    /// See [`Board::draining`].
     pub fn start_draining(&self) {
-        self.words[DRAINING].store(1, Ordering::Relaxed);
+        self.words[STAGE].store(DRAINING, Ordering::Relaxed);
     }
 }
 
@@ -163,9 +177,11 @@ mod tests {
         board.tally(1, false).add(Count::Closed, 3);
         assert_eq!((board.sum(Count::Accepted), board.open()), (7, 4));
         assert_eq!((board.workers(), board.open_of(0), board.open_of(2)), (3, 5, 2));
-        assert!(!board.draining());
+        assert!(!board.leaving() && !board.draining());
+        board.start_leaving();
+        assert!(board.leaving() && !board.draining());
         board.start_draining();
-        assert!(board.draining());
+        assert!(board.leaving() && board.draining());
         assert_eq!(board.sum(Count::Accepted), 7);
     }
 }

@@ -222,7 +222,7 @@ impl<S: Session> Hall<S> {
             return;
         }
         let input = self.uring.bytes(chunk);
-        let turn = seat.session.handle(input, &mut self.output, self.tally.board().draining());
+        let turn = seat.session.handle(input, &mut self.output, self.tally.board().leaving());
         self.tally.add(Count::BytesIn, u64::from(chunk.len()));
         self.tally.add(Count::Messages, turn.messages);
         if turn.reply == Reply::Input {

@@ -154,7 +154,7 @@ impl<S: Session> Connection<S> {
     fn digest(&mut self, ctx: &mut Context<Hall>, stream: &TcpStream, count: usize) -> Step {
         let hall = ctx.data();
         let input = &hall.input[..count];
-        let turn = self.session.handle(input, &mut hall.output, hall.tally.board().draining());
+        let turn = self.session.handle(input, &mut hall.output, hall.tally.board().leaving());
         hall.tally.add(Count::BytesIn, count as u64);
         hall.tally.add(Count::Messages, turn.messages);
         let answer = if turn.reply == Reply::Input { input } else { hall.output.as_slice() };

@@ -5,7 +5,7 @@ use super::blocking::{Accepted, Acceptor, BACK_OFF, converse, not_listening};
 use super::board::{Count, Tally};
 use super::grumble::Grumble;
 use super::service::Session;
-use super::setup::{Setup, failed_to_wait};
+use super::setup::Setup;
 use crate::failure::Failure;
 use duolu_sys::process::{Fork, exit_now, kill, try_wait_any};
 use duolu_sys::worker::fork_worker;
@@ -25,7 +25,7 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     let mut resting = false;
     loop {
         let source = (!resting).then(|| acceptor.as_fd());
-        let woken = setup.control.wait(source, resting.then_some(BACK_OFF)).map_err(failed_to_wait)?;
+        let woken = setup.wait(source, resting.then_some(BACK_OFF))?;
         reap(&mut children, &tally);
         resting = loop {
             let stream = match acceptor.accept() {

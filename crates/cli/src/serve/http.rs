@@ -29,9 +29,9 @@ pub struct Http {
 }
 
 impl Session for Http {
-    fn handle(&mut self, input: &[u8], output: &mut Vec<u8>, draining: bool) -> Turn {
+    fn handle(&mut self, input: &[u8], output: &mut Vec<u8>, leaving: bool) -> Turn {
         if self.partial.is_empty() {
-            let (used, turn) = self.consume(input, output, draining);
+            let (used, turn) = self.consume(input, output, leaving);
             if turn.then == Then::Keep && used < input.len() {
                 self.partial.extend_from_slice(&input[used..]);
                 self.parsed_bytes = self.partial.len();
@@ -44,7 +44,7 @@ impl Session for Http {
             return Turn { reply: Reply::Output, then: Then::Keep, messages: 0 };
         }
         let mut held = std::mem::take(&mut self.partial);
-        let (used, turn) = self.consume(&held, output, draining);
+        let (used, turn) = self.consume(&held, output, leaving);
         if turn.then == Then::Keep && used < held.len() {
             held.drain(..used);
             self.parsed_bytes = held.len();
@@ -64,7 +64,7 @@ impl Session for Http {
 
 impl Http {
     /// Answers every whole request in `bytes`; gives how many bytes are done with.
-    fn consume(&mut self, bytes: &[u8], output: &mut Vec<u8>, draining: bool) -> (usize, Turn) {
+    fn consume(&mut self, bytes: &[u8], output: &mut Vec<u8>, leaving: bool) -> (usize, Turn) {
         let (mut used, mut messages) = (0, 0);
         let then = loop {
             let skipped = self.skip_bytes.min((bytes.len() - used) as u64);
@@ -84,7 +84,7 @@ impl Http {
             };
             used += length;
             messages += 1;
-            let keep = head.keep && !draining && !head.expects;
+            let keep = head.keep && !leaving && !head.expects;
             answer(output, if head.known { Status::OK } else { Status::NOT_ALLOWED }, &head, keep);
             self.skip_bytes = head.body_bytes;
             if !keep {

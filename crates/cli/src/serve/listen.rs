@@ -41,32 +41,6 @@ pub fn listen(address: SocketAddr, backlog: i32, reuse_port: bool) -> Result<Tcp
         .map_err(|error| Failure::cannot(explain(address, &error)))
 }
 
-/// The sockets of a service manager (LISTEN_FDS): none, or all of them made fit.
-pub fn inherited() -> Result<Vec<TcpListener>, Failure> {
-    let descriptors = duolu_sys::process::take_listen_fds()
-        .map_err(|error| Failure::cannot(format!("cannot take the service manager's sockets: {error}")))?;
-    descriptors
-        .into_iter()
-        .enumerate()
-        .map(|(index, fd)| check_inherited(index, TcpListener::from(fd)))
-        .collect()
-}
-
-fn check_inherited(index: usize, listener: TcpListener) -> Result<TcpListener, Failure> {
-    let is_tcp = listener.local_addr().is_ok(); // an error for a Unix socket, or for no socket at all
-    if !is_tcp || !rustix::net::sockopt::socket_acceptconn(&listener).unwrap_or(false) {
-        let number = index + 3;
-        return Err(Failure::cannot(format!(
-            "descriptor {number}, from the service manager (LISTEN_FDS), is no listening TCP socket: check \
-             ListenStream= of the .socket unit"
-        )));
-    }
-    duolu::net::set_nodelay(&listener, true)
-        .and_then(|()| listener.set_nonblocking(true))
-        .map_err(|error| Failure::cannot(format!("cannot set up the service manager's socket: {error}")))?;
-    Ok(listener)
-}
-
 fn explain(address: SocketAddr, error: &io::Error) -> String {
     let port = address.port();
     match Errno::from_io_error(error) {

@@ -15,6 +15,7 @@ mod echo;
 mod evented;
 mod fork;
 mod grumble;
+mod handed;
 mod holder;
 mod http;
 mod listen;
@@ -35,6 +36,7 @@ use crate::{terminal, units};
 use announce::Announce;
 use board::Board;
 use control::Control;
+use handed::Handed;
 use service::{Service, Session};
 use setup::{Accept, Setup};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -50,7 +52,7 @@ const MOST_WORKERS: usize = 1024;
 #[derive(clap::Args)]
 #[command(
     before_help = "Examples:\n  duolu serve echo :7777 --model fork               a process per connection; try: nc 127.0.0.1 7777\n  duolu serve http --workers 2 --accept reuseport   two loops; try: curl http://127.0.0.1:8080/",
-    after_help = "SIGTERM or Ctrl-C stops accepting and lets connections finish for --drain; Ctrl-C again ends now.\nLISTEN_FDS sockets of a service manager are used instead of ADDR, and NOTIFY_SOCKET is told when ready.\nExit codes: 0 ended as asked, 2 usage, 3 the machine does not let us, 130 ended at once."
+    after_help = "SIGTERM or Ctrl-C stops accepting (after --lame-duck) and lets connections finish for --drain; Ctrl-C again ends now.\nLISTEN_FDS sockets of a service manager are used instead of ADDR (one named admin instead of --admin), and NOTIFY_SOCKET\nis told when ready.\nExit codes: 0 ended as asked, 2 usage, 3 the machine does not let us, 130 ended at once."
 )]
 pub struct Args {
     /// What to do with the bytes
@@ -94,7 +96,10 @@ pub struct Args {
     /// Close connections beyond this number at once [default: no limit]
     #[arg(long, value_name = "N", value_parser = units::parse_count)]
     max_connections: Option<u64>,
-    /// How long open connections may take to finish after SIGTERM
+    /// How long to go on accepting after SIGTERM while /readyz says 503 already, so that a balancer notices first
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = units::parse_duration)]
+    lame_duck: Duration,
+    /// How long open connections may take to finish after SIGTERM and --lame-duck
     #[arg(long, default_value = "5s", value_name = "TIME", value_parser = units::parse_duration)]
     drain: Duration,
     /// Also serve /metrics, /healthz and /readyz there (a port, or an address with a port)
@@ -140,9 +145,18 @@ fn serve_loops(
 fn prepare(args: Args) -> Result<Setup, Failure> {
     let workers = workers(&args)?;
     let accept = accept(&args)?;
-    let (listeners, inherited) = listeners(&args, workers, accept)?;
+    let Handed { service, admin } = handed::take()?;
+    let inherited = !service.is_empty();
+    let wanted = if accept == Accept::Reuseport { workers } else { 1 };
+    let listeners = match inherited {
+        true => suffice(service, wanted)?,
+        false => listeners(&args, wanted, accept)?,
+    };
     let address = listeners[0].local_addr().map_err(no_address)?;
-    let admin = args.admin.as_deref().map(admin_listener).transpose()?;
+    let admin = match admin {
+        Some(admin) => Some(patient(admin)?),
+        None => args.admin.as_deref().map(admin_listener).transpose()?,
+    };
     let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose().map_err(no_address)?;
     Ok(Setup {
         model: args.model,
@@ -152,6 +166,8 @@ fn prepare(args: Args) -> Result<Setup, Failure> {
         listeners,
         inherited,
         max_connections: args.max_connections.unwrap_or(u64::MAX),
+        lame_duck: args.lame_duck,
+        lame_until: None,
         drain: args.drain,
         board: Board::new(workers)
             .map_err(|error| Failure::cannot(format!("no memory for counters: {error}")))?,
@@ -160,6 +176,7 @@ fn prepare(args: Args) -> Result<Setup, Failure> {
             service: args.service,
             model: args.model,
             address,
+            inherited,
             admin: admin_address,
             workers,
             processes: args.processes,
@@ -258,13 +275,8 @@ fn accept_name(accept: Accept) -> &'static str {
     }
 }
 
-/// The sockets of a service manager if it gave some, else our own; and which of the two.
-fn listeners(args: &Args, workers: usize, accept: Accept) -> Result<(Vec<TcpListener>, bool), Failure> {
-    let wanted = if accept == Accept::Reuseport { workers } else { 1 };
-    let inherited = listen::inherited()?;
-    if !inherited.is_empty() {
-        return take_inherited(inherited, wanted).map(|listeners| (listeners, true));
-    }
+/// The service's own sockets.
+fn listeners(args: &Args, wanted: usize, accept: Accept) -> Result<Vec<TcpListener>, Failure> {
     let mut address = match &args.address {
         Some(text) => listen::parse_address(text, args.bind, args.port)?,
         None => SocketAddr::new(args.bind, args.port),
@@ -281,23 +293,28 @@ fn listeners(args: &Args, workers: usize, accept: Accept) -> Result<(Vec<TcpList
         address = listener.local_addr().map_err(no_address)?; // the kernel's choice, for the others too
         listeners.push(listener);
     }
-    Ok((listeners, false))
+    Ok(listeners)
 }
 
-fn take_inherited(inherited: Vec<TcpListener>, wanted: usize) -> Result<Vec<TcpListener>, Failure> {
-    let count = inherited.len();
+/// Those of a service manager, if they are as many as wanted.
+fn suffice(handed: Vec<TcpListener>, wanted: usize) -> Result<Vec<TcpListener>, Failure> {
+    let count = handed.len();
     if count != wanted {
         return Err(Failure::usage(format!(
-            "the service manager gave {count} sockets (LISTEN_FDS), this server takes {wanted} \
-             (one, or with --accept reuseport one for each worker)"
+            "the service manager gave {count} sockets (LISTEN_FDS), this server takes {wanted} (one, which ListenStream=PORT \
+             makes for IPv4 and IPv6 together, or with --accept reuseport one for each worker)"
         )));
     }
-    Ok(inherited)
+    Ok(handed)
 }
 
 fn admin_listener(text: &str) -> Result<TcpListener, Failure> {
     let address = listen::parse_address(text, IpAddr::from([127, 0, 0, 1]), 9090)?;
-    let listener = listen::listen(address, 128, false)?;
+    patient(listen::listen(address, 128, false)?)
+}
+
+/// The admin endpoint waits in its accepts.
+fn patient(listener: TcpListener) -> Result<TcpListener, Failure> {
     listener.set_nonblocking(false).map_err(no_address)?;
     Ok(listener)
 }

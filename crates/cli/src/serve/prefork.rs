@@ -6,7 +6,7 @@ use super::board::{Count, Tally};
 use super::fork::{end, no_process, nudge};
 use super::pool::Pool;
 use super::service::Session;
-use super::setup::{Setup, failed_to_wait};
+use super::setup::Setup;
 use crate::failure::Failure;
 use duolu_sys::process::Ended;
 use std::net::TcpListener;
@@ -31,7 +31,7 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     }
     setup.announce.ready("blocking");
     loop {
-        let woken = setup.control.wait(None, pool.patience()).map_err(failed_to_wait)?;
+        let woken = setup.wait(None, pool.patience())?;
         if woken.stop {
             break;
         }

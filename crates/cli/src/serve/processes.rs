@@ -167,8 +167,7 @@ impl<F: Fn(Worker) -> Result<(), Failure> + Clone> Server<F> {
         loop {
             let Some(parent) = &self.parent else { return Ok(()) };
             let patience = self.pool.patience().unwrap_or(LOOK).min(LOOK);
-            let woken =
-                setup.control.wait(Some(parent.heard.as_fd()), Some(patience)).map_err(failed_to_wait)?;
+            let woken = setup.wait(Some(parent.heard.as_fd()), Some(patience))?;
             if woken.stop {
                 return Ok(());
             }

@@ -14,8 +14,8 @@ use std::fmt;
 pub trait Session: Default + Send + 'static {
     /// Takes all of `input` in; what does not make a whole request is kept inside. An answer is either `input`
     /// itself, so that an echo needs no copy, or what is appended to `output`, which is empty when called.
-    /// With `draining` the server is about to end: say goodbye with this answer if the protocol has a way.
-    fn handle(&mut self, input: &[u8], output: &mut Vec<u8>, draining: bool) -> Turn;
+    /// With `leaving` the server is about to end: say goodbye with this answer if the protocol has a way.
+    fn handle(&mut self, input: &[u8], output: &mut Vec<u8>, leaving: bool) -> Turn;
 
     /// Whether the connection may be closed now and the peer loses nothing: no request has begun.
     /// False for ever where the protocol has no requests (echo); such peers get the whole of `--drain`.

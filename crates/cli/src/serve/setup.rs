@@ -2,11 +2,12 @@
 
 use super::announce::Announce;
 use super::board::Board;
-use super::control::Control;
+use super::control::{Control, Woken};
 use super::notify;
 use crate::failure::Failure;
 use crate::model::Model;
 use std::net::TcpListener;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 /// How the workers of an event-driven model come to their connections (`--accept`).
@@ -36,7 +37,11 @@ pub struct Setup {
     pub inherited: bool,
     /// More connections than this are closed at once.
     pub max_connections: u64,
-    /// How long connections may take once the server ends.
+    /// How long whoever comes is still let in once the server ends.
+    pub lame_duck: Duration,
+    /// Until when that is, once it has begun.
+    pub lame_until: Option<Instant>,
+    /// How long connections may take after that.
     pub drain: Duration,
     /// The counters: one tally for each worker.
     pub board: Board,
@@ -52,6 +57,34 @@ impl Setup {
     /// Whether there is room for the connection that was just counted as accepted.
     pub fn has_room(board: Board, max_connections: u64) -> bool {
         !board.is_short() && (max_connections == u64::MAX || board.open() <= max_connections)
+    }
+
+    /// Waits for a signal, for `source` to be readable, or for `limit` to be over, as [`Control::wait`]. The end is told
+    /// (`stop`) only when the lame duck's time is over: until then balancers see that this server is not ready any
+    /// more, and whom they send meanwhile is served.
+    ///
+    /// # Errors
+    /// A SIGINT while ending: end now.
+    pub fn wait(
+        &mut self,
+        source: Option<BorrowedFd<'_>>,
+        limit: Option<Duration>,
+    ) -> Result<Woken, Failure> {
+        let left = self.lame_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let limit = limit.into_iter().chain(left).min();
+        let mut woken = self.control.wait(source, limit).map_err(failed_to_wait)?;
+        if woken.now {
+            return Err(Failure::interrupted());
+        }
+        if woken.stop && !self.lame_duck.is_zero() {
+            woken.stop = false;
+            self.lame_until = Some(Instant::now() + self.lame_duck);
+            self.board.start_leaving();
+            notify::stopping();
+            self.announce.leaving(self.lame_duck);
+        }
+        woken.stop |= self.lame_until.is_some_and(|until| until <= Instant::now());
+        Ok(woken)
     }
 
     /// Waits until `is_done`, `drain` is over, or a SIGINT says now. `is_done` is asked now and then, and may hurry
@@ -77,7 +110,9 @@ impl Setup {
     /// From now on services say goodbye, and everybody knows.
     pub fn start_draining(&mut self) {
         self.board.start_draining();
-        notify::stopping();
+        if self.lame_until.is_none() {
+            notify::stopping();
+        }
         self.announce.draining(self.board.open(), self.drain);
     }
 }

@@ -5,7 +5,7 @@ use super::blocking::{Accepted, Acceptor, BACK_OFF, converse, not_listening};
 use super::board::{Count, Tally};
 use super::grumble::Grumble;
 use super::service::Session;
-use super::setup::{Setup, failed_to_wait};
+use super::setup::Setup;
 use crate::failure::Failure;
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
@@ -54,7 +54,7 @@ pub fn serve<S: Session>(mut setup: Setup) -> Result<(), Failure> {
     let (mut number, mut resting) = (0, false);
     loop {
         let source = (!resting).then(|| acceptor.as_fd());
-        let woken = setup.control.wait(source, resting.then_some(BACK_OFF)).map_err(failed_to_wait)?;
+        let woken = setup.wait(source, resting.then_some(BACK_OFF))?;
         resting = loop {
             match acceptor.accept() {
                 Accepted::Stream(stream) => {

@@ -3,7 +3,7 @@
 
 use super::admin;
 use super::board::Tally;
-use super::setup::{Accept, Setup, failed_to_wait};
+use super::setup::{Accept, Setup};
 use crate::failure::Failure;
 use std::io::Write;
 use std::net::TcpListener;
@@ -86,7 +86,7 @@ pub fn serve(
     }
     setup.announce.ready(&backend);
     loop {
-        let woken = setup.control.wait(Some(ended.as_fd()), None).map_err(failed_to_wait)?;
+        let woken = setup.wait(Some(ended.as_fd()), None)?;
         if woken.readable {
             return Err(started.recv().ok().and_then(Result::err).unwrap_or_else(vanished));
         }

@@ -5,6 +5,7 @@ mod ending;
 mod errors;
 mod exchange;
 mod http;
+mod lame_duck;
 mod limits;
 mod processes;
 mod server;

@@ -93,6 +93,11 @@ impl Server {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// Waits until it has said so.
+    pub fn has_said(&self, text: &str) {
+        eventually(text, || self.stderr().contains(text).then_some(()));
+    }
+
     /// The address of its admin endpoint.
     pub fn admin(&self) -> SocketAddr {
         self.ready["admin"].as_str().expect("an admin address").parse().expect("an admin address")

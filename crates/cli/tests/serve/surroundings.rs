@@ -102,6 +102,8 @@ fn sockets_of_a_service_manager_are_used_and_left_to_it() {
         let arguments = [&["serve", "echo", "--model", model, "--port", "1"], more].concat();
         let mut server = Server::spawn(&mut with_socket(listener.try_clone().unwrap().into(), &arguments));
         assert_eq!(server.address, address, "{model}");
+        assert_eq!(server.ready["inherited"], true, "{model}");
+        server.has_said("(the service manager's socket)");
         let mut stream = connect(address);
         stream.write_all(b"x").unwrap();
         stream.read_exact(&mut [0]).unwrap();

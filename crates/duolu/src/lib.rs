@@ -58,6 +58,8 @@ pub mod proxy_protocol;
 mod signals;
 mod stats;
 pub mod stream;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use config::{BACKEND_VARIABLE, Config};
 pub use context::Context;

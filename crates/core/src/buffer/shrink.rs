@@ -100,6 +100,18 @@ impl Buffer {
         Ok(self.front().get(..bytes).unwrap_or_default())
     }
 
+    /// As [`Buffer::pull_up`], to change them where they are. Memory of others is copied first.
+    pub fn pull_up_mut(&mut self, bytes: usize) -> Result<&mut [u8], BufferError> {
+        self.pull_up(bytes)?;
+        if !matches!(self.chunks.front(), None | Some(Chunk { store: Store::Own(_), .. })) {
+            self.gather(bytes)?;
+        }
+        match self.chunks.front_mut() {
+            Some(Chunk { store: Store::Own(own), start, .. }) => Ok(&mut own[*start..*start + bytes]),
+            _ => Ok(&mut []),
+        }
+    }
+
     /// Reads the parts that are files into memory.
     pub fn load(&mut self) -> Result<(), BufferError> {
         self.settle();

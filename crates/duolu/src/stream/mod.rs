@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use drive::{Driven, pool};
+pub use duolu_core::stream::{Layer, LayerError};
 pub use options::StreamOptions;
 pub use transport::Transport;
 

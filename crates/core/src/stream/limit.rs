@@ -17,102 +17,194 @@ pub struct Rate {
     pub burst: u64,
 }
 
-/// A bucket that is full at first and gains `rate` by the nanosecond.
+/// The same as libevent says it (ev_token_bucket_cfg): so much at each tick of the clock, none in between.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ticks {
+    /// What a tick brings, and what is there at first; 0 is taken as 1.
+    pub bytes_per_tick: u64,
+    /// At once, after a pause; less than a tick brings is taken as that.
+    pub burst: u64,
+    /// Ticks are at the clock's multiples of it; 0 is taken as 1.
+    pub tick_ns: u64,
+}
+
+/// How a bucket fills.
+///
+/// The two differ beyond that as libevent differs from the Rust face: a bucket by ticks begins with one tick's bytes
+/// and not with the burst, and a group's share of it may be more than what is left, which leaves it in debt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// By the nanosecond.
+    Even(Rate),
+    /// At each tick.
+    Ticks(Ticks),
+}
+
+impl From<Rate> for Pace {
+    fn from(rate: Rate) -> Self {
+        Pace::Even(rate)
+    }
+}
+
+impl From<Ticks> for Pace {
+    fn from(ticks: Ticks) -> Self {
+        Pace::Ticks(ticks)
+    }
+}
+
+/// A bucket. It may be in debt: more was taken than was there.
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    rate: u64,
-    burst: u64,
-    level: u64,
+    pace: Pace,
+    level: i64,
+    /// Of a byte that is on its way, in billionths: what a refill by the nanosecond has left over.
+    fraction: u64,
     /// Up to when `level` counts. `None`: not used yet.
     filled_at: Option<Instant>,
 }
 
 impl Bucket {
-    /// A full one.
-    pub fn new(rate: Rate) -> Self {
-        let burst = rate.burst.max(1);
-        Bucket { rate: rate.bytes_per_second.max(1), burst, level: burst, filled_at: None }
+    /// One that nothing was taken from.
+    pub fn new(pace: impl Into<Pace>) -> Self {
+        let pace = sane(pace.into());
+        let level = match pace {
+            Pace::Even(rate) => rate.burst,
+            Pace::Ticks(ticks) => ticks.bytes_per_tick,
+        };
+        Bucket { pace, level: level as i64, fraction: 0, filled_at: None }
+    }
+
+    /// Another pace, since the last time that it was asked. What was taken stays taken: changing it often gains nothing.
+    pub fn set_pace(&mut self, pace: impl Into<Pace>) {
+        self.pace = sane(pace.into());
+        self.level = self.level.min(self.burst());
+        self.fraction = 0;
+    }
+
+    /// How it fills.
+    pub fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// Bytes that may move now.
     pub fn available(&mut self, now: Instant) -> u64 {
-        let since = *self.filled_at.get_or_insert(now);
-        let elapsed_ns = u128::from(now.saturating_nanos_since(since));
-        let gained = elapsed_ns * u128::from(self.rate) / SECOND_NS;
-        if gained >= u128::from(self.burst - self.level) {
-            (self.level, self.filled_at) = (self.burst, Some(now.max(since)));
-        } else if gained > 0 {
-            self.level += gained as u64;
-            // Only the time that these bytes took, rounded up: so nothing is gained by asking often.
-            self.filled_at = Some(since.saturating_add_nanos(self.ns_for(gained as u64)));
-        }
+        self.left(now).max(0) as u64
+    }
+
+    /// The same; negative where it is in debt.
+    pub fn left(&mut self, now: Instant) -> i64 {
+        self.fill(now);
         self.level
     }
 
-    /// So many bytes have moved; not more than were available.
+    /// So many bytes have moved.
     pub fn take(&mut self, bytes: u64) {
-        self.level = self.level.saturating_sub(bytes);
+        self.level = self.level.saturating_sub_unsigned(bytes);
     }
 
-    /// When a share worth waking for is there: a hundredth of a second's bytes, or the whole burst where that is less.
+    /// Takes that back; more than the burst is never there.
+    pub fn give(&mut self, bytes: u64) {
+        self.level = self.level.saturating_add_unsigned(bytes).min(self.burst());
+    }
+
+    /// When a share worth waking for is there: a hundredth of a second's bytes, or the whole burst where that is less;
+    /// by ticks, any.
     pub fn ready_at(&self) -> Instant {
-        let share = (self.rate / SHARES).clamp(1, self.burst);
-        let since = self.filled_at.unwrap_or_default();
-        since.saturating_add_nanos(self.ns_for(share.saturating_sub(self.level)))
+        self.holds_at(self.share())
     }
 
-    fn ns_for(&self, bytes: u64) -> u64 {
-        let ns = (u128::from(bytes) * SECOND_NS).div_ceil(u128::from(self.rate));
-        u64::try_from(ns).unwrap_or(u64::MAX)
+    /// When it holds so many, or the burst where that is less; the past where it does already.
+    pub fn holds_at(&self, bytes: u64) -> Instant {
+        let since = self.filled_at.unwrap_or_default();
+        let wanted = i128::from(bytes.min(self.burst() as u64)) - i128::from(self.level);
+        let Ok(missing @ 1..) = u128::try_from(wanted) else { return since };
+        let ns = match self.pace {
+            Pace::Even(rate) => {
+                let billionths = missing * SECOND_NS - u128::from(self.fraction);
+                billionths.div_ceil(u128::from(rate.bytes_per_second))
+            }
+            Pace::Ticks(ticks) => {
+                let until = since.as_nanos() / ticks.tick_ns; // the tick that was last
+                let after = missing.div_ceil(u128::from(ticks.bytes_per_tick)) + u128::from(until);
+                after.saturating_mul(u128::from(ticks.tick_ns)) - u128::from(since.as_nanos())
+            }
+        };
+        since.saturating_add_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
+    }
+
+    /// What [`Bucket::ready_at`] waits for.
+    pub fn share(&self) -> u64 {
+        match self.pace {
+            Pace::Even(rate) => (rate.bytes_per_second / SHARES).clamp(1, rate.burst),
+            Pace::Ticks(_) => 1,
+        }
+    }
+
+    /// The least share of a member of a group may not be more: it would never be there, or be more than a tick brings.
+    pub(super) fn most_share(&self) -> u64 {
+        match self.pace {
+            Pace::Even(rate) => rate.burst,
+            Pace::Ticks(ticks) => ticks.bytes_per_tick,
+        }
+    }
+
+    fn burst(&self) -> i64 {
+        match self.pace {
+            Pace::Even(rate) => rate.burst as i64,
+            Pace::Ticks(ticks) => ticks.burst as i64,
+        }
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let since = *self.filled_at.get_or_insert(now);
+        if now <= since {
+            return; // nothing is taken away where a clock steps back
+        }
+        self.filled_at = Some(now);
+        let (gained, fraction) = match self.pace {
+            Pace::Even(rate) => {
+                let elapsed_ns = u128::from(now.saturating_nanos_since(since));
+                let billionths = elapsed_ns * u128::from(rate.bytes_per_second) + u128::from(self.fraction);
+                (billionths / SECOND_NS, (billionths % SECOND_NS) as u64)
+            }
+            Pace::Ticks(ticks) => {
+                let passed = now.as_nanos() / ticks.tick_ns - since.as_nanos() / ticks.tick_ns;
+                (u128::from(passed) * u128::from(ticks.bytes_per_tick), 0)
+            }
+        };
+        let level = i128::from(self.level) + i128::try_from(gained).unwrap_or(i128::MAX / 2);
+        if level >= i128::from(self.burst()) {
+            (self.level, self.fraction) = (self.burst(), 0);
+        } else {
+            (self.level, self.fraction) = (level as i64, fraction); // less than the burst, more than before
+        }
+    }
+}
+
+/// Gives, changes or takes away a limit.
+pub(super) fn set_pace(bucket: &mut Option<Bucket>, pace: Option<Pace>) {
+    match (bucket, pace) {
+        (Some(bucket), Some(pace)) => bucket.set_pace(pace),
+        (bucket, pace) => *bucket = pace.map(Bucket::new),
+    }
+}
+
+/// Without the zeroes, and within what a level can count.
+fn sane(pace: Pace) -> Pace {
+    const MOST: u64 = i64::MAX as u64;
+    match pace {
+        Pace::Even(rate) => Pace::Even(Rate {
+            bytes_per_second: rate.bytes_per_second.max(1),
+            burst: rate.burst.clamp(1, MOST),
+        }),
+        Pace::Ticks(ticks) => {
+            let bytes_per_tick = ticks.bytes_per_tick.clamp(1, MOST);
+            let burst = ticks.burst.clamp(bytes_per_tick, MOST);
+            Pace::Ticks(Ticks { bytes_per_tick, burst, tick_ns: ticks.tick_ns.max(1) })
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    fn at(ms: u64) -> Instant {
-        Instant::from_nanos(ms * MS)
-    }
-
-    #[test]
-    fn it_is_full_at_first_and_fills_by_the_time_that_passes() {
-        let mut bucket = Bucket::new(Rate { bytes_per_second: 1000, burst: 100 });
-        assert_eq!(bucket.available(at(5)), 100);
-        bucket.take(100);
-        assert_eq!(bucket.available(at(5)), 0);
-        assert_eq!(bucket.ready_at(), at(15), "ten bytes: a hundredth of a second");
-        assert_eq!(bucket.available(at(15)), 10);
-        assert_eq!(bucket.available(at(10_000)), 100, "never more than the burst");
-        assert_eq!(bucket.available(at(1)), 100, "a clock that steps back takes nothing away");
-    }
-
-    #[test]
-    fn asking_often_gains_nothing() {
-        let mut bucket = Bucket::new(Rate { bytes_per_second: 3_333_333, burst: 1_000 });
-        bucket.available(at(0));
-        bucket.take(1_000);
-        let mut moved = 0;
-        for ns in (0..1_000_000_000).step_by(977) {
-            let available = bucket.available(Instant::from_nanos(ns));
-            bucket.take(available);
-            moved += available;
-        }
-        // Each refill rounds up to whole nanoseconds, so a thousandth is lost where it is asked every microsecond.
-        assert!((3_329_000..=3_333_333).contains(&moved), "{moved}");
-    }
-
-    #[test]
-    fn extremes_do_not_overflow() {
-        let mut bucket = Bucket::new(Rate { bytes_per_second: u64::MAX, burst: u64::MAX });
-        assert_eq!(bucket.available(Instant::ZERO), u64::MAX);
-        bucket.take(u64::MAX);
-        assert_eq!(bucket.available(Instant::MAX), u64::MAX);
-        let mut slow = Bucket::new(Rate { bytes_per_second: 0, burst: 0 });
-        assert_eq!(slow.available(Instant::MAX), 1);
-        slow.take(1);
-        assert_eq!(slow.ready_at(), Instant::MAX);
-    }
-}
+#[path = "limit_tests.rs"]
+mod tests;

@@ -18,6 +18,7 @@
 //!     until its end; or else the kernel would answer with RST, which destroys what is under way.
 
 mod event;
+mod group;
 mod layer;
 mod limit;
 mod moves;
@@ -31,8 +32,9 @@ use alloc::boxed::Box;
 use rules::Rules;
 
 pub use event::{Action, Direction, Moved, StreamEvent, Then};
+pub use group::{Group, LEAST_SHARE, Member, Totals};
 pub use layer::{Layer, LayerError};
-pub use limit::{Bucket, Rate};
+pub use limit::{Bucket, Pace, Rate, Ticks};
 
 /// How long a close waits for the peer, unless it is said otherwise: as long as a peer that is there needs to answer
 /// over a bad line, with a retransmission or two.
@@ -48,8 +50,10 @@ pub mod pause {
     pub const INPUT_FULL: u8 = 4;
     /// The output is above its high watermark, so nothing is read that would make it longer.
     pub const OUTPUT_FULL: u8 = 8;
-    /// The rate limit.
+    /// Its own rate limit.
     pub const RATE: u8 = 16;
+    /// It queues for its share of a group's.
+    pub const GROUP: u8 = 32;
 }
 
 /// The receiving side.
@@ -208,11 +212,49 @@ impl Stream {
         (way.timeout_ns, way.idle_since) = (timeout_ns, None);
     }
 
-    /// How fast bytes may move, or `None`: as fast as they can.
-    pub fn set_rate(&mut self, direction: Direction, rate: Option<Rate>) {
+    /// How fast bytes may move, or `None`: as fast as they can. Where there was a limit, what was moved stays taken.
+    pub fn set_rate(&mut self, direction: Direction, pace: Option<Pace>) {
         let way = self.way_mut(direction);
-        (way.bucket, way.dry) = (rate.map(Bucket::new), false);
+        limit::set_pace(&mut way.bucket, pace);
+        way.dry = false;
         self.resume(direction, pause::RATE);
+    }
+
+    /// What its own limit lets move now: negative where it is in debt, `None` without a limit.
+    pub fn rate_left(&mut self, direction: Direction, now: Instant) -> Option<i64> {
+        self.rules.as_ref()?;
+        Some(self.way_mut(direction).bucket.as_mut()?.left(now))
+    }
+
+    /// So many bytes moved otherwise count against its own limit as well, or (negative) count no longer.
+    pub fn charge(&mut self, direction: Direction, bytes: i64) {
+        if self.rules.is_none() {
+            return;
+        }
+        match &mut self.way_mut(direction).bucket {
+            Some(bucket) if bytes < 0 => bucket.give(bytes.unsigned_abs()),
+            Some(bucket) => bucket.take(bytes.unsigned_abs()),
+            None => {}
+        }
+    }
+
+    /// What one call reads or writes at most; 0: as much as is good.
+    pub fn set_most_at_once(&mut self, direction: Direction, bytes: usize) {
+        self.way_mut(direction).most = if bytes == 0 { usize::MAX } else { bytes };
+    }
+
+    /// Shares a group's rate from now on, instead of the one before; `None`: nobody's.
+    pub fn set_member(&mut self, member: Option<Member>) {
+        if self.rules.is_some() || member.is_some() {
+            self.rules_mut().member = member;
+        }
+        self.resume(Direction::Read, pause::GROUP);
+        self.resume(Direction::Write, pause::GROUP);
+    }
+
+    /// The group that it is in.
+    pub fn member(&self) -> Option<&Member> {
+        self.rules.as_ref()?.member.as_ref()
     }
 
     /// Goes on sending after the peer's end, until `finish`. Without it the stream finishes by itself when Eof is told.
@@ -254,9 +296,6 @@ impl Stream {
         self.rules.is_some()
     }
 
-    fn rules(&self) -> &Rules {
-        self.rules.as_deref().unwrap_or(&Rules::NONE)
-    }
     fn rules_mut(&mut self) -> &mut Rules {
         self.rules.get_or_insert_with(|| Box::new(Rules::NONE))
     }
@@ -313,13 +352,16 @@ impl Stream {
         self.has(CLOSING)
     }
 
-    /// Tells Read (if the input holds anything) or Written as if it had come about by itself.
-    pub fn trigger(&mut self, direction: Direction) {
+    /// Tells Read (if the input holds anything) or Written as if it had come about by itself: only where the low
+    /// watermark has it told, unless marks are to be ignored.
+    pub fn trigger(&mut self, direction: Direction, ignore_marks: bool) {
+        let (input_low, output_low) = self.rules.as_ref().map_or((0, 0), |rules| (rules.input_low, rules.output_low));
         match direction {
             _ if self.has(CLOSING | OVER) || self.write == WriteSide::Failed => {}
             Direction::Read if self.input.is_empty() => {}
-            Direction::Read => self.set(READ),
-            Direction::Write => self.set(WRITTEN),
+            Direction::Read if ignore_marks || self.input.len() >= input_low => self.set(READ),
+            Direction::Write if ignore_marks || self.output.len() <= output_low => self.set(WRITTEN),
+            _ => {}
         }
     }
 

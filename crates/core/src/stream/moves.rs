@@ -36,8 +36,12 @@ impl Stream {
         }
         let most = READ_AT_ONCE << self.reach;
         let Some(rules) = &mut self.rules else { return most };
-        let room = rules.input_high.saturating_sub(self.input.len());
-        most.min(room).min(rules.read.allowed(now))
+        let most = most.min(rules.input_high.saturating_sub(self.input.len()));
+        if self.state & HELD != 0 {
+            return most; // the last there will be, and bounded: limits do not lose it
+        }
+        let most = most.min(rules.read.allowed(now));
+        rules.shared(Direction::Read, most, now)
     }
 
     /// How many bytes may be written now; 0: none, or not before the kernel says so.
@@ -47,7 +51,8 @@ impl Stream {
             return 0;
         }
         let Some(rules) = &mut self.rules else { return WRITE_AT_ONCE };
-        WRITE_AT_ONCE.min(rules.write.allowed(now))
+        let most = WRITE_AT_ONCE.min(self.output.len()).min(rules.write.allowed(now));
+        rules.shared(Direction::Write, most, now)
     }
 
     /// The hands have read into the input, no more than [`Stream::read_budget`].
@@ -65,7 +70,10 @@ impl Stream {
                 self.set(READ);
             }
             if let Some(rules) = &mut self.rules {
-                rules.read.moved(moved.bytes, now);
+                rules.moved(Direction::Read, moved.bytes, now);
+                if moved.then == Then::More {
+                    rules.shared(Direction::Read, 1, now); // queues at once where the group is dry: no wake-up in vain
+                }
             }
         }
         if matches!(moved.then, Then::End | Then::Failed(_)) || self.has(HELD) {
@@ -154,12 +162,13 @@ impl Stream {
     pub fn handle_write(&mut self, moved: Moved, now: Instant) {
         if moved.bytes > 0 {
             if let Some(rules) = &mut self.rules {
-                rules.write.moved(moved.bytes, now);
+                rules.moved(Direction::Write, moved.bytes, now);
                 if rules.linger_from.is_some() {
                     rules.linger_from = Some(now);
                 }
             }
-            if self.output.len() <= self.rules().output_low && !self.has(CLOSING) {
+            let low = self.rules.as_ref().map_or(0, |rules| rules.output_low);
+            if self.output.len() <= low && !self.has(CLOSING) {
                 self.set(WRITTEN);
             }
         }
@@ -173,8 +182,8 @@ impl Stream {
     fn write_failed(&mut self, errno: Errno) {
         self.errno = errno.0;
         self.set(WRITING);
-        // Nothing of the output can be sent; so it does not keep reading from what can be read.
-        self.read_paused &= !pause::OUTPUT_FULL;
+        // Nothing of the output can be sent; so it does not keep reading from what can be read. Nor do limits.
+        self.read_paused &= !(pause::OUTPUT_FULL | pause::RATE | pause::GROUP);
         if self.reads() && !self.has(CLOSING) {
             self.patience = LAST_READS;
             self.set(HELD);
@@ -234,7 +243,7 @@ impl Stream {
 
     fn settle_rules(&mut self, now: Instant) {
         let (waiting, held) = (self.output.len(), self.input.len());
-        let closing = self.has(CLOSING);
+        let (closing, last) = (self.has(CLOSING), self.has(HELD));
         let Some(rules) = &mut self.rules else { return };
         let mut keep = |reason: u8, on: bool| {
             if on { self.read_paused |= reason } else { self.read_paused &= !reason }
@@ -245,12 +254,13 @@ impl Stream {
             keep(pause::OUTPUT_FULL, false);
         }
         keep(pause::INPUT_FULL, held >= rules.input_high && !closing);
-        keep(pause::RATE, rules.read.is_dry(now));
-        if rules.write.is_dry(now) {
-            self.write_paused |= pause::RATE;
-        } else {
-            self.write_paused &= !pause::RATE;
-        }
+        keep(pause::RATE, rules.read.is_dry(now) && !last);
+        keep(pause::GROUP, rules.queues(Direction::Read) && !last);
+        let mut keep = |reason: u8, on: bool| {
+            if on { self.write_paused |= reason } else { self.write_paused &= !reason }
+        };
+        keep(pause::RATE, rules.write.is_dry(now));
+        keep(pause::GROUP, rules.queues(Direction::Write));
         if closing {
             rules.linger_from.get_or_insert(now);
         }

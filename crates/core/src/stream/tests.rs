@@ -273,7 +273,7 @@ fn after_a_timeout_it_may_go_on_or_end_in_good_order() {
 #[test]
 fn a_rate_limit_lets_go_by_the_time() {
     let mut stream = Stream::new();
-    stream.set_rate(Direction::Read, Some(Rate { bytes_per_second: 1000, burst: 5 }));
+    stream.set_rate(Direction::Read, Some(Rate { bytes_per_second: 1000, burst: 5 }.into()));
     stream.settle(at(0));
     assert_eq!(stream.read_budget(at(0)), 5);
     read(&mut stream, b"12345", at(0));
@@ -281,6 +281,55 @@ fn a_rate_limit_lets_go_by_the_time() {
     assert_eq!((stream.wants(), stream.deadline()), (Interest::NONE, Some(at(5))));
     stream.handle_time(at(5));
     assert_eq!((stream.wants(), stream.read_budget(at(5))), (Interest::READ, 5));
+}
+
+#[test]
+fn a_limit_that_changes_while_dry_neither_forgives_nor_stops() {
+    let mut stream = Stream::new();
+    let slow = Rate { bytes_per_second: 10, burst: 5 };
+    stream.set_rate(Direction::Read, Some(slow.into()));
+    read(&mut stream, b"12345", at(0));
+    stream.set_rate(Direction::Read, Some(slow.into()));
+    stream.settle(at(0));
+    assert_eq!((stream.read_budget(at(0)), stream.next_timer()), (0, Some(at(100))), "still dry");
+    stream.set_rate(Direction::Read, Some(Rate { bytes_per_second: 1000, burst: 5 }.into()));
+    stream.settle(at(0));
+    assert_eq!(stream.next_timer(), Some(at(5)), "sooner than the timer that is set");
+    stream.set_rate(Direction::Read, None);
+    stream.settle(at(1));
+    assert_eq!((stream.wants(), stream.rate_left(Direction::Read, at(1))), (Interest::READ, None));
+    stream.set_rate(Direction::Read, Some(slow.into()));
+    stream.charge(Direction::Read, 8);
+    assert_eq!(stream.rate_left(Direction::Read, at(1)), Some(-3));
+    stream.charge(Direction::Read, -4);
+    assert_eq!(stream.rate_left(Direction::Read, at(1)), Some(1));
+}
+
+#[test]
+fn a_call_moves_no_more_than_it_may() {
+    let mut stream = Stream::new();
+    stream.set_most_at_once(Direction::Read, 100);
+    stream.set_most_at_once(Direction::Write, 7);
+    stream.output_mut().append(&[0; 50]).unwrap();
+    assert_eq!((stream.read_budget(at(0)), stream.write_budget(at(0))), (100, 7));
+    stream.set_most_at_once(Direction::Read, 0);
+    stream.set_most_at_once(Direction::Write, 0);
+    assert_eq!((stream.read_budget(at(0)), stream.write_budget(at(0))), (16 * 1024, 50));
+}
+
+#[test]
+fn a_limit_does_not_lose_what_a_failed_write_leaves_to_be_read() {
+    let mut stream = Stream::new();
+    stream.set_rate(Direction::Read, Some(Rate { bytes_per_second: 1, burst: 1 }.into()));
+    read(&mut stream, b"x", at(0));
+    stream.settle(at(0));
+    assert_eq!((events(&mut stream), stream.wants()), (vec![StreamEvent::Read], Interest::NONE));
+    stream.output_mut().append(b"unsent").unwrap();
+    stream.handle_write(moved(0, Then::Failed(PIPE)), at(0));
+    stream.settle(at(0));
+    assert!(stream.must_read() && stream.read_budget(at(0)) > 1000);
+    read(&mut stream, &[1; 1000], at(0));
+    assert_eq!(events(&mut stream), [StreamEvent::Read, StreamEvent::Error(Direction::Write, PIPE)]);
 }
 
 #[test]
@@ -326,13 +375,24 @@ fn streams_that_fill_their_reads_get_longer_ones() {
 #[test]
 fn by_hand_only_what_makes_sense_is_told() {
     let mut stream = Stream::new();
-    stream.trigger(Direction::Read);
+    stream.trigger(Direction::Read, true);
     assert_eq!(events(&mut stream), [], "there is nothing to read");
-    stream.trigger(Direction::Write);
+    stream.trigger(Direction::Write, false);
     assert_eq!(events(&mut stream), [StreamEvent::Written]);
+    stream.set_input_marks(10, 20);
+    stream.set_output_marks(0, 20);
+    read(&mut stream, b"below", Instant::ZERO);
+    stream.output_mut().append(b"above").unwrap();
+    for direction in [Direction::Read, Direction::Write] {
+        stream.trigger(direction, false);
+        assert_eq!(events(&mut stream), [], "the marks do not have it told");
+    }
+    stream.trigger(Direction::Read, true);
+    stream.trigger(Direction::Write, true);
+    assert_eq!(events(&mut stream), [StreamEvent::Read, StreamEvent::Written]);
     stream.handle_read(moved(0, Then::Failed(RESET)), Instant::ZERO);
     events(&mut stream);
-    stream.trigger(Direction::Write);
+    stream.trigger(Direction::Write, true);
     assert_eq!(events(&mut stream), [], "nothing after the end");
 }
 

@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     rustix::net::listen(&listener, 4096)?;
     let mut event_loop = EventLoop::new()?;
     event_loop.accept(listener, move |ctx, socket, _| {
-        if let Err(error) = ctx.stream(socket, options, echo) {
+        if let Err(error) = ctx.stream(socket, options.clone(), echo) {
             eprintln!("a connection cannot be served: {error}");
         }
     })?;

@@ -64,7 +64,7 @@ pub mod tls;
 pub use config::{BACKEND_VARIABLE, Config};
 pub use context::Context;
 pub use duolu_core::buffer;
-pub use duolu_core::stream::{Direction, Rate, StreamEvent};
+pub use duolu_core::stream::{Direction, Rate, StreamEvent, Totals};
 pub use duolu_core::{CommonTimeout, Counters, EventId, Features, Instant, Interest, Ready, Trigger};
 pub use duolu_sys::backend::BackendKind;
 pub use duolu_sys::transfer::SharedFile;
@@ -77,7 +77,7 @@ pub use listener::{AcceptOptions, AsListener};
 pub use object::Handler;
 pub use options::{After, Next, Options, Rearm};
 pub use stats::{SlowCallback, Stats};
-pub use stream::{Stream, StreamHandler, StreamOptions};
+pub use stream::{RateGroup, Stream, StreamHandler, StreamOptions};
 
 /// The READMEs' examples compile and run.
 #[cfg(doctest)]

@@ -30,3 +30,5 @@ mod ends;
 mod flow;
 #[path = "streams/inside.rs"]
 mod inside;
+#[path = "streams/limits.rs"]
+mod limits;

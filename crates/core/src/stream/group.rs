@@ -1,8 +1,8 @@
 //! One rate for many streams (libevent's bufferevent_rate_limit_group).
 //!
-//! Each member that wants to move bytes gets a share: what is left divided by the members, but at least the least share,
+//! Each member that wants to move bytes gets a share: what is left divided by the members, but at least the min-share,
 //! so that a crowd does not move a few bytes at a time. Where less than that is left the group is dry: whoever wants
-//! something then queues, and rests. When it has filled, as many of the first in the queue are let go as there are
+//! something then queues, and rests; so does who has had its share at this instant and wants more. When it has filled, as many of the first in the queue are let go as there are
 //! shares; while anybody queues, nobody goes past. So a member waits at most for one share of each other one.
 //!
 //! A member that wants nothing is neither paused nor woken, so a dry group costs by what it moves, not by its size.
@@ -15,7 +15,7 @@ use alloc::rc::Rc;
 use core::cell::RefCell;
 
 /// About a packet: moving less costs more than it moves.
-pub const LEAST_SHARE: u64 = 1500;
+pub const MIN_SHARE: u64 = 1500;
 
 /// Bytes moved by a group since it was made, or since the last reset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,7 +31,7 @@ pub struct Totals {
 pub struct Group {
     read: Side,
     write: Side,
-    least_share: u64,
+    min_share: u64,
     members: usize,
     next_ticket: u64,
     /// When the timer rings; `Instant::MAX`: there is none.
@@ -54,6 +54,9 @@ struct Side {
 #[derive(Debug, Default)]
 struct Place {
     ticket: Option<u64>,
+    /// When it was given its share, of which this is left: one for each instant, however often it asks.
+    served_at: Option<Instant>,
+    rest: u64,
 }
 
 /// A stream's membership. It ends when this is dropped.
@@ -73,7 +76,7 @@ impl Group {
         Group {
             read: side(read),
             write: side(write),
-            least_share: LEAST_SHARE,
+            min_share: MIN_SHARE,
             members: 0,
             next_ticket: 0,
             armed: Instant::MAX,
@@ -91,10 +94,10 @@ impl Group {
         self.side(direction).bucket.as_ref().map(Bucket::pace)
     }
 
-    /// What a member gets at least, once it is its turn; 0 is taken as 1. At first [`LEAST_SHARE`]. More than the burst
+    /// What a member gets at least, once it is its turn; 0 is taken as 1. At first [`MIN_SHARE`]. More than the burst
     /// (of a pace by ticks: than a tick brings) counts as that.
-    pub fn set_least_share(&mut self, bytes: u64) {
-        self.least_share = bytes.max(1);
+    pub fn set_min_share(&mut self, bytes: u64) {
+        self.min_share = bytes.max(1);
     }
 
     /// What is left now: negative where it is in debt, `None` without a limit.
@@ -143,7 +146,7 @@ impl Group {
     pub fn deadline(&self) -> Option<Instant> {
         let of = |side: &Side| {
             let queues = !side.queue.is_empty();
-            let at = |bucket: &Bucket| bucket.holds_at(worth(bucket, self.least_share));
+            let at = |bucket: &Bucket| bucket.holds_at(worth(bucket, self.min_share));
             queues.then(|| side.bucket.as_ref().map_or(Instant::ZERO, at))
         };
         [of(&self.read), of(&self.write)].into_iter().flatten().min()
@@ -151,7 +154,7 @@ impl Group {
 
     /// Looks at the time: how many may be let go. Ask [`Group::next_woken`] who.
     pub fn handle_time(&mut self, now: Instant) {
-        let (least, members) = (self.least_share, self.members);
+        let (least, members) = (self.min_share, self.members);
         for side in [&mut self.read, &mut self.write] {
             let shares = match &mut side.bucket {
                 None => u64::MAX,
@@ -180,29 +183,48 @@ impl Group {
 
     /// How many bytes this one may move now. With 0 it queues, and rests until it is let go.
     fn allowed(&mut self, direction: Direction, place: &mut Place, key: u64, now: Instant) -> u64 {
-        let (least, members) = (self.least_share, self.members);
-        let next_ticket = self.next_ticket;
+        let (least, members) = (self.min_share, self.members);
         let side = self.side_mut(direction);
-        if place.ticket.is_some_and(|ticket| side.queue.contains_key(&ticket)) {
+        if side.queues(place) {
             return 0;
         }
         let Some(bucket) = &mut side.bucket else { return u64::MAX };
-        let left = bucket.left(now);
-        let is_dry = match bucket.pace() {
-            Pace::Even(_) => left < least.min(bucket.most_share()) as i64,
-            Pace::Ticks(_) => left <= 0,
+        let (left, is_dry) = (bucket.left(now), is_dry(bucket, least, now));
+        let allowed = if place.served_at == Some(now) {
+            match bucket.pace() {
+                Pace::Even(_) => place.rest.min(left.max(0) as u64),
+                Pace::Ticks(_) => place.rest,
+            }
+        } else if !is_dry && (side.queue.is_empty() || place.ticket.is_some()) {
+            (place.served_at, place.rest) = (Some(now), share(bucket, left as u64, least, members));
+            place.rest
+        } else {
+            0
         };
-        let is_its_turn = side.queue.is_empty() || place.ticket.is_some();
-        if !is_dry && is_its_turn {
-            return share(bucket, left as u64, least, members);
+        if allowed == 0 {
+            self.enqueue(direction, place, key);
         }
+        allowed
+    }
+
+    /// Has it queue where it would have to as soon as it wants more.
+    fn foresee(&mut self, direction: Direction, place: &mut Place, key: u64, now: Instant) {
+        let least = self.min_share;
+        let side = self.side_mut(direction);
+        let Some(bucket) = &mut side.bucket else { return };
+        if is_dry(bucket, least, now) || !side.queue.is_empty() {
+            self.enqueue(direction, place, key);
+        }
+    }
+
+    fn enqueue(&mut self, direction: Direction, place: &mut Place, key: u64) {
         // One whose turn it was keeps its ticket, and with it its place before those that came later.
-        let ticket = *place.ticket.get_or_insert(next_ticket);
-        side.queue.insert(ticket, key);
-        if ticket == next_ticket {
+        let ticket = *place.ticket.get_or_insert_with(|| {
             self.next_ticket += 1;
-        }
-        0
+            self.next_ticket
+        });
+        place.served_at = None;
+        self.side_mut(direction).queue.insert(ticket, key);
     }
 
     fn leave(&mut self, direction: Direction, place: &Place) {
@@ -228,8 +250,23 @@ impl Group {
     pub fn verify(&self) {
         for side in [&self.read, &self.write] {
             assert!(side.queue.len() <= self.members, "nobody queues twice, and nobody who has left");
-            assert!(side.queue.keys().all(|ticket| *ticket < self.next_ticket));
+            assert!(side.queue.keys().all(|ticket| *ticket <= self.next_ticket));
         }
+    }
+}
+
+impl Side {
+    fn queues(&self, place: &Place) -> bool {
+        place.ticket.is_some_and(|ticket| self.queue.contains_key(&ticket))
+    }
+}
+
+/// Whether less is left than a share.
+fn is_dry(bucket: &mut Bucket, least: u64, now: Instant) -> bool {
+    let left = bucket.left(now);
+    match bucket.pace() {
+        Pace::Even(_) => left < least.min(bucket.most_share()) as i64,
+        Pace::Ticks(_) => left <= 0,
     }
 }
 
@@ -261,23 +298,23 @@ impl Member {
 
     /// How many bytes it may move now. With 0 it queues, and rests until its key comes from [`Group::next_woken`].
     pub fn allowed(&mut self, direction: Direction, now: Instant) -> u64 {
-        let place = match direction {
-            Direction::Read => &mut self.read,
-            Direction::Write => &mut self.write,
-        };
-        self.group.borrow_mut().allowed(direction, place, self.key, now)
+        let (place, mut group) = (place(&mut self.read, &mut self.write, direction), self.group.borrow_mut());
+        group.allowed(direction, place, self.key, now)
+    }
+
+    /// It will want more: where it would have to queue it does so now, and need not be asked in vain.
+    pub fn foresee(&mut self, direction: Direction, now: Instant) {
+        let (place, mut group) = (place(&mut self.read, &mut self.write, direction), self.group.borrow_mut());
+        group.foresee(direction, place, self.key, now);
     }
 
     /// It has moved so many.
     pub fn moved(&mut self, direction: Direction, bytes: u64) {
-        let (place, mut group) = match direction {
-            Direction::Read => (&mut self.read, self.group.borrow_mut()),
-            Direction::Write => (&mut self.write, self.group.borrow_mut()),
-        };
+        let (place, mut group) = (place(&mut self.read, &mut self.write, direction), self.group.borrow_mut());
         group.take(direction, bytes);
         // That was its turn.
         group.leave(direction, place);
-        place.ticket = None;
+        (place.ticket, place.rest) = (None, place.rest.saturating_sub(bytes));
     }
 
     /// Whether it queues.
@@ -286,8 +323,14 @@ impl Member {
             Direction::Read => &self.read,
             Direction::Write => &self.write,
         };
-        let queues = |ticket| self.group.borrow().side(direction).queue.contains_key(&ticket);
-        place.ticket.is_some_and(queues)
+        place.ticket.is_some() && self.group.borrow().side(direction).queues(place)
+    }
+}
+
+fn place<'a>(read: &'a mut Place, write: &'a mut Place, direction: Direction) -> &'a mut Place {
+    match direction {
+        Direction::Read => read,
+        Direction::Write => write,
     }
 }
 

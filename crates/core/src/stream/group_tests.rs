@@ -35,21 +35,26 @@ fn ring(group: &Rc<RefCell<Group>>, now: Instant) -> Vec<u64> {
 #[test]
 fn a_share_is_what_is_left_by_members_but_at_least_the_least() {
     let group = shared(100_000, 10_000);
-    group.borrow_mut().set_least_share(1_500);
+    group.borrow_mut().set_min_share(1_500);
     let mut two = members(&group, 2);
     assert_eq!(two[0].allowed(READ, at(0)), 5_000);
     two[0].moved(READ, 4_000);
     assert_eq!((two[1].allowed(READ, at(0)), two[1].allowed(WRITE, at(0))), (3_000, u64::MAX));
-    two[1].moved(READ, 3_000);
-    assert_eq!(two[1].allowed(READ, at(0)), 1_500);
-    two[1].moved(READ, 1_600);
+    two[1].moved(READ, 2_000);
+    assert_eq!(
+        (two[0].allowed(READ, at(0)), two[1].allowed(READ, at(0))),
+        (1_000, 1_000),
+        "the rest of their shares"
+    );
+    two[1].moved(READ, 2_900);
     two[1].moved(WRITE, 1 << 40);
-    assert_eq!((two[0].allowed(READ, at(0)), two[0].rests(READ)), (0, true), "1,400 are less than a share");
-    let totals = Totals { read: 8_600, written: 1 << 40 };
+    assert_eq!(two[0].allowed(READ, at(0)), 1_000);
+    assert_eq!((two[0].allowed(READ, at(1)), two[0].rests(READ)), (0, true), "1,200 are less than a share");
+    let totals = Totals { read: 8_900, written: 1 << 40 };
     assert_eq!((group.borrow().totals(), group.borrow().members()), (totals, 2));
     group.borrow_mut().reset_totals();
     assert_eq!(group.borrow().totals(), Totals::default());
-    group.borrow_mut().set_least_share(u64::MAX);
+    group.borrow_mut().set_min_share(u64::MAX);
     assert_eq!(two[1].allowed(READ, at(9_000)), 0, "not past who queues");
     assert_eq!(ring(&group, at(9_000)), [0]);
     assert_eq!(two[0].allowed(READ, at(9_000)), 10_000, "never more than the burst");
@@ -58,7 +63,7 @@ fn a_share_is_what_is_left_by_members_but_at_least_the_least() {
 #[test]
 fn who_queues_is_let_go_in_order_and_nobody_goes_past() {
     let group = shared(100_000, 3_000);
-    group.borrow_mut().set_least_share(1_000);
+    group.borrow_mut().set_min_share(1_000);
     let mut four = members(&group, 4);
     for one in &mut four[..3] {
         assert_eq!(one.allowed(READ, at(0)), 1_000);
@@ -88,9 +93,32 @@ fn who_queues_is_let_go_in_order_and_nobody_goes_past() {
 }
 
 #[test]
+fn a_share_for_each_instant_however_often_one_asks() {
+    let group = shared(100_000, 10_000);
+    let mut two = members(&group, 2);
+    two[0].moved(READ, 0);
+    assert_eq!(two[0].allowed(READ, at(0)), 5_000);
+    for _ in 0..5 {
+        assert!(two[0].allowed(READ, at(0)) > 0);
+        two[0].moved(READ, 1_000);
+    }
+    assert_eq!(
+        (two[0].allowed(READ, at(0)), two[1].allowed(READ, at(0))),
+        (0, 0),
+        "the second is behind the first"
+    );
+    assert_eq!((ring(&group, at(0)), two[0].allowed(READ, at(0))), (vec![0, 1], 2_500));
+    two[0].foresee(READ, at(0));
+    assert!(!two[0].rests(READ), "there is something left");
+    two[1].moved(READ, 5_000);
+    two[0].foresee(READ, at(0));
+    assert!(two[0].rests(READ), "it would be asked in vain");
+}
+
+#[test]
 fn one_whose_turn_was_taken_keeps_its_place() {
     let group = shared(100_000, 1_000);
-    group.borrow_mut().set_least_share(1_000);
+    group.borrow_mut().set_min_share(1_000);
     let mut three = members(&group, 3);
     group.borrow_mut().take(READ, 1_000);
     for one in &mut three {
@@ -108,7 +136,7 @@ fn one_whose_turn_was_taken_keeps_its_place() {
 fn by_ticks_it_is_as_in_libevent() {
     let ticks = Ticks { bytes_per_tick: 100, burst: 500, tick_ns: 100 * MS };
     let group = Rc::new(RefCell::new(Group::new(Some(ticks.into()), None)));
-    group.borrow_mut().set_least_share(64);
+    group.borrow_mut().set_min_share(64);
     let mut four = members(&group, 4);
     assert_eq!(four[0].allowed(READ, at(0)), 64, "100 / 4 is less");
     four[0].moved(READ, 64);
@@ -117,8 +145,8 @@ fn by_ticks_it_is_as_in_libevent() {
     assert_eq!((four[2].allowed(READ, at(0)), group.borrow_mut().left(READ, at(0))), (0, Some(-28)));
     assert_eq!(group.borrow_mut().next_timer(), Some(at(100)));
     assert_eq!(ring(&group, at(100)), [2]);
-    group.borrow_mut().set_least_share(1_000);
-    assert_eq!(four[2].allowed(READ, at(100)), 100, "the least share is no more than a tick brings");
+    group.borrow_mut().set_min_share(1_000);
+    assert_eq!(four[2].allowed(READ, at(100)), 100, "the min-share is no more than a tick brings");
 }
 
 #[test]
@@ -158,9 +186,9 @@ fn a_thousand_members_share_fairly_and_nobody_starves() {
     const COUNT: usize = 1_000;
     const RATE: u64 = 1_000_000;
     const BURST: u64 = 100_000;
-    for least in [64, LEAST_SHARE, 20_000] {
+    for least in [64, MIN_SHARE, 20_000] {
         let group = shared(RATE, BURST);
-        group.borrow_mut().set_least_share(least);
+        group.borrow_mut().set_min_share(least);
         let mut streams: Vec<Stream> = (0..COUNT).map(|_| Stream::new()).collect();
         for (key, stream) in streams.iter_mut().enumerate() {
             stream.set_member(Some(Member::new(Rc::clone(&group), key as u64)));
@@ -187,7 +215,10 @@ fn a_thousand_members_share_fairly_and_nobody_starves() {
         assert_eq!(total, group.borrow().totals().read);
         assert!(total <= RATE * (seconds + 1) + BURST && total + BURST >= RATE * seconds, "{total}");
         let (least_got, most_got) = (got.iter().min().unwrap(), got.iter().max().unwrap());
-        assert!(*least_got > 0 && most_got - least_got <= 2 * least.max(BURST / 10), "{least_got} to {most_got}");
+        assert!(
+            *least_got > 0 && most_got - least_got <= 2 * least.max(BURST / 10),
+            "{least_got} to {most_got}"
+        );
     }
 }
 
@@ -198,7 +229,11 @@ fn a_stream_rests_while_it_queues_and_leaves_at_any_time() {
     one.set_member(Some(Member::new(Rc::clone(&group), 1)));
     two.set_member(Some(Member::new(Rc::clone(&group), 2)));
     assert_eq!((greedy(&mut one, at(0)), greedy(&mut two, at(0))), (10, 0));
-    assert_eq!((one.wants(), two.wants()), (Interest::NONE, Interest::NONE), "who took it all queues at once");
+    assert_eq!(
+        (one.wants(), two.wants()),
+        (Interest::NONE, Interest::NONE),
+        "who took it all queues at once"
+    );
     assert!(two.is_paused(READ) && two.deadline().is_none());
     assert_eq!(ring(&group, at(10)), [1]);
     one.settle(at(10));
@@ -224,12 +259,16 @@ fn a_stream_rests_while_it_queues_and_leaves_at_any_time() {
 #[test]
 fn its_own_limit_and_the_group_both_hold() {
     let group = shared(1_000, 1_000);
-    group.borrow_mut().set_least_share(10);
+    group.borrow_mut().set_min_share(10);
     let mut one = Stream::new();
     one.set_member(Some(Member::new(Rc::clone(&group), 1)));
     one.set_rate(READ, Some(Rate { bytes_per_second: 100, burst: 20 }.into()));
     assert_eq!((greedy(&mut one, at(0)), greedy(&mut one, at(0))), (20, 0));
-    assert_eq!((one.deadline(), group.borrow().deadline()), (Some(at(10)), None), "it does not queue in vain");
+    assert_eq!(
+        (one.deadline(), group.borrow().deadline()),
+        (Some(at(10)), None),
+        "it does not queue in vain"
+    );
     one.set_rate(READ, None);
     assert_eq!((greedy(&mut one, at(0)), greedy(&mut one, at(0))), (980, 0));
     assert_eq!((one.deadline(), group.borrow().deadline()), (None, Some(at(10))));
@@ -248,7 +287,7 @@ fn random_programs_keep_the_rate_and_starve_nobody() {
         };
         let (mut rate, burst, least) = (1 + random(100_000), 1 + random(5_000), 1 + random(3_000));
         let group = shared(rate, burst);
-        group.borrow_mut().set_least_share(least);
+        group.borrow_mut().set_min_share(least);
         let mut everybody: Vec<Option<Member>> = (0..20).map(|_| None).collect();
         let (mut now, mut may, mut moved) = (Instant::ZERO, u128::from(burst) * 1_000_000_000, 0_u128);
         let mut waits: BTreeSet<usize> = BTreeSet::new();

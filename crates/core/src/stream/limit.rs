@@ -40,6 +40,16 @@ pub enum Pace {
     Ticks(Ticks),
 }
 
+impl Pace {
+    /// As a rate by the nanosecond, where it is one.
+    pub fn even(self) -> Option<Rate> {
+        match self {
+            Pace::Even(rate) => Some(rate),
+            Pace::Ticks(_) => None,
+        }
+    }
+}
+
 impl From<Rate> for Pace {
     fn from(rate: Rate) -> Self {
         Pace::Even(rate)
@@ -140,7 +150,7 @@ impl Bucket {
         }
     }
 
-    /// The least share of a member of a group may not be more: it would never be there, or be more than a tick brings.
+    /// The min-share of a member of a group may not be more: it would never be there, or be more than a tick brings.
     pub(super) fn most_share(&self) -> u64 {
         match self.pace {
             Pace::Even(rate) => rate.burst,

@@ -32,7 +32,7 @@ use alloc::boxed::Box;
 use rules::Rules;
 
 pub use event::{Action, Direction, Moved, StreamEvent, Then};
-pub use group::{Group, LEAST_SHARE, Member, Totals};
+pub use group::{Group, MIN_SHARE, Member, Totals};
 pub use layer::{Layer, LayerError};
 pub use limit::{Bucket, Pace, Rate, Ticks};
 
@@ -220,6 +220,16 @@ impl Stream {
         self.resume(direction, pause::RATE);
     }
 
+    /// Its own limit.
+    pub fn pace(&self, direction: Direction) -> Option<Pace> {
+        let rules = self.rules.as_ref()?;
+        let way = match direction {
+            Direction::Read => &rules.read,
+            Direction::Write => &rules.write,
+        };
+        way.bucket.as_ref().map(Bucket::pace)
+    }
+
     /// What its own limit lets move now: negative where it is in debt, `None` without a limit.
     pub fn rate_left(&mut self, direction: Direction, now: Instant) -> Option<i64> {
         self.rules.as_ref()?;
@@ -355,7 +365,8 @@ impl Stream {
     /// Tells Read (if the input holds anything) or Written as if it had come about by itself: only where the low
     /// watermark has it told, unless marks are to be ignored.
     pub fn trigger(&mut self, direction: Direction, ignore_marks: bool) {
-        let (input_low, output_low) = self.rules.as_ref().map_or((0, 0), |rules| (rules.input_low, rules.output_low));
+        let (input_low, output_low) =
+            self.rules.as_ref().map_or((0, 0), |rules| (rules.input_low, rules.output_low));
         match direction {
             _ if self.has(CLOSING | OVER) || self.write == WriteSide::Failed => {}
             Direction::Read if self.input.is_empty() => {}

@@ -72,7 +72,7 @@ impl Stream {
             if let Some(rules) = &mut self.rules {
                 rules.moved(Direction::Read, moved.bytes, now);
                 if moved.then == Then::More {
-                    rules.shared(Direction::Read, 1, now); // queues at once where the group is dry: no wake-up in vain
+                    rules.foresee(Direction::Read, now);
                 }
             }
         }

@@ -80,6 +80,13 @@ impl Rules {
         }
     }
 
+    /// More is there to be moved: where it must queue for that it does so before it is woken in vain.
+    pub(super) fn foresee(&mut self, direction: Direction, now: Instant) {
+        if let Some(member) = &mut self.member {
+            member.foresee(direction, now);
+        }
+    }
+
     /// Whether the group keeps it still.
     pub(super) fn queues(&self, direction: Direction) -> bool {
         self.member.as_ref().is_some_and(|member| member.rests(direction))

@@ -11,7 +11,7 @@
 //! (d) Nothing may unwind between taking an object out of its slot and putting it back without deregistering it, or its
 //!     number would be watched after its descriptor is closed: [`Lent`].
 
-use super::{BLOCK_BYTES, Stream, StreamHandler, StreamOptions, Transport};
+use super::{BLOCK_BYTES, Stream, StreamHandler, StreamOptions, Transport, group};
 use crate::context::Context;
 use crate::error::Error;
 use crate::object::{Cause, Object};
@@ -185,13 +185,24 @@ fn ask<D: 'static>(core: &mut stream::Stream, ctx: &mut Context<D>, id: EventId)
     if let Some((before, wants)) = core.next_interest() {
         change(core, ctx, id, before, wants);
     }
-    if let Some(deadline) = core.next_timer() {
-        arm(core, ctx, id, deadline);
-    }
     let now = now_for(core, ctx);
     // What is due, or could be written on, though nobody will say so: (b).
     if core.has_events() || core.write_budget(now) > 0 {
         ctx.activate(id, Ready::USER);
+    }
+    if core.is_timed() {
+        ask_timers(core, ctx, id);
+    }
+}
+
+/// Its own, and its group's.
+#[inline(never)]
+fn ask_timers<D: 'static>(core: &mut stream::Stream, ctx: &mut Context<D>, id: EventId) {
+    if let Some(deadline) = core.next_timer() {
+        arm(core, ctx, id, deadline);
+    }
+    if let Some(member) = core.member() {
+        group::arm(ctx, member.group());
     }
 }
 
@@ -238,6 +249,9 @@ impl<D: 'static> Context<D> {
         options: StreamOptions,
         handler: H,
     ) -> Result<EventId, Error> {
+        if let Some(group) = &options.group {
+            group.must_be_of(&self.blocks)?;
+        }
         socket.prepare()?;
         let mut core = if connecting { stream::Stream::connecting() } else { stream::Stream::new() };
         options.apply(&mut core);
@@ -247,10 +261,11 @@ impl<D: 'static> Context<D> {
             priority: options.priority.unwrap_or(self.default_priority),
             ..EventSpec::fd(socket.descriptor(), asked)
         };
-        let timed = core.is_timed();
+        let timed = core.is_timed() || options.group.is_some();
         let id = self.install(spec, Timeout::Keep, Box::new(StreamObject { handler, core, socket }))?;
         if timed {
-            self.with_stream(id, |_, _| {}); // timeouts count from now on
+            // Timeouts count from now on.
+            self.with_stream(id, |_, stream| options.group.map(|group| stream.join(&group)));
         }
         Ok(id)
     }

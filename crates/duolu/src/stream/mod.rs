@@ -7,13 +7,14 @@
 //! `drive` what happens when its descriptor is ready.
 
 mod drive;
+mod group;
 mod options;
 mod transport;
 
 use crate::context::Context;
 use crate::error::Error;
 use duolu_core::buffer::{Buffer, BufferError, Eol, FileRegion, Pool};
-use duolu_core::stream::{Direction, LINGER_NS, Rate, StreamEvent, pause};
+use duolu_core::stream::{Direction, LINGER_NS, Pace, Rate, StreamEvent, pause};
 use duolu_core::{EventId, time::duration_nanos};
 use std::cell::RefCell;
 use std::io;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 pub(crate) use drive::{Driven, pool};
 pub use duolu_core::stream::{Layer, LayerError};
+pub use group::RateGroup;
 pub use options::StreamOptions;
 pub use transport::Transport;
 
@@ -222,12 +224,27 @@ impl Stream<'_> {
         self.core.set_output_marks(low, high);
     }
     /// See [`StreamOptions::rate`].
+    ///
+    /// What was moved stays taken from the new rate as well, so that changing it often gains nothing.
     pub fn set_rate(&mut self, direction: Direction, rate: Option<Rate>) {
-        self.core.set_rate(direction, rate);
+        self.core.set_rate(direction, rate.map(Into::into));
     }
-    /// Has `Read` (if there is input) or `Written` be told as if it had come about by itself.
+    /// How fast bytes may move that way; `None`: as fast as they can.
+    pub fn rate(&self, direction: Direction) -> Option<Rate> {
+        self.core.pace(direction).and_then(Pace::even)
+    }
+    /// See [`StreamOptions::most_at_once`]; 0: as much as is good.
+    pub fn set_most_at_once(&mut self, direction: Direction, bytes: usize) {
+        self.core.set_most_at_once(direction, bytes);
+    }
+    /// Has `Read` (if there is input) or `Written` be told as if it had come about by itself, where the low watermark
+    /// has it told. The loop tells it later, not this call.
     pub fn trigger(&mut self, direction: Direction) {
-        self.core.trigger(direction);
+        self.core.trigger(direction, false);
+    }
+    /// The same, whatever the watermarks say.
+    pub fn trigger_anyway(&mut self, direction: Direction) {
+        self.core.trigger(direction, true);
     }
 }
 

@@ -1,17 +1,20 @@
 //! How a stream is to be made.
 
+use super::RateGroup;
 use duolu_core::stream::{Direction, Rate, Stream};
 use duolu_core::time::duration_nanos;
 use std::time::Duration;
 
 /// How a stream is to be made. The default: everything that is read is told at once, no timeouts, no rate limit; reading
 /// rests while more than 256 KiB wait to be sent; the middle priority.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct StreamOptions {
     input_marks: Option<(usize, usize)>,
     output_marks: Option<(usize, usize)>,
     timeouts: [Option<Duration>; 2],
     rates: [Option<Rate>; 2],
+    most: [usize; 2],
+    pub(super) group: Option<RateGroup>,
     half_open: bool,
     pub(super) priority: Option<u8>,
 }
@@ -44,7 +47,18 @@ impl StreamOptions {
     }
     /// How fast bytes may move that way.
     pub fn rate(mut self, direction: Direction, rate: Rate) -> Self {
-        self.rates[if direction == Direction::Read { 0 } else { 1 }] = Some(rate);
+        self.rates[direction as usize] = Some(rate);
+        self
+    }
+    /// Shares a group's rate, beside its own: see [`Context::rate_group`](crate::Context::rate_group).
+    pub fn group(mut self, group: &RateGroup) -> Self {
+        self.group = Some(group.clone());
+        self
+    }
+    /// What one call reads (at most 64 KiB otherwise, and 16 at first) or writes (256 KiB), so that this one keeps the
+    /// loop from the others no longer than so; 0: as much as is good.
+    pub fn most_at_once(mut self, direction: Direction, bytes: usize) -> Self {
+        self.most[direction as usize] = bytes;
         self
     }
     /// Goes on sending after the peer has ended (`Eof`), until `finish` or `close`: somebody must call them then.
@@ -70,7 +84,10 @@ impl StreamOptions {
                 stream.set_timeout(direction, Some(duration_nanos(timeout)));
             }
             if let Some(rate) = self.rates[at] {
-                stream.set_rate(direction, Some(rate));
+                stream.set_rate(direction, Some(rate.into()));
+            }
+            if self.most[at] > 0 {
+                stream.set_most_at_once(direction, self.most[at]);
             }
         }
         stream.allow_half_open(self.half_open);

@@ -1,7 +1,7 @@
 //! Streams: a message is one recv and one send, and allocates nothing; an idle stream holds little memory.
 
 use crate::{HELD, Ring, allocations_in, kinds, loop_on, turns};
-use duolu::{Context, EventLoop, Stream, StreamEvent, StreamOptions};
+use duolu::{Context, Direction, EventLoop, Rate, Stream, StreamEvent, StreamOptions};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn pass_on(ctx: &mut Context<Ring>, stream: &mut Stream<'_>, event: StreamEvent)
 
 fn pair_with(event_loop: &mut EventLoop<Ring>, options: StreamOptions, message: &[u8]) {
     let (one, two) = UnixStream::pair().expect("descriptors");
-    let id = event_loop.stream(one, options, pass_on).expect("a stream");
+    let id = event_loop.stream(one, options.clone(), pass_on).expect("a stream");
     event_loop.stream(two, options, pass_on).expect("a stream");
     event_loop.with_stream(id, |_, stream| stream.write_all(message).expect("it is open"));
 }
@@ -31,15 +31,20 @@ pub fn ping_pong(mut event_loop: EventLoop<Ring>) -> EventLoop<Ring> {
 #[test]
 fn a_message_allocates_nothing() {
     for kind in kinds() {
+        let rate = Rate { bytes_per_second: 1 << 40, burst: 1 << 40 };
         let timed = StreamOptions::new().read_timeout(Duration::from_secs(60));
         for (options, bytes) in [
             (StreamOptions::new(), 64),
             (StreamOptions::new(), 1024),
             (StreamOptions::new(), 16 * 1024),
             (timed.write_timeout(Duration::from_secs(60)), 64),
+            (StreamOptions::new().rate(Direction::Read, rate), 64),
+            (StreamOptions::new(), 65),
         ] {
             let mut event_loop = loop_on(kind, Ring::default());
-            pair_with(&mut event_loop, options, &vec![7; bytes]);
+            let group = event_loop.rate_group(Some(rate), Some(rate));
+            let options = if bytes == 65 { options.group(&group) } else { options };
+            pair_with(&mut event_loop, options.clone(), &vec![7; bytes]);
             turns(&mut event_loop, 200);
             let before = event_loop.data().passed_on;
             let allocated = allocations_in(|| turns(&mut event_loop, 2000));

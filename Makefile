@@ -1,5 +1,5 @@
 # Verbs only; what they do is in cargo and scripts/.
-.PHONY: run test lint unit sim bench peers million tools help
+.PHONY: run test lint unit sim asan fuzz bench peers million tools help
 
 help:
 	@echo "make run     every I/O model on this machine, side by side (a quick duolu compare)"
@@ -7,6 +7,8 @@ help:
 	@echo "make lint    rustfmt and clippy, warnings denied"
 	@echo "make unit    the tests without lint and the long simulation"
 	@echo "make sim     10,000 simulated seeds; SEED=n replays one, SEEDS=n runs so many"
+	@echo "make asan    streams, buffers and the loop under AddressSanitizer"
+	@echo "make fuzz    a minute of fuzzing for each target; TARGET=name, SECONDS_EACH=n"
 	@echo "make bench   instruction counts and timings against raw epoll and C libevent"
 	@echo "make peers   the same echo on libevent, libuv, libev, mio, tokio, calloop, monoio, beside duolu (12 minutes)"
 	@echo "make million 10k, 100k, 500k, 1M connections at once, and the picture; MODEL=\"io_uring epoll-lt\" RUNGS=\"...\" HOLD=5s"
@@ -15,7 +17,7 @@ run:
 	cargo build --release --quiet -p duolu-cli
 	./target/release/duolu compare --quick
 
-test: tools lint unit sim
+test: tools lint unit sim asan
 
 lint:
 	cargo fmt --all --check
@@ -36,6 +38,16 @@ unit:
 sim:
 	DUOLU_SIM_SEEDS=$(or $(SEEDS),10000) $(if $(SEED),DUOLU_SIM_SEED=$(SEED)) \
 	  cargo test --release --quiet -p duolu-sim --test seeds -- --nocapture
+
+# The compiler's own sanitizer, which a stable Rust has too: RUSTC_BOOTSTRAP lifts the bar before -Z.
+asan:
+	ASAN_OPTIONS=allocator_may_return_null=1 LSAN_OPTIONS=suppressions=$(CURDIR)/scripts/leaks.txt:print_suppressions=0 \
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan cargo test --quiet \
+	  --target $$(rustc -vV | sed -n 's/^host: //p') -p duolu-core -p duolu-sys -p duolu --lib --test models \
+	  --test streams --test scenarios --test face
+
+fuzz:
+	scripts/fuzz.sh
 
 bench:
 	scripts/need.sh valgrind=valgrind cc=gcc taskset=util-linux /usr/include/event2/event.h=libevent-dev

@@ -79,35 +79,44 @@ enum WriteSide {
 }
 
 // What is due to be told, in the order of `StreamEvent`.
-const CONNECTED: u32 = 1;
-const READ: u32 = 2;
-const WRITTEN: u32 = 4;
-const EOF: u32 = 8;
-const ERROR: u32 = 16;
-const READ_TIMEOUT: u32 = 32;
-const WRITE_TIMEOUT: u32 = 64;
-const ALL_EVENTS: u32 = 127;
+const CONNECTED: u32 = 1 << 0;
+const READ: u32 = 1 << 1;
+const WRITTEN: u32 = 1 << 2;
+const EOF: u32 = 1 << 3;
+const ERROR: u32 = 1 << 4;
+const READ_TIMEOUT: u32 = 1 << 5;
+const WRITE_TIMEOUT: u32 = 1 << 6;
+const ALL_EVENTS: u32 = (1 << 7) - 1;
 // What is known.
 /// The kernel took less than it was given: it will tell when it takes more.
-const BLOCKED: u32 = 128;
+const BLOCKED: u32 = 1 << 7;
 /// Bytes are in the input that were not told.
-const UNTOLD: u32 = 256;
+const UNTOLD: u32 = 1 << 8;
 /// The error was met while writing.
-const WRITING: u32 = 512;
+const WRITING: u32 = 1 << 9;
 /// An error that waits for what can still be read (promise (b)).
-const HELD: u32 = 1024;
-/// Told, and unless the program does something about it that was all.
-const TIMED_OUT: u32 = 2048;
-const HALF_OPEN: u32 = 4096;
+const HELD: u32 = 1 << 10;
+/// Told, and unless the program does something about it that was all: of each way apart.
+const READ_TIMED_OUT: u32 = 1 << 11;
+const WRITE_TIMED_OUT: u32 = 1 << 18;
+const TIMED_OUT: u32 = READ_TIMED_OUT | WRITE_TIMED_OUT;
+const HALF_OPEN: u32 = 1 << 12;
 /// `finish` before the connection stood.
-const FINISH: u32 = 8192;
+const FINISH: u32 = 1 << 13;
 /// To be closed now.
-const OVER: u32 = 16384;
-const EOF_TOLD: u32 = 32768;
+const OVER: u32 = 1 << 14;
+const EOF_TOLD: u32 = 1 << 15;
 /// `close` was called: nothing is told.
-const CLOSING: u32 = 65536;
+const CLOSING: u32 = 1 << 16;
 /// `reset` was called: closed now, and not in good order.
-const RESET: u32 = 131072;
+const RESET: u32 = 1 << 17;
+
+const fn timed_out(direction: Direction) -> u32 {
+    match direction {
+        Direction::Read => READ_TIMED_OUT,
+        Direction::Write => WRITE_TIMED_OUT,
+    }
+}
 
 /// One stream. Two buffers and a few words: see the module's head.
 #[derive(Debug)]
@@ -281,7 +290,7 @@ impl Stream {
     pub fn resume(&mut self, direction: Direction, reason: u8) {
         *self.paused(direction) &= !reason;
         if reason & pause::DISABLED != 0 {
-            self.state &= !TIMED_OUT;
+            self.state &= !timed_out(direction);
         }
     }
 
@@ -404,9 +413,10 @@ impl Stream {
                 StreamEvent::Error(direction, Errno(self.errno))
             }
             _ => {
-                self.set(TIMED_OUT);
                 let read = first == READ_TIMEOUT;
-                StreamEvent::Timeout(if read { Direction::Read } else { Direction::Write })
+                let direction = if read { Direction::Read } else { Direction::Write };
+                self.set(timed_out(direction));
+                StreamEvent::Timeout(direction)
             }
         })
     }

@@ -250,6 +250,21 @@ fn timeouts_count_only_while_something_is_waited_for() {
 }
 
 #[test]
+fn a_timeout_of_one_way_is_not_forgiven_by_enabling_the_other() {
+    let mut stream = Stream::new();
+    for direction in [Direction::Read, Direction::Write] {
+        stream.set_timeout(direction, Some(10 * MS));
+    }
+    stream.output_mut().append(b"never taken").unwrap();
+    write(&mut stream, 0, at(0));
+    stream.handle_time(at(10));
+    use StreamEvent::Timeout;
+    assert_eq!(events(&mut stream), [Timeout(Direction::Read), Timeout(Direction::Write)]);
+    stream.resume(Direction::Write, pause::DISABLED);
+    assert_eq!(actions(&mut stream), [Action::Close]);
+}
+
+#[test]
 fn after_a_timeout_it_may_go_on_or_end_in_good_order() {
     let mut stream = Stream::new();
     stream.set_timeout(Direction::Read, Some(10 * MS));

@@ -39,6 +39,8 @@ struct Model {
     closing: bool,
     high: usize,
     burst: Option<usize>,
+    /// The play is to end.
+    draining: bool,
 }
 
 fn pattern(from: usize, len: usize) -> Vec<u8> {
@@ -91,7 +93,8 @@ fn read(random: &mut Random<'_>, stream: &mut Stream, model: &mut Model, now: In
         return;
     }
     let socket = &mut model.socket;
-    let got = socket.incoming.min(budget).min(1 + random.below(70_000));
+    let at_once = if model.draining { usize::MAX } else { 1 + random.below(70_000) };
+    let got = socket.incoming.min(budget).min(at_once);
     if got == 0 {
         let then = match () {
             _ if socket.reset => Then::Failed(RESET),
@@ -227,7 +230,12 @@ pub fn play(mut random: Random<'_>) -> bool {
     for step in 0..3000 {
         now = now.saturating_add_nanos(random.below(20_000) as u64);
         if step > 2500 {
-            // It must come to an end: the peer takes everything and ends.
+            // It must come to an end: the peer takes everything and ends, and nothing holds the stream up.
+            for direction in [Direction::Read, Direction::Write] {
+                stream.set_timeout(direction, None);
+                stream.set_rate(direction, None);
+            }
+            (model.burst, model.draining) = (None, true);
             model.socket.room = 1 << 30;
             model.socket.ended = true;
             stream.resume(Direction::Read, pause::USER);

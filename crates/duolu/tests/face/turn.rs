@@ -121,9 +121,16 @@ fn hooks_run_around_the_wait_and_idle_only_in_quiet_turns() {
 fn signals_are_counted() {
     // A signal sent from outside may arrive late, when the loop that was to get it is gone and its ordinary action, which
     // is to end us, is back. So one loop watches it to the end.
-    let mut always = EventLoop::new().expect("a loop");
-    always.signal(SIGUSR2, |_, _| Next::Keep).expect("watched");
-    std::mem::forget(always);
+    let (watched, watches) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut always = EventLoop::new().expect("a loop");
+        always.signal(SIGUSR2, |_, _| Next::Keep).expect("watched");
+        watched.send(()).expect("somebody waits for it");
+        loop {
+            std::thread::park();
+        }
+    });
+    watches.recv().expect("the loop that watches always");
     on_every_backend(|kind| {
         let mut event_loop = loop_on(kind, 0);
         let id = event_loop

@@ -24,6 +24,8 @@ macro_rules! scenarios {
 
 #[path = "streams/connect.rs"]
 mod connect;
+#[path = "streams/cuts.rs"]
+mod cuts;
 #[path = "streams/ends.rs"]
 mod ends;
 #[path = "streams/flow.rs"]

@@ -147,45 +147,4 @@ scenarios! {
         let errors = told.iter().filter(|event| matches!(event, StreamEvent::Error(..))).count();
         assert!(errors <= 1 && told.iter().filter(|event| **event == StreamEvent::Eof).count() <= 1, "{told:?}");
     }
-
-    /// An exchange of a few messages, cut after every byte by an end, a reset, or silence.
-    fn cut_anywhere_it_ends_once(s) {
-        let request = b"a line\nand another line\nand the last\n";
-        for cut in 0..=request.len() {
-            for how in ["end", "reset", "silence"] {
-                let mark = cut as u32 * 4 + how.len() as u32 % 4;
-                let patience = Duration::from_millis(if how == "silence" { 3 } else { 60_000 });
-                let options = StreamOptions::new().read_timeout(patience);
-                let (id, mut peer) = s.stream(mark, options, |_, stream, event| {
-                    if event == StreamEvent::Read {
-                        while let Some(line) = stream.read_line(duolu::buffer::Eol::Lf) {
-                            stream.write_all(&line).expect("open");
-                        }
-                    }
-                });
-                s.send_all(&mut peer, &request[..cut]);
-                if cut % 2 == 0 {
-                    s.turn();
-                }
-                let mut kept = None;
-                match how {
-                    "end" => drop(peer),
-                    "reset" => peer.reset(),
-                    _ => kept = Some(peer),
-                }
-                s.until("it is gone", |s| s.gone(id));
-                s.turn();
-                let told = s.told(mark);
-                let errors = told.iter().filter(|event| matches!(event, StreamEvent::Error(..))).count();
-                let timeouts = told.iter().filter(|event| matches!(event, StreamEvent::Timeout(_))).count();
-                let ends = told.len() - errors - timeouts;
-                // The end of reading may be followed by the failure of what was still to be sent.
-                assert!(errors <= 1 && timeouts <= 1 && ends <= 1 && !told.is_empty(), "{how} {cut}: {told:?}");
-                assert!(told.len() == 1 || told.len() == 2 && told[0] == StreamEvent::Eof, "{how} {cut}: {told:?}");
-                assert_eq!(timeouts == 1, how == "silence", "{how} {cut}: {told:?}");
-                drop(kept);
-                s.event_loop.data().clear();
-            }
-        }
-    }
 }

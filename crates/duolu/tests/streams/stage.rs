@@ -175,7 +175,10 @@ impl Socket {
         self.receive_or_fail().map(|outcome| outcome.expect("no reset"))
     }
     pub fn receive_or_fail(&mut self) -> Option<io::Result<Vec<u8>>> {
-        let mut bytes = vec![0; 256 * 1024];
+        self.receive_up_to(256 * 1024)
+    }
+    pub fn receive_up_to(&mut self, bytes: usize) -> Option<io::Result<Vec<u8>>> {
+        let mut bytes = vec![0; bytes];
         let outcome = match self {
             Socket::Tcp(socket) => socket.read(&mut bytes),
             Socket::Unix(socket) => socket.read(&mut bytes),
@@ -240,6 +243,11 @@ impl Stage {
         move || pair(world, sim.as_ref())
     }
 
+    /// What is there is dealt with, and nothing waited for.
+    pub fn turn_once(&mut self) {
+        self.event_loop.run_for(Duration::ZERO).expect("a turn");
+    }
+
     pub fn turn(&mut self) {
         self.event_loop.run_for(Duration::from_millis(5)).expect("a turn");
     }
@@ -286,6 +294,21 @@ impl Stage {
                     Some(got) => all.extend(got),
                 }
             }
+        });
+        all
+    }
+
+    /// Has the loop turn until the peer has read so many bytes, and no more: what it got.
+    pub fn collect_exactly(&mut self, peer: &mut Socket, bytes: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        self.until("bytes for the peer", |_| {
+            while all.len() < bytes {
+                match peer.receive_up_to(bytes - all.len()) {
+                    None => return false,
+                    Some(got) => all.extend(got.expect("no reset")),
+                }
+            }
+            true
         });
         all
     }

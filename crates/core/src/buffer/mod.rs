@@ -9,13 +9,14 @@
 //! ```
 //!
 //! Nothing here reads or writes descriptors: the hands do, with [`Buffer::pieces`] and [`Buffer::spare`]. Whoever calls
-//! back for changes asks [`Buffer::take_change`] after each operation.
+//! back for changes asks [`Buffer::take_change`] after each operation; [`Observed`] does.
 //!
-//! Reading order: `chunk` is a link; then `grow`, `shrink`, `transfer` (between buffers), `search`, `pool`.
+//! Reading order: `chunk` is a link; then `grow`, `shrink`, `transfer` (between buffers), `search`, `pool`, `observed`.
 
 mod chain;
 mod chunk;
 mod grow;
+mod observed;
 mod pool;
 mod search;
 mod shrink;
@@ -27,6 +28,7 @@ use chunk::Chunk;
 use core::fmt;
 
 pub use chunk::{FileRegion, Piece, Region};
+pub use observed::{Observed, ObserverId};
 pub use pool::{Block, Pool};
 pub use search::{Eol, Line};
 

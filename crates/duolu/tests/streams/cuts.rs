@@ -85,7 +85,7 @@ fn cut_once(s: &mut Stage, after: usize, cut: Cut) {
         _ => {}
     });
     exchange(s, &mut peer, after);
-    if after % 2 == 0 {
+    if after.is_multiple_of(2) {
         s.turn_once();
     }
     let mut kept = None;

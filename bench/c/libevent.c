@@ -144,9 +144,9 @@ static void new_stream(int fd)
     if (bufferevent_enable(conn, EV_READ | EV_WRITE)) die("bufferevent_enable");
 }
 
-static void stream_subject(int pairs, int active)
+static void stream_subject(int pairs, int active, int bytes)
 {
-    make_pairs(pairs, active);
+    make_pairs(pairs, active, bytes);
     for (int i = 0; i < pairs; i++) {
         new_stream(ring[i].reader);
         new_stream(ring[i].writer);
@@ -157,7 +157,7 @@ static void stream_subject(int pairs, int active)
 /* Bytes from the allocator and resident, per idle stream. */
 static void stream_memory(long count)
 {
-    make_pairs((count + 1) / 2, 0);
+    make_pairs((count + 1) / 2, 0, 0);
     size_t heap = mallinfo2().uordblks + mallinfo2().hblkhd;
     long resident = resident_kib();
     for (long i = 0; i < count; i++) new_stream(i % 2 ? ring[i / 2].writer : ring[i / 2].reader);
@@ -169,7 +169,7 @@ static void stream_memory(long count)
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        fprintf(stderr, "usage: libevent persistent|rearm|readd|stream PIPES ACTIVE | timers|memory|stream-memory COUNT\n");
+        fprintf(stderr, "usage: libevent persistent|rearm|readd PIPES ACTIVE | stream PAIRS ACTIVE BYTES | timers|memory|stream-memory COUNT\n");
         return 2;
     }
     struct event_config *config = event_config_new();
@@ -180,7 +180,7 @@ int main(int argc, char **argv)
     if (!strcmp(argv[1], "timers")) return timers(atol(argv[2])), 0;
     if (!strcmp(argv[1], "memory")) return memory(atol(argv[2])), 0;
     if (!strcmp(argv[1], "stream-memory")) return stream_memory(atol(argv[2])), 0;
-    if (!strcmp(argv[1], "stream")) return stream_subject(atoi(argv[2]), atoi(argv[3])), 0;
+    if (!strcmp(argv[1], "stream")) return stream_subject(atoi(argv[2]), atoi(argv[3]), argc > 4 ? atoi(argv[4]) : 64), 0;
     int is_readd = !strcmp(argv[1], "readd"), is_rearm = !strcmp(argv[1], "rearm");
     make_ring(atoi(argv[2]), is_readd ? 0 : atoi(argv[3]));
     events = calloc(pipes, sizeof *events);

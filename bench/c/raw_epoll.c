@@ -1,6 +1,6 @@
 /* The floor: the same ring written by hand on epoll(7), level-triggered, as tight as C allows.
  * Modes: persistent; rearm-oneshot (EPOLLONESHOT and MOD); rearm-del-add (what a loop that
- * removes and adds pays); readd (DEL and ADD of every descriptor, then one look); stream (socket pairs, each
+ * removes and adds pays); readd (DEL and ADD of every descriptor, then one look); stream (TCP connections, each
  * message sent back). */
 #include "subject.h"
 #include <sys/epoll.h>
@@ -71,9 +71,9 @@ static void stream(long count)
     }
 }
 
-static void stream_subject(int pairs, int active)
+static void stream_subject(int pairs, int active, int bytes)
 {
-    make_pairs(pairs, active);
+    make_pairs(pairs, active, bytes);
     for (int i = 0; i < 2 * pairs; i++) {
         int fd = i % 2 ? ring[i / 2].writer : ring[i / 2].reader;
         struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
@@ -84,13 +84,13 @@ static void stream_subject(int pairs, int active)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: raw_epoll persistent|rearm-oneshot|rearm-del-add|readd|stream PIPES ACTIVE\n");
+    if (argc < 4 || argc != 4 + !strcmp(argv[1], "stream")) {
+        fprintf(stderr, "usage: raw_epoll persistent|rearm-oneshot|rearm-del-add|readd PIPES ACTIVE | stream PAIRS ACTIVE BYTES\n");
         return 2;
     }
     int oneshot = !strcmp(argv[1], "rearm-oneshot"), is_readd = !strcmp(argv[1], "readd");
     if ((epoll = epoll_create1(EPOLL_CLOEXEC)) < 0) die("epoll_create1");
-    if (!strcmp(argv[1], "stream")) return stream_subject(atoi(argv[2]), atoi(argv[3])), 0;
+    if (!strcmp(argv[1], "stream")) return stream_subject(atoi(argv[2]), atoi(argv[3]), atoi(argv[4])), 0;
     make_ring(atoi(argv[2]), is_readd ? 0 : atoi(argv[3]));
     for (int i = 0; i < pipes; i++)
         control(EPOLL_CTL_ADD, i, oneshot ? EPOLLONESHOT : 0);

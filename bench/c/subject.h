@@ -1,7 +1,10 @@
 /* What every subject written in C shares: the conversation with the runner (see bench/src/subjects.rs), and a
  * ring of pipes with bytes going round in it. */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <fcntl.h>
 #include <malloc.h>
+#include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,18 +44,31 @@ static inline void make_ring(int count, int active)
         if (write(ring[i * (count / active)].writer, "x", 1) != 1) die("write");
 }
 
-/* For streams: socket pairs, both ends watched, a message going to and fro in each active pair. */
-enum { MESSAGE_BYTES = 64 };
-
-static inline void make_pairs(int count, int active)
+/* For streams: TCP connections over the loopback device, both ends here and watched; a message of so many bytes goes to
+ * and fro in each of the active ones. */
+static inline void make_pairs(int count, int active, int bytes)
 {
-    char message[MESSAGE_BYTES] = { 7 };
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof address;
+    int on = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(listener, (void *)&address, len) || getsockname(listener, (void *)&address, &len)) die("bind");
+    if (listen(listener, 1)) die("listen");
+    char *message = calloc(bytes + 1, 1);
     pipes = count;
     ring = calloc(count, sizeof *ring);
     for (int i = 0; i < count; i++) {
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, (int *)&ring[i])) die("socketpair");
-        if (i < active && write(ring[i].reader, message, sizeof message) != sizeof message) die("write");
+        int one = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(one, (void *)&address, len)) die("connect");
+        int two = accept(listener, NULL, NULL);
+        for (int *fd = (int[]){ one, two, 0 }; *fd; fd++) {
+            if (setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on)) die("TCP_NODELAY");
+            if (fcntl(*fd, F_SETFL, O_NONBLOCK)) die("O_NONBLOCK");
+        }
+        ring[i] = (struct pipe_ends){ one, two };
+        if (i < active && write(one, message, bytes) != bytes) die("write");
     }
+    close(listener);
+    free(message);
 }
 
 static inline uint64_t now_ns(void)

@@ -57,10 +57,13 @@ fn instruction_table(programs: &Programs) -> Outcome {
     println!("\n### Userland instructions per event\n");
     println!("| | 1 active of {PIPES} | 10 | 100 |\n|---|---|---|---|");
     let modes = ["persistent", "rearm", "stream"];
-    for subject in modes.iter().flat_map(|mode| programs.all(mode)) {
+    for (mode, subject) in
+        modes.iter().flat_map(|mode| programs.all(mode).map(move |subject| (mode, subject)))
+    {
         print!("| {} |", subject.name);
         for active in [1, 10, 100] {
-            print!(" {:.0} |", instructions::per_event(&subject.clone().with(&[PIPES, active]))?);
+            let work: &[usize] = if *mode == "stream" { &[PIPES, active, 64] } else { &[PIPES, active] };
+            print!(" {:.0} |", instructions::per_event(&subject.clone().with(work))?);
         }
         println!();
     }
@@ -75,7 +78,18 @@ fn rings(programs: &Programs) -> Vec<(&'static str, Subject, Vec<Subject>)> {
     let libevent = |mode: &str| programs.libevent(mode).with(&work);
     let mut itself = raw("persistent");
     itself.name = "raw epoll against itself".into();
+    let stream = |bytes: usize| {
+        let work = [50, 50, bytes];
+        let mut itself = programs.raw_epoll("stream").with(&work);
+        itself.name = "raw epoll against itself".into();
+        let others =
+            vec![itself, programs.duolu("stream").with(&work), programs.libevent("stream").with(&work)];
+        (programs.raw_epoll("stream").with(&work), others)
+    };
+    let [(raw_64, streams_64), (raw_16k, streams_16k)] = [64, 16 * 1024].map(stream);
     vec![
+        ("A message of 64 B over 50 TCP streams, both ends in the process", raw_64, streams_64),
+        ("A message of 16 KiB", raw_16k, streams_16k),
         ("A persistent event", raw("persistent"), vec![itself, duolu("persistent"), libevent("persistent")]),
         (
             "A non-persistent event, re-armed in its callback, against a persistent one on raw epoll",

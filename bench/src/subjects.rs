@@ -52,9 +52,9 @@ impl Programs {
     pub fn libevent_changelist(&self, mode: &str) -> Subject {
         Subject { changelist: true, ..Subject::new("libevent, changelist", &self.libevent, mode) }
     }
-    pub fn all(&self, mode: &str) -> Vec<Subject> {
+    pub fn all(&self, mode: &str) -> [Subject; 3] {
         let raw = if mode == "rearm" { "rearm-oneshot" } else { mode };
-        vec![self.raw_epoll(raw), self.duolu(mode), self.libevent(mode)]
+        [self.raw_epoll(raw), self.duolu(mode), self.libevent(mode)]
     }
 }
 

@@ -1,7 +1,7 @@
 //! duolu's side of the comparison: the same ring, timers and idle registrations as `bench/c/*.c`.
 //!
 //! `persistent|rearm|rearm-oneshot|readd PIPES ACTIVE` answers each count on standard input with the
-//! nanoseconds that many events took, and so does `stream PAIRS ACTIVE`, with socket pairs; `timers COUNT`, `memory COUNT`
+//! nanoseconds that many events took, and so does `stream PAIRS ACTIVE BYTES`, with TCP connections; `timers COUNT`, `memory COUNT`
 //! and `stream-memory COUNT` print one line of results.
 
 use duolu::{Context, EventId, EventLoop, Interest, Next, Options, Stream, StreamEvent, StreamOptions};
@@ -9,13 +9,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::error::Error;
 use std::hint::black_box;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::{Duration, Instant};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
-
-const MESSAGE_BYTES: usize = 64;
 
 #[derive(Default)]
 struct Ring {
@@ -218,13 +216,26 @@ fn memory(count: usize) -> Outcome {
     Ok(())
 }
 
-/// Streams on socket pairs, both ends, with a message going to and fro in the first `active` pairs.
-fn make_streams(pairs: usize, active: usize) -> Outcome<EventLoop<Ring>> {
+/// TCP connections over the loopback device, both ends.
+fn connections(count: usize) -> Outcome<Vec<[TcpStream; 2]>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let connection = |_| {
+        let one = TcpStream::connect(listener.local_addr()?)?;
+        let (two, _) = listener.accept()?;
+        one.set_nodelay(true)?;
+        two.set_nodelay(true)?;
+        Ok([one, two])
+    };
+    (0..count).map(connection).collect()
+}
+
+/// Streams at both ends of connections, with a message going to and fro in the first `active` ones.
+fn make_streams(pairs: usize, active: usize, bytes: usize) -> Outcome<EventLoop<Ring>> {
     let mut event_loop = EventLoop::with_data(Ring::default())?;
-    for at in 0..pairs {
-        let (one, mut two) = UnixStream::pair()?;
+    let message = vec![7; bytes];
+    for (at, [mut one, two]) in connections(pairs)?.into_iter().enumerate() {
         if at < active {
-            two.write_all(&[7; MESSAGE_BYTES])?;
+            one.write_all(&message)?;
         }
         for socket in [one, two] {
             event_loop.stream(socket, StreamOptions::new(), pass_back)?;
@@ -244,8 +255,8 @@ fn pass_back(ctx: &mut Context<Ring>, stream: &mut Stream<'_>, event: StreamEven
     }
 }
 
-fn converse_by_streams(pairs: usize, active: usize) -> Outcome {
-    let mut event_loop = make_streams(pairs, active)?;
+fn converse_by_streams(pairs: usize, active: usize, bytes: usize) -> Outcome {
+    let mut event_loop = make_streams(pairs, active, bytes)?;
     for line in io::stdin().lines() {
         event_loop.data().left = line?.trim().parse()?;
         let began = Instant::now();
@@ -258,12 +269,7 @@ fn converse_by_streams(pairs: usize, active: usize) -> Outcome {
 /// As `memory`, per idle stream.
 fn stream_memory(count: usize) -> Outcome {
     let mut event_loop = EventLoop::with_data(Ring::default())?;
-    let mut sockets = Vec::new();
-    for _ in 0..count.div_ceil(2) {
-        let (one, two) = UnixStream::pair()?;
-        sockets.extend([one, two]);
-    }
-    let mut sockets = sockets.into_iter();
+    let mut sockets = connections(count.div_ceil(2))?.into_iter().flatten();
     let (heap, resident) = (LIVE.load(Ordering::Relaxed), resident_bytes()?);
     for socket in sockets.by_ref().take(count) {
         event_loop.stream(socket, StreamOptions::new(), pass_back)?;
@@ -282,13 +288,19 @@ fn main() -> Outcome {
         ["timers", count] => return timers(count.parse()?),
         ["memory", count] => return memory(count.parse()?),
         ["stream-memory", count] => return stream_memory(count.parse()?),
-        ["stream", pairs, active] => return converse_by_streams(pairs.parse()?, active.parse()?),
+        ["stream", pairs, active, bytes] => {
+            return converse_by_streams(pairs.parse()?, active.parse()?, bytes.parse()?);
+        }
         ["persistent", ..] => Mode::Persistent,
         ["rearm", ..] => Mode::Rearm,
         ["rearm-oneshot", ..] => Mode::OneShot,
         ["readd", ..] => Mode::Readd,
         _ => {
-            return Err("usage: persistent|rearm|rearm-oneshot|readd|stream PIPES ACTIVE, timers|memory|stream-memory N".into());
+            return Err(
+                "usage: persistent|rearm|rearm-oneshot|readd PIPES ACTIVE, stream PAIRS ACTIVE BYTES, \
+                        timers|memory|stream-memory N"
+                    .into(),
+            );
         }
     };
     match arguments[1..] {

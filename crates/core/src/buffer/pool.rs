@@ -9,16 +9,31 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// A message that fills less than this part of its block is copied out of it.
-const SHORT: usize = 8;
+const SHORT: usize = 4;
+
+/// What blocks begin at a multiple of: a cache line. The kernel copies 16 KiB by 3 % faster so than to where malloc
+/// has its blocks begin, 16 bytes behind.
+const ALIGNED: usize = 64;
 
 /// Memory of one size, initialised.
 #[derive(Debug)]
-pub struct Block(Vec<u8>);
+pub struct Block {
+    /// With room to begin at `start`.
+    memory: Vec<u8>,
+    start: usize,
+}
 
 impl Block {
+    fn new(memory: Vec<u8>) -> Self {
+        let start = memory.as_ptr().addr().wrapping_neg() % ALIGNED;
+        Block { memory, start }
+    }
+
     /// All of it, to read into.
+    #[inline]
     pub fn bytes(&mut self) -> &mut [u8] {
-        &mut self.0
+        let end = self.memory.len() - ALIGNED;
+        &mut self.memory[self.start..self.start + end]
     }
 }
 
@@ -38,14 +53,18 @@ impl Pool {
 
     /// A block, from the pool or new.
     pub fn take(&mut self) -> Block {
-        self.blocks.pop().unwrap_or_else(|| Block(vec![0; self.block_bytes]))
+        self.blocks.pop().unwrap_or_else(|| Block::new(vec![0; self.memory_bytes()]))
     }
 
     /// A block that is not used any more.
     pub fn put(&mut self, block: Block) {
-        if self.blocks.len() < self.most && block.0.len() == self.block_bytes {
+        if self.blocks.len() < self.most && block.memory.len() == self.memory_bytes() {
             self.blocks.push(block);
         }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.block_bytes + ALIGNED
     }
 
     /// How many blocks lie in it.
@@ -60,9 +79,9 @@ impl Pool {
 
     pub(super) fn put_chunk(&mut self, chunk: Chunk) {
         if let Store::Own(own) = chunk.store
-            && own.len() == self.block_bytes
+            && own.len() == self.memory_bytes()
         {
-            self.put(Block(own));
+            self.put(Block::new(own));
         }
     }
 }
@@ -75,12 +94,12 @@ impl Buffer {
         filled: usize,
         pool: &mut Pool,
     ) -> Result<(), BufferError> {
-        if filled < block.0.len() / SHORT {
+        if filled < block.bytes().len() / SHORT {
             let outcome = self.append(&block.bytes()[..filled]);
             pool.put(block);
             return outcome;
         }
-        self.link(Store::Own(block.0), 0, filled)
+        self.link(Store::Own(block.memory), block.start, block.start + filled)
     }
 
     /// As [`Buffer::append_block`], and never copied: for bytes that are likely to leave soon. [`Buffer::give_back`] makes
@@ -96,15 +115,15 @@ impl Buffer {
             pool.put(block);
             return Ok(());
         }
-        self.link(Store::Own(block.0), 0, filled)
+        self.link(Store::Own(block.memory), block.start, block.start + filled)
     }
 
     /// If the last chunk is a block with few bytes in it, they are copied out and the block goes back: so that what is
-    /// kept waiting does not take 16 KiB for each line. Without memory for the copy it stays.
+    /// kept waiting does not take a block for each line. Without memory for the copy it stays.
     #[inline]
     pub fn give_back(&mut self, pool: &mut Pool) {
         let few =
-            |chunk: &Chunk| chunk.capacity() == pool.block_bytes && chunk.len() < pool.block_bytes / SHORT;
+            |chunk: &Chunk| chunk.capacity() == pool.memory_bytes() && chunk.len() < pool.block_bytes / SHORT;
         if !self.is_empty() && self.chunks.back_mut().is_some_and(|chunk| few(chunk)) {
             self.copy_last_out(pool);
         }

@@ -518,6 +518,9 @@ impl Stream {
     /// read after `close`.
     #[inline]
     pub fn tidy(&mut self, pool: &mut Pool) {
+        if self.input.is_empty() && self.output.is_empty() {
+            return;
+        }
         if self.read == ReadSide::Discarding || self.has(CLOSING) {
             let _ = self.input.drain_into(usize::MAX, pool);
         }

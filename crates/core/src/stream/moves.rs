@@ -4,8 +4,8 @@ use super::rules::Rules;
 use super::*;
 
 /// What is read at once at first, and with every doubling of `reach`. A block of the pool.
-const READ_AT_ONCE: usize = 16 * 1024;
-const MOST_REACH: u8 = 2;
+const READ_AT_ONCE: usize = 32 * 1024;
+const MOST_REACH: u8 = 1;
 /// What is written at once: so that one fast reader does not keep the loop from the others.
 const WRITE_AT_ONCE: usize = 256 * 1024;
 /// After a failed write: so often it is read at most.
@@ -22,9 +22,9 @@ impl Stream {
 
     #[inline]
     pub(super) fn writes(&self) -> bool {
-        matches!(self.write, WriteSide::Open | WriteSide::Finishing)
+        !self.output.is_empty() // first, because mostly it is
+            && matches!(self.write, WriteSide::Open | WriteSide::Finishing)
             && self.write_paused == 0
-            && !self.output.is_empty()
             && !self.has(HELD | OVER)
     }
 
@@ -47,7 +47,7 @@ impl Stream {
     /// How many bytes may be written now; 0: none, or not before the kernel says so.
     #[inline]
     pub fn write_budget(&mut self, now: Instant) -> usize {
-        if self.has(BLOCKED) || !self.writes() {
+        if !self.writes() || self.has(BLOCKED) {
             return 0;
         }
         let Some(rules) = &mut self.rules else { return WRITE_AT_ONCE };

@@ -329,7 +329,7 @@ fn a_call_moves_no_more_than_it_may() {
     assert_eq!((stream.read_budget(at(0)), stream.write_budget(at(0))), (100, 7));
     stream.set_most_at_once(Direction::Read, 0);
     stream.set_most_at_once(Direction::Write, 0);
-    assert_eq!((stream.read_budget(at(0)), stream.write_budget(at(0))), (16 * 1024, 50));
+    assert_eq!((stream.read_budget(at(0)), stream.write_budget(at(0))), (32 * 1024, 50));
 }
 
 #[test]
@@ -377,11 +377,11 @@ fn a_connection_stands_or_is_refused() {
 fn streams_that_fill_their_reads_get_longer_ones() {
     let mut stream = Stream::new();
     let now = Instant::ZERO;
-    for expected in [16, 32, 64, 64] {
+    for expected in [32, 64, 64] {
         assert_eq!(stream.read_budget(now), expected * 1024);
         stream.handle_read(moved(expected * 1024, Then::More), now);
     }
-    for expected in [64, 32, 16, 16] {
+    for expected in [64, 32, 32] {
         assert_eq!(stream.read_budget(now), expected * 1024);
         stream.handle_read(moved(10, Then::Blocked), now);
     }

@@ -28,10 +28,11 @@ pub use group::RateGroup;
 pub use options::StreamOptions;
 pub use transport::Transport;
 
-/// Blocks of a loop's pool: 16 KiB is what a socket has at once after a GRO batch, and one read takes four at most.
-pub(crate) const BLOCK_BYTES: usize = 16 * 1024;
+/// Blocks of a loop's pool: messages of 16 KiB, and what a socket has at once after a GRO batch, are one plain recv that
+/// does not fill it. One read takes two at most.
+pub(crate) const BLOCK_BYTES: usize = 32 * 1024;
 /// So many are kept: 1 MiB.
-pub(crate) const MOST_BLOCKS: usize = 64;
+pub(crate) const MOST_BLOCKS: usize = 32;
 
 /// A connection as an object: its state, and what to do when something has happened. A closure
 /// `FnMut(&mut Context<D>, &mut Stream, StreamEvent)` is one too; both cost the same.

@@ -21,9 +21,10 @@ fn it_is_full_at_first_and_fills_by_the_time_that_passes() {
 #[test]
 fn asking_often_neither_gains_nor_loses() {
     for rate in [1, 7, 999, 3_333_333, 1_000_000_007] {
-        let mut bucket = Bucket::new(Rate { bytes_per_second: rate, burst: 1_000 });
+        // A burst that holds what comes between two looks.
+        let mut bucket = Bucket::new(Rate { bytes_per_second: rate, burst: 10_000 });
         bucket.available(at(0));
-        bucket.take(1_000);
+        bucket.take(10_000);
         let mut moved = 0;
         for ns in (0..=1_000_000_000).step_by(4_000) {
             let available = bucket.available(Instant::from_nanos(ns));

@@ -31,9 +31,12 @@ tools:
 	  taskset=util-linux prlimit=util-linux setpriv=util-linux unshare=util-linux setpriv=util-linux \
 	  '/usr/lib/*/faketime/libfaketime.so.1=faketime'
 
+# Each test binary in a network namespace of its own.
+APART = CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER=$(CURDIR)/scripts/apart.sh
+
 unit:
 	cargo build --workspace --all-targets --quiet
-	cargo test --workspace --quiet
+	env $(APART) cargo test --workspace --quiet
 
 sim:
 	DUOLU_SIM_SEEDS=$(or $(SEEDS),10000) $(if $(SEED),DUOLU_SIM_SEED=$(SEED)) \
@@ -42,7 +45,7 @@ sim:
 # The compiler's own sanitizer, which a stable Rust has too: RUSTC_BOOTSTRAP lifts the bar before -Z.
 asan:
 	ASAN_OPTIONS=allocator_may_return_null=1 LSAN_OPTIONS=suppressions=$(CURDIR)/scripts/leaks.txt:print_suppressions=0 \
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan cargo test --quiet \
+	env $(APART) RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan cargo test --quiet \
 	  --target $$(rustc -vV | sed -n 's/^host: //p') -p duolu-core -p duolu-sys -p duolu --lib --test models \
 	  --test streams --test scenarios --test face
 

@@ -188,7 +188,8 @@ mod tests {
         let now = snapshot(port);
         let count = |state| now.sockets.iter().filter(|socket| socket.tcp.state == state).count();
         assert_eq!((count(TcpState::Established), count(TcpState::Listen)), (2, 1));
-        let ours = now.sockets.iter().find(|socket| socket.tcp.local.port() != port).expect("the client");
+        let own_port = client.local_addr().unwrap().port();
+        let ours = now.sockets.iter().find(|socket| socket.tcp.local.port() == own_port).expect("the client");
         assert_eq!(ours.role, Role::Client);
         let theirs = now.peer(ours).expect("the other end");
         assert_eq!((theirs.role, now.closer(theirs)), (Role::Server, None));

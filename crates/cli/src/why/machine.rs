@@ -321,6 +321,9 @@ mod tests {
     fn the_tables_of_this_machine_are_read() {
         assert!(setting("kernel.pid_max").is_some_and(|most| most > 100));
         assert!(setting("no.such.setting").is_none());
-        assert!(tcp_mem().is_some_and(|[low, pressure, high]| low <= pressure && pressure <= high));
+        // A network namespace of its own, as a container has, does not show it.
+        let shown = std::path::Path::new("/proc/sys/net/ipv4/tcp_mem").exists();
+        let in_order = tcp_mem().map(|[low, pressure, high]| low <= pressure && pressure <= high);
+        assert_eq!(in_order, shown.then_some(true));
     }
 }

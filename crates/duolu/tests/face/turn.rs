@@ -94,7 +94,9 @@ fn the_most_urgent_priority_comes_first_and_may_preempt() {
                 .expect("registered");
         }
         event_loop.run().expect("a run");
-        assert_eq!(*event_loop.data(), b"abBcu");
+        // In which order the kernel tells of two that are ready is its own affair (io_uring's changes).
+        event_loop.data()[1..3].sort_unstable();
+        assert_eq!(*event_loop.data(), b"aBbcu");
     });
 }
 

@@ -77,7 +77,7 @@ pub use listener::{AcceptOptions, AsListener};
 pub use object::Handler;
 pub use options::{After, Next, Options, Rearm};
 pub use stats::{SlowCallback, Stats};
-pub use stream::{RateGroup, Stream, StreamHandler, StreamOptions};
+pub use stream::{Layer, LayerError, Layered, RateGroup, Stream, StreamHandler, StreamOptions};
 
 /// The READMEs' examples compile and run.
 #[cfg(doctest)]

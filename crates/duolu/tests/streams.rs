@@ -1,6 +1,8 @@
 //! Streams, written once against a `Stage` and played on TCP and Unix sockets on every backend, and on simulated sockets
 //! on every imitation: `module::world::scenario`. DUOLU_TEST_NO_URING=1 leaves io_uring out where it cannot be had.
 
+#[path = "streams/filters.rs"]
+mod filters;
 #[path = "streams/stage.rs"]
 mod stage;
 
@@ -32,5 +34,7 @@ mod ends;
 mod flow;
 #[path = "streams/inside.rs"]
 mod inside;
+#[path = "streams/layers.rs"]
+mod layers;
 #[path = "streams/limits.rs"]
 mod limits;

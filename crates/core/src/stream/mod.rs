@@ -17,6 +17,7 @@
 //! (d) Closing loses nothing: the output is sent, then the end, then what the peer still sends is read and dropped
 //!     until its end; or else the kernel would answer with RST, which destroys what is under way.
 
+mod between;
 mod event;
 mod group;
 mod layer;
@@ -31,6 +32,7 @@ use crate::time::Instant;
 use alloc::boxed::Box;
 use rules::Rules;
 
+pub use between::{LayerState, Limits};
 pub use event::{Action, Direction, Moved, StreamEvent, Then};
 pub use group::{Group, MIN_SHARE, Member, Totals};
 pub use layer::{Layer, LayerError};
@@ -110,6 +112,17 @@ const EOF_TOLD: u32 = 1 << 15;
 const CLOSING: u32 = 1 << 16;
 /// `reset` was called: closed now, and not in good order.
 const RESET: u32 = 1 << 17;
+// Of layers: see `between`.
+const LAYERED: u32 = 1 << 19;
+/// Not established.
+const RAW: u32 = 1 << 20;
+const HOLDS: u32 = 1 << 21;
+const SENDS: u32 = 1 << 22;
+const STARVED: u32 = 1 << 23;
+const UNFINISHED: u32 = 1 << 24;
+const ALL_LAYERS: u32 = RAW | HOLDS | SENDS | STARVED | UNFINISHED;
+/// Some of the output has left it, and that was not told.
+const UNWRITTEN: u32 = 1 << 25;
 
 const fn timed_out(direction: Direction) -> u32 {
     match direction {
@@ -443,10 +456,8 @@ impl Stream {
         if self.has(RESET) {
             return Some(Action::Reset);
         }
-        if self.write == WriteSide::Open && self.has(EOF_TOLD) && !self.has(HALF_OPEN) {
-            self.write = WriteSide::Finishing;
-        }
-        if self.write == WriteSide::Finishing && self.output.is_empty() && !self.has(HELD) {
+        self.finish_after_eof();
+        if self.write == WriteSide::Finishing && self.output.is_empty() && !self.has(HELD | UNFINISHED) {
             self.write = WriteSide::Shut;
             return Some(Action::ShutdownWrite);
         }
@@ -456,6 +467,12 @@ impl Stream {
         over.then_some(Action::Close)
     }
 
+    fn finish_after_eof(&mut self) {
+        if self.write == WriteSide::Open && self.has(EOF_TOLD) && !self.has(HALF_OPEN) {
+            self.write = WriteSide::Finishing;
+        }
+    }
+
     /// What the kernel is to be asked for.
     #[inline]
     pub fn wants(&self) -> Interest {
@@ -463,7 +480,15 @@ impl Stream {
             return Interest::WRITE;
         }
         let read = if self.reads() { Interest::READ } else { Interest::NONE };
-        if self.has(BLOCKED) && self.writes() { read | Interest::WRITE } else { read }
+        if !self.has(BLOCKED | LAYERED) {
+            read
+        } else if self.has(LAYERED) {
+            self.layered_interest(read)
+        } else if self.writes() {
+            read | Interest::WRITE
+        } else {
+            read
+        }
     }
 
     /// What the kernel is to be asked for instead of what it was asked for last, where that has changed: (before, now).
@@ -507,8 +532,8 @@ impl Stream {
         let all = [
             rules.read.deadline(),
             rules.write.deadline(),
-            rules.read.ready_at().filter(|_| self.read_paused == pause::RATE),
-            rules.write.ready_at().filter(|_| self.write_paused == pause::RATE),
+            rules.read.ready_at().filter(|_| self.only_rate(Direction::Read)),
+            rules.write.ready_at().filter(|_| self.only_rate(Direction::Write)),
             rules.linger_end(),
         ];
         all.into_iter().flatten().min()

@@ -4,10 +4,10 @@ use super::rules::Rules;
 use super::*;
 
 /// What is read at once at first, and with every doubling of `reach`. A block of the pool.
-const READ_AT_ONCE: usize = 32 * 1024;
+pub(super) const READ_AT_ONCE: usize = 32 * 1024;
 const MOST_REACH: u8 = 1;
 /// What is written at once: so that one fast reader does not keep the loop from the others.
-const WRITE_AT_ONCE: usize = 256 * 1024;
+pub(super) const WRITE_AT_ONCE: usize = 256 * 1024;
 /// After a failed write: so often it is read at most.
 const LAST_READS: u8 = 16;
 
@@ -58,22 +58,30 @@ impl Stream {
     /// The hands have read into the input, no more than [`Stream::read_budget`].
     #[inline]
     pub fn handle_read(&mut self, moved: Moved, now: Instant) {
-        if moved.bytes > 0 {
-            if moved.bytes >= READ_AT_ONCE << self.reach {
+        self.took_in(moved, moved.bytes, now);
+    }
+
+    /// `moved.bytes` into the input, of which the wire knows as `wire`.
+    #[inline]
+    pub(super) fn took_in(&mut self, moved: Moved, wire: usize, now: Instant) {
+        if wire > 0 {
+            if wire >= READ_AT_ONCE << self.reach {
                 self.reach = (self.reach + 1).min(MOST_REACH);
-            } else if self.reach > 0 && moved.bytes < (READ_AT_ONCE << self.reach) / 4 {
+            } else if self.reach > 0 && wire < (READ_AT_ONCE << self.reach) / 4 {
                 self.reach -= 1;
             }
+            if let Some(rules) = &mut self.rules {
+                rules.moved(Direction::Read, wire, now);
+                if moved.then == Then::More {
+                    rules.foresee(Direction::Read, now);
+                }
+            }
+        }
+        if moved.bytes > 0 {
             self.set(UNTOLD);
             let low = self.rules.as_ref().map_or(0, |rules| rules.input_low);
             if self.input.len() >= low {
                 self.set(READ);
-            }
-            if let Some(rules) = &mut self.rules {
-                rules.moved(Direction::Read, moved.bytes, now);
-                if moved.then == Then::More {
-                    rules.foresee(Direction::Read, now);
-                }
             }
         }
         if matches!(moved.then, Then::End | Then::Failed(_)) || self.has(HELD) {
@@ -145,7 +153,7 @@ impl Stream {
         match outcome {
             Ok(()) => {
                 self.write = if self.has(FINISH) { WriteSide::Finishing } else { WriteSide::Open };
-                if !self.has(CLOSING) {
+                if !self.has(CLOSING | RAW) {
                     self.set(CONNECTED);
                 }
             }
@@ -172,7 +180,12 @@ impl Stream {
                 self.set(WRITTEN);
             }
         }
-        match moved.then {
+        self.handle_stop(moved.then);
+    }
+
+    #[inline]
+    pub(super) fn handle_stop(&mut self, then: Then) {
+        match then {
             Then::More | Then::End => {}
             Then::Blocked => self.set(BLOCKED),
             Then::Failed(errno) => self.write_failed(errno),
@@ -225,6 +238,9 @@ impl Stream {
 
     /// Something is to be sent, or a connection to be made, and only the peer keeps us from it.
     fn waits_to_write(&self) -> bool {
+        if self.has(LAYERED) && self.write != WriteSide::Connecting {
+            return self.layers_wait();
+        }
         self.write == WriteSide::Connecting && self.write_paused & pause::DISABLED == 0 || self.writes()
     }
 

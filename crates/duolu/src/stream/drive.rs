@@ -36,7 +36,7 @@ struct StreamObject<S, H> {
 
 /// A stream behind its slot, whatever it is made of.
 pub(crate) trait Driven<D> {
-    fn core(&mut self) -> &mut stream::Stream;
+    fn view<'a>(&'a mut self, pool: &'a RefCell<Pool>, id: EventId) -> Stream<'a>;
     /// What was written goes out, and the kernel and the timer are asked for what is waited for. True where the stream
     /// is over.
     fn settle(&mut self, ctx: &mut Context<D>, id: EventId, pool: &RefCell<Pool>) -> bool;
@@ -50,7 +50,7 @@ impl<D: 'static, S: Transport, H: StreamHandler<D>> Object<D> for StreamObject<S
         self.receive(cause.ready(), now, &pool);
         for _ in 0..ROUNDS {
             while let Some(event) = self.core.next_event() {
-                let mut view = Stream { core: &mut self.core, pool: &pool, id };
+                let mut view = Stream { core: &mut self.core, layers: &mut self.socket, pool: &pool, id };
                 self.handler.event(ctx, &mut view, event);
                 if !ctx.exists(id) {
                     return; // (a)
@@ -86,23 +86,30 @@ impl<S: Transport, H> StreamObject<S, H> {
                 core.handle_connected(self.socket.take_error());
             }
         }
-        if ready.intersects(Ready::READ) {
+        if S::LAYERED {
+            self.read_layers(ready.intersects(Ready::READ), now, pool);
+        } else if ready.intersects(Ready::READ) {
             self.read(now, pool);
         }
     }
 
+    /// False where nothing may be read.
     #[inline]
-    fn read(&mut self, now: Instant, pool: &RefCell<Pool>) {
+    fn read(&mut self, now: Instant, pool: &RefCell<Pool>) -> bool {
         let core = &mut self.core;
         let budget = core.read_budget(now);
         if budget > 0 {
             let moved = self.socket.read_into(core.input_mut(), &mut pool.borrow_mut(), budget);
             core.handle_read(moved, now);
         }
+        budget > 0
     }
 
     #[inline]
     fn flush(&mut self, now: Instant, pool: &RefCell<Pool>) {
+        if S::LAYERED {
+            return self.flush_layers(now, pool);
+        }
         let core = &mut self.core;
         for _ in 0..WRITES {
             let budget = core.write_budget(now);
@@ -117,24 +124,83 @@ impl<S: Transport, H> StreamObject<S, H> {
         }
     }
 
+    /// The same through layers; `wire`: something may have come. False where nothing can.
+    fn read_layers(&mut self, wire: bool, now: Instant, pool: &RefCell<Pool>) -> bool {
+        let core = &mut self.core;
+        let Some(limits) = core.layered_read_limits(wire, now) else { return false };
+        if limits.wire == 0 && !self.socket.layers().holds {
+            return false;
+        }
+        let mut left = limits.wire;
+        let moved =
+            self.socket.read_through(core.input_mut(), &mut pool.borrow_mut(), limits.plain, &mut left);
+        core.handle_layers(self.socket.layers());
+        core.handle_layered_read(moved, limits.wire - left, now);
+        true
+    }
+
+    fn flush_layers(&mut self, now: Instant, pool: &RefCell<Pool>) {
+        let core = &mut self.core;
+        core.begin_layered_write(self.socket.layers());
+        for _ in 0..WRITES {
+            let Some(limits) = core.layered_write_limits(now) else { break };
+            let mut left = limits.wire;
+            let (output, pool) = (core.output_mut(), &mut pool.borrow_mut());
+            let moved = self.socket.write_through(output, pool, limits.plain, &mut left, limits.finish);
+            core.handle_layered_write(moved, limits.wire - left, self.socket.layers(), now);
+        }
+        if core.must_read() {
+            self.read_the_last(now, pool);
+        }
+    }
+
     /// A write has failed: what can still be read comes first.
     #[cold]
     fn read_the_last(&mut self, now: Instant, pool: &RefCell<Pool>) {
-        let core = &mut self.core;
-        while core.must_read() {
-            let moved = match core.read_budget(now) {
-                0 => Moved { bytes: 0, then: Then::Blocked },
-                budget => self.socket.read_into(core.input_mut(), &mut pool.borrow_mut(), budget),
-            };
-            core.handle_read(moved, now);
-            core.settle(now);
+        while self.core.must_read() {
+            let reads = if S::LAYERED { self.read_layers(true, now, pool) } else { self.read(now, pool) };
+            if !reads {
+                self.core.handle_read(Moved { bytes: 0, then: Then::Blocked }, now);
+            }
+            self.core.settle(now);
+        }
+    }
+}
+
+impl<S: Transport, H> StreamObject<S, H> {
+    /// The kernel, the timer and the next pass are asked for what the stream waits for.
+    #[inline]
+    fn ask<D: 'static>(&mut self, ctx: &mut Context<D>, id: EventId) {
+        let (core, in_memory) = (&mut self.core, self.socket.descriptor().is_none());
+        if let Some((before, wants)) = core.next_interest()
+            && !in_memory
+        {
+            change(core, ctx, id, before, wants);
+        }
+        let now = now_for(core, ctx);
+        // What is due, or could be gone on with, though nobody will say so: (b).
+        let goes_on = if S::LAYERED { core.layers_go_on(now) } else { core.write_budget(now) > 0 };
+        if core.has_events() || goes_on {
+            ctx.activate(id, Ready::USER);
+        }
+        if core.is_timed() {
+            ask_timers(core, ctx, id, in_memory);
+        }
+        if in_memory {
+            let ready = self.socket.ready() & core.asked().as_ready();
+            if !ready.is_empty() {
+                ctx.activate(id, ready);
+            }
+        }
+        while let Some((other, ready)) = self.socket.take_woken() {
+            ctx.activate(other, ready); // not there any more: it has its end already
         }
     }
 }
 
 impl<D: 'static, S: Transport, H: StreamHandler<D>> Driven<D> for StreamObject<S, H> {
-    fn core(&mut self) -> &mut stream::Stream {
-        &mut self.core
+    fn view<'a>(&'a mut self, pool: &'a RefCell<Pool>, id: EventId) -> Stream<'a> {
+        Stream { core: &mut self.core, layers: &mut self.socket, pool, id }
     }
 
     fn settle(&mut self, ctx: &mut Context<D>, id: EventId, pool: &RefCell<Pool>) -> bool {
@@ -168,7 +234,7 @@ impl<S: Transport, H> StreamObject<S, H> {
         let now = now_for(&self.core, ctx);
         self.core.settle(now);
         self.core.tidy(&mut pool.borrow_mut());
-        ask(&mut self.core, ctx, id);
+        self.ask(ctx, id);
         false
     }
 }
@@ -179,27 +245,11 @@ fn now_for<D: 'static>(core: &stream::Stream, ctx: &mut Context<D>) -> Instant {
     if core.is_timed() { ctx.now() } else { Instant::ZERO }
 }
 
-/// The kernel, the timer and the next pass are asked for what the stream waits for.
-#[inline]
-fn ask<D: 'static>(core: &mut stream::Stream, ctx: &mut Context<D>, id: EventId) {
-    if let Some((before, wants)) = core.next_interest() {
-        change(core, ctx, id, before, wants);
-    }
-    let now = now_for(core, ctx);
-    // What is due, or could be written on, though nobody will say so: (b).
-    if core.has_events() || core.write_budget(now) > 0 {
-        ctx.activate(id, Ready::USER);
-    }
-    if core.is_timed() {
-        ask_timers(core, ctx, id);
-    }
-}
-
 /// Its own, and its group's.
 #[inline(never)]
-fn ask_timers<D: 'static>(core: &mut stream::Stream, ctx: &mut Context<D>, id: EventId) {
+fn ask_timers<D: 'static>(core: &mut stream::Stream, ctx: &mut Context<D>, id: EventId, in_memory: bool) {
     if let Some(deadline) = core.next_timer() {
-        arm(core, ctx, id, deadline);
+        arm(core, ctx, id, deadline, in_memory);
     }
     if let Some(member) = core.member() {
         group::arm(ctx, member.group());
@@ -230,8 +280,14 @@ fn change<D: 'static>(
 }
 
 #[inline(never)]
-fn arm<D: 'static>(core: &stream::Stream, ctx: &mut Context<D>, id: EventId, deadline: Instant) {
-    if core.asked().is_empty() {
+fn arm<D: 'static>(
+    core: &stream::Stream,
+    ctx: &mut Context<D>,
+    id: EventId,
+    deadline: Instant,
+    in_memory: bool,
+) {
+    if core.asked().is_empty() && !in_memory {
         // (c). A stale id only means that the stream is gone.
         ctx.after(deadline, move |ctx| {
             ctx.activate(id, Ready::TIMEOUT);
@@ -240,6 +296,9 @@ fn arm<D: 'static>(core: &stream::Stream, ctx: &mut Context<D>, id: EventId, dea
         log::error!("a stream's timeout cannot be set: {error}");
     }
 }
+
+/// The event of a stream that has no descriptor: activated by hand, and by time.
+const IN_MEMORY: EventSpec = EventSpec { persist: true, ..EventSpec::new() };
 
 impl<D: 'static> Context<D> {
     pub(super) fn install_stream<S: Transport, H: StreamHandler<D>>(
@@ -252,19 +311,24 @@ impl<D: 'static> Context<D> {
         if let Some(group) = &options.group {
             group.must_be_of(&self.blocks)?;
         }
+        let mut socket = socket;
         socket.prepare()?;
         let mut core = if connecting { stream::Stream::connecting() } else { stream::Stream::new() };
         options.apply(&mut core);
+        if S::LAYERED {
+            core.handle_layers(socket.layers());
+        }
         let asked = core.next_interest().map_or(Interest::NONE, |(_, wants)| wants);
         let spec = EventSpec {
             owned: true,
             priority: options.priority.unwrap_or(self.default_priority),
-            ..EventSpec::fd(socket.descriptor(), asked)
+            ..socket.descriptor().map_or(IN_MEMORY, |fd| EventSpec::fd(fd, asked))
         };
-        let timed = core.is_timed() || options.group.is_some();
+        let in_memory = socket.descriptor().is_none();
+        let at_once = core.is_timed() || options.group.is_some() || S::LAYERED || in_memory;
         let id = self.install(spec, Timeout::Keep, Box::new(StreamObject { handler, core, socket }))?;
-        if timed {
-            // Timeouts count from now on.
+        if at_once {
+            // Timeouts count from now on, layers may have something to send, and memory something to give.
             self.with_stream(id, |_, stream| options.group.map(|group| stream.join(&group)));
         }
         Ok(id)
@@ -301,7 +365,7 @@ pub(super) fn lend<D: 'static, R>(
     let pool = Rc::clone(&ctx.blocks);
     let mut lent = Lent { ctx, id, object };
     let stream = lent.object.as_mut()?.stream()?;
-    let result = work(lent.ctx, &mut Stream { core: stream.core(), pool: &pool, id });
+    let result = work(lent.ctx, &mut stream.view(&pool, id));
     let over = lent.ctx.exists(id) && stream.settle(lent.ctx, id, &pool);
     if !over && lent.ctx.exists(id) {
         let object = lent.object.take();

@@ -8,6 +8,7 @@
 
 mod drive;
 mod group;
+mod layered;
 mod options;
 mod transport;
 
@@ -15,16 +16,18 @@ use crate::context::Context;
 use crate::error::Error;
 use duolu_core::buffer::{Buffer, BufferError, Eol, FileRegion, Pool};
 use duolu_core::stream::{Direction, LINGER_NS, Pace, Rate, StreamEvent, pause};
+pub use duolu_core::stream::{Layer, LayerError, LayerState};
 use duolu_core::{EventId, time::duration_nanos};
+use std::any::TypeId;
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use drive::{Driven, pool};
-pub use duolu_core::stream::{Layer, LayerError};
 pub use group::RateGroup;
+pub use layered::Layered;
 pub use options::StreamOptions;
 pub use transport::Transport;
 
@@ -77,8 +80,22 @@ impl<D: 'static> Context<D> {
         options: StreamOptions,
         handler: impl StreamHandler<D>,
     ) -> Result<EventId, Error> {
+        self.connect_through(address, |socket| socket, options, handler)
+    }
+
+    /// The same, with what `wrap` puts upon the socket: `Connected` is told when every layer is established, and the write
+    /// timeout counts until then.
+    ///
+    /// `ctx.connect_through(address, |socket| Layered::new(socket, layer), options, handler)`
+    pub fn connect_through<S: Transport>(
+        &mut self,
+        address: SocketAddr,
+        wrap: impl FnOnce(TcpStream) -> S,
+        options: StreamOptions,
+        handler: impl StreamHandler<D>,
+    ) -> Result<EventId, Error> {
         let begun = duolu_sys::socket::connect(address, None)?;
-        self.install_stream(begun.stream, true, options, handler)
+        self.install_stream(wrap(begun.stream), true, options, handler)
     }
 
     /// Works on a stream from elsewhere than its own callback; what is written goes out when `work` returns. What there
@@ -99,6 +116,7 @@ impl<D: 'static> Context<D> {
 /// it. (See [`StreamOptions::output_marks`] for what keeps that bounded.)
 pub struct Stream<'a> {
     core: &'a mut duolu_core::stream::Stream,
+    layers: &'a mut dyn transport::Layers,
     pool: &'a RefCell<Pool>,
     id: EventId,
 }
@@ -161,14 +179,26 @@ impl Stream<'_> {
         self.core.is_writable() && self.core.output_mut().append_buffer(buffer).is_ok()
     }
 
-    /// How many bytes wait to be sent.
+    /// How many bytes wait to be sent; with layers, those that they have made and the kernel has not taken included.
     pub fn unsent(&self) -> usize {
-        self.core.output().len()
+        self.core.output().len() + self.layers.unsent()
     }
 
     /// Whether what is written will be sent: not after `finish`, `close` and errors.
     pub fn is_writable(&self) -> bool {
         self.core.is_writable()
+    }
+
+    // Layers.
+
+    /// The outermost layer of that type: to ask it (TLS: who the peer is), or to have it do something.
+    pub fn layer<L: Layer + 'static>(&mut self) -> Option<&mut L> {
+        self.layers.find(TypeId::of::<L>())?.downcast_mut()
+    }
+
+    /// Why a layer could not go on, in words: where `Error` was told because of one.
+    pub fn layer_error(&self) -> Option<&LayerError> {
+        self.layers.error()
     }
 
     // What becomes of it.
@@ -271,8 +301,10 @@ impl io::Write for Stream<'_> {
         })
     }
 
-    /// Nothing to do: it goes out when the callback returns.
+    /// It goes out when the callback returns, anyway; so does what a layer keeps back otherwise, for a better compression
+    /// say ([`Layer::flush`]).
     fn flush(&mut self) -> io::Result<()> {
+        self.layers.flush();
         Ok(())
     }
 }

@@ -88,21 +88,21 @@ impl Drop for SimSocket {
 }
 
 impl Transport for Socket {
-    fn descriptor(&self) -> RawFd {
+    fn descriptor(&self) -> Option<RawFd> {
         match self {
             Socket::Tcp(socket) => socket.descriptor(),
             Socket::Unix(socket) => socket.descriptor(),
-            Socket::Sim(socket) => socket.fd,
+            Socket::Sim(socket) => Some(socket.fd),
         }
     }
-    fn prepare(&self) -> io::Result<()> {
+    fn prepare(&mut self) -> io::Result<()> {
         match self {
             Socket::Tcp(socket) => socket.prepare(),
             Socket::Unix(socket) => socket.prepare(),
             Socket::Sim(_) => Ok(()),
         }
     }
-    fn read_into(&self, input: &mut Buffer, pool: &mut Pool, limit: usize) -> Moved {
+    fn read_into(&mut self, input: &mut Buffer, pool: &mut Pool, limit: usize) -> Moved {
         match self {
             Socket::Tcp(socket) => socket.read_into(input, pool, limit),
             Socket::Unix(socket) => socket.read_into(input, pool, limit),
@@ -116,7 +116,7 @@ impl Transport for Socket {
             },
         }
     }
-    fn write_from(&self, output: &mut Buffer, pool: &mut Pool, limit: usize) -> Moved {
+    fn write_from(&mut self, output: &mut Buffer, pool: &mut Pool, limit: usize) -> Moved {
         match self {
             Socket::Tcp(socket) => socket.write_from(output, pool, limit),
             Socket::Unix(socket) => socket.write_from(output, pool, limit),
@@ -133,14 +133,14 @@ impl Transport for Socket {
             }
         }
     }
-    fn shutdown_write(&self) {
+    fn shutdown_write(&mut self) {
         match self {
             Socket::Tcp(socket) => socket.shutdown_write(),
             Socket::Unix(socket) => socket.shutdown_write(),
             Socket::Sim(socket) => drop(socket.sim.kernel().shutdown_write(socket.fd)),
         }
     }
-    fn reset(&self) {
+    fn reset(&mut self) {
         match self {
             Socket::Tcp(socket) => Transport::reset(socket),
             Socket::Unix(socket) => Transport::reset(socket),
@@ -168,6 +168,14 @@ impl Socket {
         match outcome {
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             outcome => outcome.expect("a write"),
+        }
+    }
+    /// As `send`, to somebody who may be gone.
+    pub fn try_send(&mut self, bytes: &[u8]) -> usize {
+        match self {
+            Socket::Tcp(socket) => socket.write(bytes).unwrap_or(0),
+            Socket::Unix(socket) => socket.write(bytes).unwrap_or(0),
+            Socket::Sim(socket) => socket.sim.kernel().write(socket.fd, bytes).unwrap_or(0),
         }
     }
     /// What is there; `Some(empty)` at the end, `None` where nothing is there yet.
@@ -223,11 +231,22 @@ impl Stage {
         &mut self,
         mark: u32,
         options: StreamOptions,
+        handler: impl FnMut(&mut Context<Log>, &mut Stream<'_>, StreamEvent) + 'static,
+    ) -> (EventId, Socket) {
+        self.stream_upon(mark, options, |socket| socket, handler)
+    }
+
+    /// The same, upon what `wrap` makes of the socket.
+    pub fn stream_upon<T: Transport>(
+        &mut self,
+        mark: u32,
+        options: StreamOptions,
+        wrap: impl FnOnce(Socket) -> T,
         mut handler: impl FnMut(&mut Context<Log>, &mut Stream<'_>, StreamEvent) + 'static,
     ) -> (EventId, Socket) {
         let (ours, theirs) = self.pair();
         let id = self.event_loop.stream(
-            ours,
+            wrap(ours),
             options,
             move |ctx: &mut Context<Log>, stream: &mut Stream<'_>, event| {
                 ctx.data().push((mark, event));
@@ -269,6 +288,17 @@ impl Stage {
         (0..4).for_each(|_| self.turn());
         let told = &self.event_loop.data()[before..];
         assert_eq!(told, [], "{:?}", self.world);
+    }
+
+    /// A few turns in which nothing ends.
+    pub fn quiet_but_reads(&mut self) {
+        let ends = |s: &Stage| {
+            let all = s.event_loop.data_ref().iter();
+            all.filter(|(_, event)| !matches!(event, StreamEvent::Read | StreamEvent::Written)).count()
+        };
+        let before = ends(self);
+        (0..4).for_each(|_| self.turn());
+        assert_eq!(ends(self), before, "{:?}: {:?}", self.world, self.event_loop.data());
     }
 
     pub fn gone(&self, id: EventId) -> bool {
@@ -321,6 +351,18 @@ impl Stage {
                 assert!(got.is_empty(), "{} bytes more", got.len());
                 true
             }
+        });
+    }
+
+    /// Has the loop turn until the peer has sent all of it, and takes what comes meanwhile.
+    pub fn send_all_while(&mut self, peer: &mut Socket, bytes: &[u8], got: &mut Vec<u8>) {
+        let mut sent = 0;
+        self.until("room for the peer", |_| {
+            sent += peer.send(&bytes[sent..]);
+            while let Some(some) = peer.receive().filter(|some| !some.is_empty()) {
+                got.extend(some);
+            }
+            sent == bytes.len()
         });
     }
 

@@ -28,6 +28,7 @@ tools:
 	scripts/need.sh strace=strace curl=curl wrk=wrk nc=netcat-openbsd memcached=memcached \
 	  /usr/sbin/nginx=nginx-light ip=iproute2 ss=iproute2 python3=python3 node=nodejs \
 	  redis-server=redis-server /usr/sbin/haproxy=haproxy '/usr/lib/postgresql/*/bin/postgres=postgresql' \
+	  systemd-analyze=systemd systemd-socket-activate=systemd \
 	  taskset=util-linux prlimit=util-linux setpriv=util-linux unshare=util-linux setpriv=util-linux \
 	  '/usr/lib/*/faketime/libfaketime.so.1=faketime'
 

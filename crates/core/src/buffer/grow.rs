@@ -85,6 +85,7 @@ impl Buffer {
         self.link(Store::File(file), start, end.ok_or(BufferError::TooLong)?)
     }
 
+    #[inline]
     pub(super) fn link(&mut self, store: Store, start: usize, end: usize) -> Result<(), BufferError> {
         self.may(End::Back)?;
         self.fits(end - start)?;

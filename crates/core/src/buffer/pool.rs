@@ -17,23 +17,19 @@ const ALIGNED: usize = 64;
 
 /// Memory of one size, initialised.
 #[derive(Debug)]
-pub struct Block {
-    /// With room to begin at `start`.
-    memory: Vec<u8>,
-    start: usize,
-}
+pub struct Block(Vec<u8>);
 
 impl Block {
-    fn new(memory: Vec<u8>) -> Self {
-        let start = memory.as_ptr().addr().wrapping_neg() % ALIGNED;
-        Block { memory, start }
+    #[inline]
+    fn start(&self) -> usize {
+        self.0.as_ptr().addr().wrapping_neg() % ALIGNED
     }
 
     /// All of it, to read into.
     #[inline]
     pub fn bytes(&mut self) -> &mut [u8] {
-        let end = self.memory.len() - ALIGNED;
-        &mut self.memory[self.start..self.start + end]
+        let (start, len) = (self.start(), self.0.len() - ALIGNED);
+        &mut self.0[start..start + len]
     }
 }
 
@@ -52,13 +48,15 @@ impl Pool {
     }
 
     /// A block, from the pool or new.
+    #[inline]
     pub fn take(&mut self) -> Block {
-        self.blocks.pop().unwrap_or_else(|| Block::new(vec![0; self.memory_bytes()]))
+        self.blocks.pop().unwrap_or_else(|| Block(vec![0; self.memory_bytes()]))
     }
 
     /// A block that is not used any more.
+    #[inline]
     pub fn put(&mut self, block: Block) {
-        if self.blocks.len() < self.most && block.memory.len() == self.memory_bytes() {
+        if self.blocks.len() < self.most && block.0.len() == self.memory_bytes() {
             self.blocks.push(block);
         }
     }
@@ -77,11 +75,12 @@ impl Pool {
         self.blocks.is_empty()
     }
 
+    #[inline]
     pub(super) fn put_chunk(&mut self, chunk: Chunk) {
         if let Store::Own(own) = chunk.store
             && own.len() == self.memory_bytes()
         {
-            self.put(Block::new(own));
+            self.put(Block(own));
         }
     }
 }
@@ -99,7 +98,8 @@ impl Buffer {
             pool.put(block);
             return outcome;
         }
-        self.link(Store::Own(block.memory), block.start, block.start + filled)
+        let start = block.start();
+        self.link(Store::Own(block.0), start, start + filled)
     }
 
     /// As [`Buffer::append_block`], and never copied: for bytes that are likely to leave soon. [`Buffer::give_back`] makes
@@ -115,7 +115,8 @@ impl Buffer {
             pool.put(block);
             return Ok(());
         }
-        self.link(Store::Own(block.memory), block.start, block.start + filled)
+        let start = block.start();
+        self.link(Store::Own(block.0), start, start + filled)
     }
 
     /// If the last chunk is a block with few bytes in it, they are copied out and the block goes back: so that what is

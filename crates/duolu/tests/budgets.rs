@@ -12,6 +12,9 @@ use std::time::Duration;
 
 #[path = "budgets/streams.rs"]
 mod streams;
+#[cfg(feature = "tls")]
+#[path = "budgets/tls.rs"]
+mod tls;
 
 thread_local! {
     /// Calls of the allocator by this thread: tests that run beside it do not count.

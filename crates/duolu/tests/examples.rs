@@ -127,6 +127,54 @@ fn gives_everything_back(name: &str) {
     assert_eq!(&reply, b"still served");
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn the_tls_echo_gives_everything_back_and_says_what_it_sees() {
+    use rustls::pki_types::pem::PemObject;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let dir = std::env::temp_dir().join(format!("duolu-tls-echo-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| dir.join(name).display().to_string());
+    std::fs::write(&certificate, made.cert.pem()).expect("a file");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
+    let server = Example::start("tls_echo", &[&certificate, &key, "127.0.0.1:0"]);
+    let line = server.line();
+    let address = line.strip_prefix("listening on ").and_then(|text| text.parse().ok()).expect(&line);
+
+    let mut roots = rustls::RootCertStore::empty();
+    let root = rustls::pki_types::CertificateDer::from_pem_slice(made.cert.pem().as_bytes());
+    roots.add(root.expect("a root")).expect("a root");
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+    let name = "localhost".try_into().expect("a name");
+    let session = rustls::ClientConnection::new(std::sync::Arc::new(config), name).expect("a session");
+    let mut stream = rustls::StreamOwned::new(session, connect(address));
+    for round in 0..20 {
+        let sent: Vec<u8> = (0..100_000u32).map(|at| ((at + round) % 251) as u8).collect();
+        stream.write_all(&sent).expect("it reads");
+        let mut received = vec![0; sent.len()];
+        stream.read_exact(&mut received).expect("an echo");
+        assert!(received == sent);
+    }
+    let line = server.line();
+    assert!(line.starts_with("127.0.0.1:") && line.contains(": TLS 1.3 with TLS13_"), "{line}");
+
+    connect(address).write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it reads");
+    let line = server.line();
+    assert!(
+        line.ends_with(": the client speaks plain HTTP to a TLS port: it should ask for https://"),
+        "{line}"
+    );
+
+    let mut swapped = Example::start("tls_echo", &[&key, &certificate, "127.0.0.1:0"]);
+    assert!(!swapped.exit().success());
+    let mut said = String::new();
+    swapped.child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
+    assert!(said.contains("key.pem holds a key, but no certificate"), "{said}");
+    std::fs::remove_dir_all(&dir).expect("ours");
+}
+
 #[test]
 fn the_echo_server_says_why_it_cannot_listen() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

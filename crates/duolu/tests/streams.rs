@@ -4,25 +4,8 @@
 #[path = "streams/filters.rs"]
 mod filters;
 #[path = "streams/stage.rs"]
+#[macro_use]
 mod stage;
-
-/// Defines scenarios and plays each in every world.
-macro_rules! scenarios {
-    ($($(#[$doc:meta])* fn $name:ident($stage:ident) $body:block)*) => {
-        use crate::stage::Stage;
-        $($(#[$doc])* fn $name($stage: &mut Stage) $body)*
-        mod sim_epoll { $(#[test] fn $name() { crate::stage::World::SIM_EPOLL.play(super::$name) })* }
-        mod sim_poll { $(#[test] fn $name() { crate::stage::World::SIM_POLL.play(super::$name) })* }
-        mod sim_select { $(#[test] fn $name() { crate::stage::World::SIM_SELECT.play(super::$name) })* }
-        mod sim_io_uring { $(#[test] fn $name() { crate::stage::World::SIM_IO_URING.play(super::$name) })* }
-        mod select { $(#[test] fn $name() { crate::stage::World::SELECT.play(super::$name) })* }
-        mod poll { $(#[test] fn $name() { crate::stage::World::POLL.play(super::$name) })* }
-        mod epoll { $(#[test] fn $name() { crate::stage::World::EPOLL.play(super::$name) })* }
-        mod io_uring { $(#[test] fn $name() { crate::stage::World::IO_URING.play(super::$name) })* }
-        mod epoll_unix { $(#[test] fn $name() { crate::stage::World::EPOLL_UNIX.play(super::$name) })* }
-        mod io_uring_unix { $(#[test] fn $name() { crate::stage::World::IO_URING_UNIX.play(super::$name) })* }
-    };
-}
 
 #[path = "streams/connect.rs"]
 mod connect;

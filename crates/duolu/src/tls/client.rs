@@ -3,6 +3,7 @@
 use super::pem::{Identity, Roots, provider};
 use super::session::Tls;
 use super::{ConfigError, Version};
+use crate::stream::{Layered, Transport};
 use rustls::DigitallySignedStruct;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection};
@@ -38,7 +39,13 @@ impl Client {
         }
     }
 
-    /// The session of one connection, for [`crate::stream::Layered`]. `server` is the host name or IP address that was asked
+    /// TLS upon a connected socket, for [`Context::stream`](crate::Context::stream); see [`Client::session`] for the name, and
+    /// [`Context::connect_through`](crate::Context::connect_through) for sockets that are yet to be connected.
+    pub fn connect<S: Transport>(&self, socket: S, server: &str) -> Result<Layered<S, Tls>, ConfigError> {
+        Ok(Layered::new(socket, self.session(server)?))
+    }
+
+    /// The session of one connection, a layer. `server` is the host name or IP address that was asked
     /// for, before it was looked up: the certificate must be for it, and a name is sent along (SNI).
     pub fn session(&self, server: &str) -> Result<Tls, ConfigError> {
         let name = server.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(server);

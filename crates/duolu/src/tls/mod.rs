@@ -14,6 +14,7 @@ mod pem;
 mod server;
 mod session;
 
+use crate::stream::Stream;
 use std::fmt;
 
 pub use client::{Client, ClientBuilder};
@@ -91,6 +92,13 @@ impl Tls {
             peer_certificates: certificates.iter().map(|der| der.to_vec()).collect(),
             resumed: common.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         })
+    }
+}
+
+impl Stream<'_> {
+    /// What was agreed upon in TLS; `None` where there is none, or its handshake is not over.
+    pub fn tls(&mut self) -> Option<Info> {
+        self.layer::<Tls>()?.info()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::pem::{Identity, Roots, provider};
 use super::session::Tls;
 use super::{ConfigError, Version};
+use crate::stream::{Layered, Transport};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use std::cell::RefCell;
@@ -41,7 +42,13 @@ impl Server {
         }
     }
 
-    /// The session of one connection, for [`crate::stream::Layered`].
+    /// TLS upon an accepted socket, for [`Context::stream`](crate::Context::stream): `Connected` is told when the handshake is
+    /// over, and until then the write timeout counts, whatever the client sends.
+    pub fn accept<S: Transport>(&self, socket: S) -> Result<Layered<S, Tls>, ConfigError> {
+        Ok(Layered::new(socket, self.session()?))
+    }
+
+    /// The session of one connection, a layer.
     pub fn session(&self) -> Result<Tls, ConfigError> {
         let connection = rustls::server::UnbufferedServerConnection::new(Arc::clone(&self.config))
             .map_err(|error| ConfigError::new(format!("no TLS session can be made: {error}")))?;

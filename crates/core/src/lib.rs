@@ -13,6 +13,7 @@ mod active;
 pub mod backend;
 pub mod buffer;
 pub mod completion;
+pub mod datagram;
 pub mod engine;
 mod event;
 pub mod interest;

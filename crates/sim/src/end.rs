@@ -18,6 +18,8 @@ pub enum EndKind {
     Regular,
     /// A listening socket.
     Listener,
+    /// A datagram socket with a port.
+    Datagram,
 }
 
 /// How long bytes travel between the ends of a pair. Order is kept.
@@ -64,6 +66,11 @@ pub(crate) struct OpenFile {
     pub arrivals: u64,
     pub count: u64,
     pub queue: VecDeque<FileId>,
+    /// A datagram socket's: who sent what.
+    pub messages: VecDeque<(u16, Vec<u8>)>,
+    pub port: u16,
+    /// An earlier datagram met a port without a socket, which is not yet told.
+    pub refused: bool,
 }
 
 impl OpenFile {
@@ -85,6 +92,9 @@ impl OpenFile {
             arrivals: 0,
             count: 0,
             queue: VecDeque::new(),
+            messages: VecDeque::new(),
+            port: 0,
+            refused: false,
         }
     }
 
@@ -126,6 +136,12 @@ impl OpenFile {
             }
             EndKind::Regular => ready = Ready::READ | Ready::WRITE,
             EndKind::Listener => set(!self.queue.is_empty(), Ready::READ),
+            EndKind::Datagram => {
+                // As udp_poll: an error is told beside, and a send buffer with room is writable.
+                set(!self.messages.is_empty(), Ready::READ);
+                set(self.in_flight < self.capacity, Ready::WRITE);
+                set(self.refused, Ready::ERROR);
+            }
         }
         ready
     }

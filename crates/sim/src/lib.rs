@@ -2,7 +2,7 @@
 //! tested without a real descriptor, without sleeping, and replayed from one seed.
 //!
 //! - [`SimKernel`]: descriptors numbered like a kernel numbers them, open files behind them, bounded buffers,
-//!   half-close, reset, a network with delay and loss, scripted faults. Shared through [`Sim`].
+//!   half-close, reset, a network with delay and loss, datagrams that are lost, doubled and overtaken, scripted faults. Shared through [`Sim`].
 //! - [`SimBackend`]: a `Backend` over it that imitates one of four real ones ([`Personality`]) with its traps,
 //!   and that holds the brain to the contract of the trait: a breach panics with both sides' view.
 //! - [`SimClock`]: virtual nanoseconds. Waiting moves them on to the deadline or to the next happening.
@@ -21,7 +21,7 @@ pub use backend::{BackendStats, Personality, SimBackend};
 pub use clock::{Sim, SimClock};
 pub use end::{Delay, EndKind};
 pub use faults::Faults;
-pub use kernel::SimKernel;
+pub use kernel::{DatagramNet, SimKernel};
 pub use rng::Rng;
 
 /// The error numbers the simulated kernel uses (Linux's).
@@ -45,6 +45,10 @@ pub mod errno {
     pub const ENOSPC: Errno = Errno(28);
     /// Nobody reads the other end any more.
     pub const EPIPE: Errno = Errno(32);
+    /// Another socket has that port.
+    pub const EADDRINUSE: Errno = Errno(98);
     /// The peer reset the connection.
     pub const ECONNRESET: Errno = Errno(104);
+    /// Nobody listens there.
+    pub const ECONNREFUSED: Errno = Errno(111);
 }

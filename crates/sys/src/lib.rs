@@ -4,7 +4,7 @@
 //! - [`backend`]: select, poll, epoll and io_uring behind the one trait [`duolu_core::Backend`];
 //! - [`clock`], [`waker`], [`signal`]: the time, the wake-up from another thread, signals for several loops;
 //! - [`socket`], [`process`]: safe helpers for what `std` has no way to ask for;
-//! - [`transfer`]: bytes between descriptors and buffers;
+//! - [`transfer`]: bytes between descriptors and buffers; [`datagram`]: messages in batches;
 //! - [`tcp_diag`]: every TCP socket of the machine, and what the kernel knows of it;
 //! - [`tracepoint`], [`tcp_trace`]: what the kernel says of itself, among it every change of a TCP state;
 //! - [`calls`]: select, poll and epoll bare, for showing what they do; calls by their numbers, for telling what threads
@@ -17,12 +17,14 @@
 //! Linux only. Where a call is younger than Linux 4.14 the code says from which version on it exists and
 //! what is done without it.
 
+mod address;
 pub mod backend;
 pub mod calls;
 pub mod capture;
 pub mod child;
 pub mod clock;
 pub mod completion;
+pub mod datagram;
 pub mod deaf;
 pub mod fork_guard;
 pub mod netns;

@@ -14,14 +14,13 @@
 //! (d) The kernel doubles SO_RCVBUF and SO_SNDBUF for its own book-keeping, and cuts them to
 //!     net.core.rmem_max and wmem_max without an error (socket(7)): ask what you got.
 
+use crate::address::Address;
 use crate::syscall;
 use crate::syscall::{io_error, own, retry};
 use duolu_core::Errno;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::{
-    Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream,
-};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// How a listener is made.
@@ -311,7 +310,7 @@ fn bind(socket: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
         .map_err(io_error)
 }
 
-fn set_option<T>(socket: BorrowedFd<'_>, level: i32, name: i32, value: T) -> io::Result<()> {
+pub(crate) fn set_option<T>(socket: BorrowedFd<'_>, level: i32, name: i32, value: T) -> io::Result<()> {
     let len = size_of::<T>() as libc::socklen_t;
     // SAFETY: `value` is readable for `len` bytes; the callers pass the type that the option wants.
     syscall!(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), len) })
@@ -319,82 +318,13 @@ fn set_option<T>(socket: BorrowedFd<'_>, level: i32, name: i32, value: T) -> io:
         .map_err(io_error)
 }
 
-fn option(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
+pub(crate) fn option(socket: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
     let mut value = 0i32;
     let mut len = size_of::<i32>() as libc::socklen_t;
     let at = (&raw mut value).cast();
     // SAFETY: `value` is writable for `len` bytes.
     syscall!(unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, at, &mut len) }).map_err(io_error)?;
     Ok(value)
-}
-
-/// An address as the kernel has it.
-struct Address {
-    storage: libc::sockaddr_storage,
-    len: libc::socklen_t,
-}
-
-impl Address {
-    fn empty() -> Self {
-        // SAFETY: all zeroes are a valid sockaddr_storage (AF_UNSPEC).
-        let storage = unsafe { std::mem::zeroed() };
-        Address { storage, len: size_of::<libc::sockaddr_storage>() as libc::socklen_t }
-    }
-
-    fn of(address: &SocketAddr) -> Self {
-        let mut ours = Address::empty();
-        match address {
-            SocketAddr::V4(v4) => {
-                // SAFETY: a sockaddr_storage has room and alignment for every kind of address.
-                let to = unsafe { &mut *ours.as_mut_ptr().cast::<libc::sockaddr_in>() };
-                to.sin_family = libc::AF_INET as libc::sa_family_t;
-                to.sin_port = v4.port().to_be();
-                to.sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
-                ours.len = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-            }
-            SocketAddr::V6(v6) => {
-                // SAFETY: as above.
-                let to = unsafe { &mut *ours.as_mut_ptr().cast::<libc::sockaddr_in6>() };
-                to.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-                to.sin6_port = v6.port().to_be();
-                to.sin6_addr.s6_addr = v6.ip().octets();
-                to.sin6_flowinfo = v6.flowinfo();
-                to.sin6_scope_id = v6.scope_id();
-                ours.len = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-            }
-        }
-        ours
-    }
-
-    fn as_ptr(&self) -> *const libc::sockaddr {
-        (&raw const self.storage).cast()
-    }
-
-    fn as_mut_ptr(&mut self) -> *mut libc::sockaddr {
-        (&raw mut self.storage).cast()
-    }
-
-    fn to_std(&self) -> io::Result<SocketAddr> {
-        match i32::from(self.storage.ss_family) {
-            libc::AF_INET => {
-                // SAFETY: the family says what it is.
-                let from = unsafe { &*self.as_ptr().cast::<libc::sockaddr_in>() };
-                let ip = Ipv4Addr::from(from.sin_addr.s_addr.to_ne_bytes());
-                Ok(SocketAddrV4::new(ip, u16::from_be(from.sin_port)).into())
-            }
-            libc::AF_INET6 => {
-                // SAFETY: the family says what it is.
-                let from = unsafe { &*self.as_ptr().cast::<libc::sockaddr_in6>() };
-                let ip = Ipv6Addr::from(from.sin6_addr.s6_addr);
-                let port = u16::from_be(from.sin6_port);
-                Ok(SocketAddrV6::new(ip, port, from.sin6_flowinfo, from.sin6_scope_id).into())
-            }
-            family => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("the peer has an address of family {family}, not IPv4 or IPv6"),
-            )),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddrV6};
 
 fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()

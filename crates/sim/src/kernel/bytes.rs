@@ -13,7 +13,7 @@ impl SimKernel {
         self.activity += 1;
         let open = self.open_mut(file);
         match open.kind {
-            EndKind::PipeWriter | EndKind::Listener => return Err(EBADF),
+            EndKind::PipeWriter | EndKind::Listener | EndKind::Datagram => return Err(EBADF),
             EndKind::Regular => return Ok(vec![0; max]),
             EndKind::Counter => {
                 let count = core::mem::take(&mut open.count);
@@ -43,7 +43,7 @@ impl SimKernel {
         self.activity += 1;
         let open = self.open_mut(file);
         match open.kind {
-            EndKind::PipeReader | EndKind::Listener => return Err(EBADF),
+            EndKind::PipeReader | EndKind::Listener | EndKind::Datagram => return Err(EBADF),
             EndKind::Regular => return Ok(bytes.len()),
             EndKind::Counter => {
                 let more = bytes.try_into().map(u64::from_ne_bytes).map_err(|_| EINVAL)?;
@@ -153,6 +153,21 @@ impl SimKernel {
                 open.reset_pending = true;
                 open.was_reset = true;
                 open.peer_gone = true;
+                Ready::NONE
+            }
+            Packet::Datagram { from, bytes } => {
+                if open.messages.len() >= open.capacity {
+                    return; // the receive buffer is full: nobody is told
+                }
+                open.messages.push_back((from, bytes));
+                Ready::READ
+            }
+            Packet::Left => {
+                open.in_flight -= 1;
+                Ready::WRITE
+            }
+            Packet::Refused => {
+                open.refused = true;
                 Ready::NONE
             }
         };

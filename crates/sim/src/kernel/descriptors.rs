@@ -152,7 +152,7 @@ impl SimKernel {
         Ok((self.install(a)?, self.install(b)?))
     }
 
-    fn single(&mut self, kind: EndKind) -> Result<RawFd, Errno> {
+    pub(super) fn single(&mut self, kind: EndKind) -> Result<RawFd, Errno> {
         let file = self.new_file(kind);
         self.install(file).inspect_err(|_| {
             self.files.remove(&file);

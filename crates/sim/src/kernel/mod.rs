@@ -7,6 +7,7 @@
 //! (d) a wake-up says "something happened", not "it is still so".
 
 mod bytes;
+mod datagrams;
 mod descriptors;
 
 use crate::end::{Delay, EndKind, FileId, OpenFile};
@@ -16,6 +17,8 @@ use crate::rng::Rng;
 use duolu_core::{Errno, RawFd, Ready};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+
+pub use datagrams::DatagramNet;
 
 /// The first number given out: 0, 1 and 2 are taken, as in most processes.
 const FIRST_FD: RawFd = 3;
@@ -37,6 +40,14 @@ enum Packet {
     Fin,
     Gone,
     Reset,
+    Datagram {
+        from: u16,
+        bytes: Vec<u8>,
+    },
+    /// A datagram has left the send buffer.
+    Left,
+    /// No socket had the port that a datagram was sent to.
+    Refused,
 }
 
 type Happening = Box<dyn FnOnce(&mut SimKernel)>;
@@ -63,6 +74,9 @@ pub struct SimKernel {
     pub capacity: usize,
     /// How new stream pairs delay what is sent.
     pub delay: Delay,
+    /// What happens to datagrams on their way.
+    pub datagrams: DatagramNet,
+    ports: BTreeMap<u16, FileId>,
 }
 
 impl SimKernel {
@@ -82,6 +96,8 @@ impl SimKernel {
             max_descriptors: 1024,
             capacity: DEFAULT_CAPACITY,
             delay: Delay::default(),
+            datagrams: DatagramNet::default(),
+            ports: BTreeMap::new(),
         }
     }
 
@@ -169,6 +185,9 @@ impl SimKernel {
             return;
         }
         let open = self.files.remove(&file).expect("just seen");
+        if open.kind == EndKind::Datagram {
+            self.ports.remove(&open.port);
+        }
         self.wakes.push(Wake::Gone(file));
         if let Some(peer) = open.peer {
             self.open_mut(peer).peer = None;

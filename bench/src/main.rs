@@ -3,13 +3,15 @@
 //! Prints Markdown: what bench/RESULTS.md holds is what this printed. `duolu-bench [ROUNDS]`, 40 by default.
 
 mod instructions;
+mod spread;
 mod subjects;
 mod windows;
 
+use spread::Spread;
 use std::error::Error;
 use std::process::Command;
 use subjects::{Programs, Subject};
-use windows::{Spread, compare};
+use windows::compare;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 

@@ -85,6 +85,8 @@ pub struct Context<D = ()> {
     pub(crate) posts_waiting: bool,
     /// What streams read into and write from, by turns.
     pub(crate) blocks: Rc<RefCell<Pool>>,
+    /// What datagrams are received into and sent through, by turns; made with the first socket.
+    pub(crate) datagrams: Option<crate::datagram::Rooms>,
     pub(crate) signals: Option<SignalWatch>,
     pub(crate) slow: Option<SlowWatch>,
     /// There are hooks, or `slow` is watched for: turns have more to do.
@@ -115,6 +117,7 @@ impl<D> Context<D> {
             spare_posts: Vec::new(),
             posts_waiting: false,
             blocks: crate::stream::pool(),
+            datagrams: None,
             signals: None,
             slow: None,
             extras: false,

@@ -39,11 +39,13 @@
 //!   need `unsafe`. A callback may add, remove, re-arm and stop anything, itself included: nothing is borrowed
 //!   meanwhile, so nothing panics.
 //! - [`Context::stream`] reads and writes by itself, with buffers, watermarks, timeouts and rate limits.
+//! - [`Context::datagrams`] receives and sends batches of datagrams, over UDP or Unix sockets.
 //! - [`Handle`] reaches a loop from other threads.
 #![deny(unsafe_code)]
 
 mod config;
 mod context;
+pub mod datagram;
 mod error;
 mod event_loop;
 mod handle;
@@ -63,6 +65,7 @@ pub mod tls;
 
 pub use config::{BACKEND_VARIABLE, Config};
 pub use context::Context;
+pub use datagram::{DatagramEvent, DatagramHandler, DatagramOptions, Datagrams};
 pub use duolu_core::buffer;
 pub use duolu_core::stream::{Direction, Rate, StreamEvent, Totals};
 pub use duolu_core::{CommonTimeout, Counters, EventId, Features, Instant, Interest, Ready, Trigger};

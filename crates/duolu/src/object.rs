@@ -1,9 +1,10 @@
 //! What sits in a slot: a source and the code to call, of any type, behind one virtual call.
 
 use crate::context::Context;
+use crate::datagram;
 use crate::options::Next;
 use crate::stream::Driven;
-use duolu_core::Ready;
+use duolu_core::{EventId, Ready};
 
 /// A connection (or anything else on a descriptor) as an object: its state, and what to do when its source is
 /// ready. A closure `FnMut(&mut Context<D>, &F, Ready) -> Next` is one too; both cost the same.
@@ -49,6 +50,27 @@ pub(crate) trait Object<D> {
     /// As a stream, where it is one: for [`Context::with_stream`].
     fn stream(&mut self) -> Option<&mut dyn Driven<D>> {
         None
+    }
+    /// As a datagram socket, where it is one: for [`Context::with_datagrams`].
+    fn datagrams(&mut self) -> Option<&mut dyn datagram::Driven<D>> {
+        None
+    }
+}
+
+/// An object while it is out of its slot: should something panic meanwhile, its event is deregistered, or its number would
+/// be watched after its descriptor is closed.
+pub(crate) struct Lent<'a, D: 'static> {
+    pub(crate) ctx: &'a mut Context<D>,
+    pub(crate) id: EventId,
+    /// Declared last, so that the socket closes after the event is gone.
+    pub(crate) object: Option<Box<dyn Object<D>>>,
+}
+
+impl<D: 'static> Drop for Lent<'_, D> {
+    fn drop(&mut self) {
+        if self.object.is_some() {
+            self.ctx.remove(self.id);
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::process::Command;
 use std::time::Duration;
 
+#[path = "budgets/datagrams.rs"]
+mod datagrams;
 #[path = "budgets/streams.rs"]
 mod streams;
 #[cfg(feature = "tls")]
@@ -224,7 +226,7 @@ const CHILD: &str = "DUOLU_BUDGET_CHILD";
 type Calls = BTreeMap<String, usize>;
 
 /// The quiet situations: what is set up, and what TURNS turns of it may ask of the kernel beside waiting.
-const SITUATIONS: [(&str, &[&str]); 7] = [
+const SITUATIONS: [(&str, &[&str]); 8] = [
     ("a timer and a silent pipe", &[]),
     ("a pipe that stays readable", &[]),
     ("nothing due, asked without waiting", &[]),
@@ -232,11 +234,13 @@ const SITUATIONS: [(&str, &[&str]); 7] = [
     ("a byte going round, re-armed", &["read", "write"]),
     ("switched off and on", &[]),
     (streams::SITUATION, &["recvfrom", "sendto"]),
+    (datagrams::SITUATION, &["recvmmsg", "sendmmsg"]),
 ];
 
 fn child_turns(kind: BackendKind, situation: &str) {
     let level = Options::new(Interest::READ);
     let mut event_loop = match situation {
+        datagrams::SITUATION => datagrams::round_and_round(loop_on(kind, Ring::default())),
         streams::SITUATION => streams::ping_pong(loop_on(kind, Ring::default())),
         "a byte going round, re-armed" => ring(kind, level.once(), Next::again()),
         "a pipe that stays readable" => loop_on(kind, Ring::default()),

@@ -1,7 +1,7 @@
 //! Runs every example in examples/rust as its reader would, and looks at what it says and does.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -173,6 +173,30 @@ fn the_tls_echo_gives_everything_back_and_says_what_it_sees() {
     swapped.child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
     assert!(said.contains("key.pem holds a key, but no certificate"), "{said}");
     std::fs::remove_dir_all(&dir).expect("ours");
+}
+
+#[test]
+fn the_udp_echo_sends_every_message_back() {
+    for at in ["0.0.0.0:0", "[::]:0"] {
+        let server = Example::start("udp_echo", &[at]);
+        let line = server.line();
+        let port = line
+            .strip_prefix("listening on ")
+            .and_then(|text| text.parse::<SocketAddr>().ok())
+            .expect(&line)
+            .port();
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        client.set_read_timeout(Some(LIMIT)).expect("a timeout");
+        // Connected, so that it hears the one it has asked only: the server answers from there.
+        client.connect(("127.0.0.99", port)).expect("a socket");
+        for size in [0, 1, 1000, 60_000] {
+            let sent: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+            client.send(&sent).expect("it is sent");
+            let mut received = vec![0; 65_536];
+            let bytes = client.recv(&mut received).expect("an echo");
+            assert!(received[..bytes] == sent);
+        }
+    }
 }
 
 #[test]

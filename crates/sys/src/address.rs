@@ -100,7 +100,7 @@ impl Address {
         }
     }
 
-    pub(crate) fn to_std(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn to_std(self) -> io::Result<SocketAddr> {
         self.inet().ok_or_else(|| {
             let family = self.storage.ss_family;
             let message = format!("the peer has an address of family {family}, not IPv4 or IPv6");

@@ -3,7 +3,7 @@
 //! Traps:
 //! (a) A connected UDP socket tells an ICMP error with the next call, whichever that is: the message of that call was not
 //!     sent, but it is not its fault. So a message that fails is tried once more; if it goes then, the error was an
-//!     earlier one's.
+//!     earlier one's. ECONNREFUSED always is: nothing in this machine refuses a UDP datagram so.
 //! (b) An unconnected Unix socket is writable even where the peer's queue is full (EAGAIN): waiting for that would spin. So
 //!     where writable was told and nothing could be sent, the socket rests, 1 ms at first and up to 50. So it does after
 //!     ENOBUFS, of whose end nobody tells.
@@ -22,6 +22,7 @@ const EINVAL: Errno = Errno(22);
 const EMSGSIZE: Errno = Errno(90);
 const EOPNOTSUPP: Errno = Errno(95);
 const ENOBUFS: Errno = Errno(105);
+const ECONNREFUSED: Errno = Errno(111);
 
 /// The first rest (b): as short as is worth a timer.
 const FIRST_REST_NS: u64 = 1_000_000;
@@ -85,6 +86,7 @@ pub struct Sender {
     stats: SendStats,
     /// Segments of so many bytes and more are sent one by one: (c).
     split_from: usize,
+    late_errors: bool,
     /// How the first message failed at its first try: (a).
     suspect: Option<Errno>,
     room: Room,
@@ -94,13 +96,15 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// With a queue of that size. `segments`: the kernel can cut them.
-    pub const fn new(most_messages: usize, most_bytes: usize, segments: bool) -> Self {
+    /// With a queue of that size. `segments`: the kernel can cut them. `late_errors`: a call may tell the error of an earlier
+    /// one (a).
+    pub const fn new(most_messages: usize, most_bytes: usize, segments: bool, late_errors: bool) -> Self {
         Sender {
             queue: SendQueue::new(most_messages, most_bytes),
             reports: Vec::new(),
             stats: SendStats { sent: 0, refused: 0, failed: 0 },
             split_from: if segments { usize::MAX } else { 0 },
+            late_errors,
             suspect: None,
             room: Room::Some,
             rest_ns: 0,
@@ -208,17 +212,20 @@ impl Sender {
             self.split_from = if lasts { 0 } else { usize::from(segment) }; // (c)
             return;
         }
-        match self.suspect.take() {
-            None => self.suspect = Some(errno),
-            Some(first) => {
-                if first != errno {
-                    self.handle_error(first, Address::Unnamed);
-                }
-                self.queue.drop_piece(self.split_from);
-                self.stats.failed += datagrams;
-                self.note_unsent(errno, to, datagrams);
-            }
+        if self.late_errors && errno == ECONNREFUSED {
+            return self.handle_error(errno, Address::Unnamed);
         }
+        match self.suspect.take() {
+            None if self.late_errors => {
+                self.suspect = Some(errno);
+                return;
+            }
+            Some(first) if first != errno => self.handle_error(first, Address::Unnamed),
+            _ => {}
+        }
+        self.queue.drop_piece(self.split_from);
+        self.stats.failed += datagrams;
+        self.note_unsent(errno, to, datagrams);
     }
 
     fn note_unsent(&mut self, errno: Errno, first_to: Address, more: u64) {

@@ -12,6 +12,7 @@ const EIO: Errno = Errno(5);
 const EMSGSIZE: Errno = Errno(90);
 const ENOBUFS: Errno = Errno(105);
 const ECONNREFUSED: Errno = Errno(111);
+const EHOSTUNREACH: Errno = Errno(113);
 
 fn to(port: u16) -> Address {
     Address::Inet(SocketAddr::from(([127, 0, 0, 1], port)))
@@ -30,7 +31,7 @@ impl Draw {
 /// Every datagram that goes in comes out, whole, in order and to its address, however it is cut and however many a call takes.
 #[test]
 fn the_queue_is_a_queue_of_datagrams() {
-    for seed in 0..200 {
+    for seed in 0..60 {
         let mut draw = Draw(seed);
         let mut queue = SendQueue::new(50, 20_000);
         let mut model: VecDeque<(u16, Vec<u8>)> = VecDeque::new();
@@ -93,17 +94,20 @@ fn what_can_never_fit_is_told_apart_from_what_does_not_fit_now() {
 }
 
 fn sender() -> Sender {
-    Sender::new(10, 100_000, true)
+    Sender::new(10, 100_000, true, true)
 }
 
 #[test]
 fn an_error_of_an_earlier_datagram_costs_none() {
     let mut sender = sender();
     sender.push(to(1), None, b"x", 0).expect("room");
-    sender.handle_sent(Err(ECONNREFUSED));
+    sender.handle_sent(Err(EHOSTUNREACH));
     assert!(sender.may_send() && !sender.has_reports());
+    (0..9).for_each(|_| sender.handle_sent(Err(ECONNREFUSED)));
     sender.handle_sent(Ok(1));
-    assert_eq!(sender.next_report(), Some(Report::Error { errno: ECONNREFUSED, to: Address::Unnamed }));
+    for errno in [ECONNREFUSED, EHOSTUNREACH] {
+        assert_eq!(sender.next_report(), Some(Report::Error { errno, to: Address::Unnamed }));
+    }
     assert_eq!(sender.next_report(), None);
     assert_eq!(sender.stats(), SendStats { sent: 1, refused: 0, failed: 0 });
 }
@@ -119,6 +123,14 @@ fn what_fails_twice_is_told_as_lost_and_the_rest_goes_on() {
     assert_eq!(sender.next_report(), Some(Report::Unsent { errno: EMSGSIZE, to: to(1), messages: 2 }));
     assert_eq!(sender.next_report(), None);
     assert_eq!(sender.stats(), SendStats { sent: 1, refused: 0, failed: 2 });
+}
+
+#[test]
+fn a_socket_without_late_errors_does_not_try_twice() {
+    let mut sender = Sender::new(10, 1000, false, false);
+    sender.push(to(1), None, b"x", 0).expect("room");
+    sender.handle_sent(Err(ECONNREFUSED));
+    assert_eq!(sender.next_report(), Some(Report::Unsent { errno: ECONNREFUSED, to: to(1), messages: 1 }));
 }
 
 /// Trap (b): writable is said, and yet there is no room.

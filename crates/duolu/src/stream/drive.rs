@@ -14,7 +14,7 @@
 use super::{BLOCK_BYTES, Stream, StreamHandler, StreamOptions, Transport, group};
 use crate::context::Context;
 use crate::error::Error;
-use crate::object::{Cause, Object};
+use crate::object::{Cause, Lent, Object};
 use crate::options::Next;
 use duolu_core::buffer::Pool;
 use duolu_core::stream::{self, Action, Moved, Then};
@@ -332,22 +332,6 @@ impl<D: 'static> Context<D> {
             self.with_stream(id, |_, stream| options.group.map(|group| stream.join(&group)));
         }
         Ok(id)
-    }
-}
-
-/// The object while it is out of its slot: see trap (d).
-struct Lent<'a, D: 'static> {
-    ctx: &'a mut Context<D>,
-    id: EventId,
-    /// Declared last, so that the socket closes after the event is gone.
-    object: Option<Box<dyn Object<D>>>,
-}
-
-impl<D: 'static> Drop for Lent<'_, D> {
-    fn drop(&mut self) {
-        if self.object.is_some() {
-            self.ctx.remove(self.id);
-        }
     }
 }
 

@@ -72,6 +72,11 @@ impl SimKernel {
         self.open_mut(file).messages.pop_front().ok_or(EAGAIN)
     }
 
+    /// Takes the error that waits, if one does (SO_ERROR).
+    pub fn take_datagram_error(&mut self, fd: RawFd) -> bool {
+        self.datagram_file(fd) == Err(ECONNREFUSED)
+    }
+
     /// Every call tells an error that waits, and does nothing else then (sock_error).
     fn datagram_file(&mut self, fd: RawFd) -> Result<crate::end::FileId, Errno> {
         let file = self.file_of(fd)?;

@@ -106,15 +106,13 @@ impl Inbox {
     /// How many datagrams the kernel has dropped since the socket was made, because its receive buffer was full, if it
     /// says so: it does with the datagrams that came after. (It wraps at 2^32.)
     pub fn overflowed(&self) -> Option<u32> {
-        (0..self.filled).rev().find_map(|at| {
-            self.find_control(at, |level, kind, data| {
-                (level == libc::SOL_SOCKET && kind == libc::SO_RXQ_OVFL).then(|| i32_of(data) as u32)
-            })
+        self.find_control(self.filled.checked_sub(1)?, |level, kind, data| {
+            (level == libc::SOL_SOCKET && kind == libc::SO_RXQ_OVFL).then(|| i32_of(data) as u32)
         })
     }
 
     fn find_control<T>(&self, at: usize, mut look: impl FnMut(i32, i32, &[u8]) -> Option<T>) -> Option<T> {
-        let len = self.headers[at].msg_hdr.msg_controllen as usize;
+        let len = self.headers[at].msg_hdr.msg_controllen;
         let mut found = None;
         if len > 0 {
             each_control(&self.controls[at], len, |level, kind, data| {

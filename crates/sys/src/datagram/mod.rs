@@ -51,6 +51,8 @@ pub struct Abilities {
     pub segments: bool,
     /// It joins datagrams, and was told to.
     pub gro: bool,
+    /// A call may tell the error of an earlier datagram. Not so between Unix sockets: they are told at once.
+    pub late_errors: bool,
 }
 
 /// Makes a socket nonblocking and turns on what is asked for.
@@ -72,7 +74,7 @@ pub fn prepare(socket: impl AsFd, options: &SocketOptions) -> io::Result<Abiliti
         _ if options.local_address || options.ecn || options.icmp_errors => {
             return wrong("local_address, ecn and icmp_errors are of the Internet; this socket is not");
         }
-        _ => return Ok(Abilities { segments: false, gro: false }),
+        _ => return Ok(Abilities { segments: false, gro: false, late_errors: false }),
     };
     let turn_on = |asked: bool, v4_name, v6_name| match (asked, v6) {
         (false, _) => Ok(()),
@@ -88,7 +90,7 @@ pub fn prepare(socket: impl AsFd, options: &SocketOptions) -> io::Result<Abiliti
     turn_on(options.icmp_errors, libc::IP_RECVERR, libc::IPV6_RECVERR)?;
     let segments = option(socket, libc::SOL_UDP, libc::UDP_SEGMENT).is_ok(); // (a)
     let gro = options.gro && set_option(socket, libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
-    Ok(Abilities { segments, gro })
+    Ok(Abilities { segments, gro, late_errors: true })
 }
 
 /// The largest packet that the path to the connected peer takes, headers included, as far as is known (IP_MTU, ip(7)).
@@ -132,7 +134,7 @@ fn queued_error(socket: BorrowedFd<'_>) -> Option<(Errno, datagram::Address)> {
     retry(|| syscall!(unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, flags) })).ok()?;
     to.len = header.msg_namelen;
     let mut errno = 0;
-    each_control(&control, header.msg_controllen as usize, |level, kind, data| {
+    each_control(&control, header.msg_controllen, |level, kind, data| {
         if matches!((level, kind), (libc::SOL_IP, libc::IP_RECVERR) | (libc::SOL_IPV6, libc::IPV6_RECVERR)) {
             errno = i32_of(data); // ee_errno, the first member of sock_extended_err (ip(7))
         }
@@ -149,7 +151,7 @@ fn each_control(control: &Control, len: usize, mut look: impl FnMut(i32, i32, &[
     // SAFETY: the header's control data lies in `control`, aligned, and the kernel has written as much of it as it says; the
     // macros stay inside of that, and the length of the data is cut to what is left.
     unsafe {
-        let end = header.msg_control.cast::<u8>().add(header.msg_controllen as usize);
+        let end = header.msg_control.cast::<u8>().add(header.msg_controllen);
         let mut at = libc::CMSG_FIRSTHDR(&header);
         while !at.is_null() {
             let data = libc::CMSG_DATA(at);

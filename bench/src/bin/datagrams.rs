@@ -249,7 +249,9 @@ fn main() -> Outcome {
         None => 100,
     };
     for (title, mut subjects) in tables()? {
-        subjects.iter_mut().for_each(|subject| drop(window(subject)));
+        for subject in &mut subjects {
+            let _ = window(subject); // warms up
+        }
         let mut figures = vec![Vec::new(); subjects.len()];
         for round in 0..rounds {
             for at in 0..subjects.len() {

@@ -43,11 +43,17 @@ pub enum Count {
     BackOffs,
     /// Turns of the event loop.
     Turns,
+    /// Connections to an upstream that failed.
+    UpstreamErrors,
+    /// Connections refused because of their PROXY header, or for want of one.
+    HeaderErrors,
+    /// Connections closed because nothing moved for `--idle`.
+    Idle,
 }
 
 impl Count {
     /// Every counter: metric name and help text.
-    pub const ALL: [(Count, &'static str, &'static str); 9] = [
+    pub const ALL: [(Count, &'static str, &'static str); 12] = [
         (Count::Accepted, "duolu_connections_accepted_total", "Connections accepted."),
         (Count::Closed, "duolu_connections_closed_total", "Connections closed."),
         (Count::Refused, "duolu_connections_refused_total", "Connections closed at once: over a limit."),
@@ -56,6 +62,13 @@ impl Count {
         (Count::BytesOut, "duolu_sent_bytes_total", "Bytes sent."),
         (Count::AcceptErrors, "duolu_accept_errors_total", "Accepts that failed."),
         (Count::BackOffs, "duolu_accept_back_offs_total", "Pauses because descriptors ran out."),
+        (Count::UpstreamErrors, "duolu_upstream_errors_total", "Connections to an upstream that failed."),
+        (
+            Count::HeaderErrors,
+            "duolu_proxy_header_errors_total",
+            "Connections refused for their PROXY header.",
+        ),
+        (Count::Idle, "duolu_idle_closed_total", "Connections closed because nothing moved."),
         (Count::Turns, "duolu_loop_turns_total", "Turns of the event loops (0 for models without one)."),
     ];
 }

@@ -88,8 +88,8 @@ impl<S: Session> Connection<S> {
     }
 }
 
-impl<S: Session> Handler<Hall, TcpStream> for Connection<S> {
-    fn ready(&mut self, ctx: &mut Context<Hall>, stream: &TcpStream, ready: Ready) -> Next {
+impl<S: Session> Handler<Hall<S>, TcpStream> for Connection<S> {
+    fn ready(&mut self, ctx: &mut Context<Hall<S>>, stream: &TcpStream, ready: Ready) -> Next {
         let (was_blocked, old_deadline) = (self.is_blocked(), self.deadline());
         let step = match &mut self.state {
             _ if ready.intersects(Ready::TIMEOUT) => Step::Over,
@@ -123,7 +123,7 @@ impl<S: Session> Handler<Hall, TcpStream> for Connection<S> {
 impl<S: Session> Connection<S> {
     /// Reads and answers: once, or for edges until nothing is left, until it would be unfair, or with `to_end` until
     /// the peer's end.
-    fn read(&mut self, ctx: &mut Context<Hall>, mut stream: &TcpStream, to_end: bool) -> Step {
+    fn read(&mut self, ctx: &mut Context<Hall<S>>, mut stream: &TcpStream, to_end: bool) -> Step {
         let edge = ctx.data().trigger == Trigger::Edge;
         let reads = if edge { READS_A_TURN } else { 1 };
         for _ in 0..reads {
@@ -151,7 +151,7 @@ impl<S: Session> Connection<S> {
     }
 
     /// Has the session handle the first `count` bytes of the input buffer, and sends what it answers.
-    fn digest(&mut self, ctx: &mut Context<Hall>, stream: &TcpStream, count: usize) -> Step {
+    fn digest(&mut self, ctx: &mut Context<Hall<S>>, stream: &TcpStream, count: usize) -> Step {
         let hall = ctx.data();
         let input = &hall.input[..count];
         let turn = self.session.handle(input, &mut hall.output, hall.tally.board().leaving());
@@ -174,7 +174,7 @@ impl<S: Session> Connection<S> {
     }
 
     /// Everything is sent: what comes next.
-    fn go_on(&mut self, ctx: &mut Context<Hall>, stream: &TcpStream, then: Then) -> Step {
+    fn go_on(&mut self, ctx: &mut Context<Hall<S>>, stream: &TcpStream, then: Then) -> Step {
         match then {
             Then::Keep => {
                 let owed = matches!(self.state, State::Owed(_));
@@ -194,7 +194,7 @@ impl<S: Session> Connection<S> {
     }
 
     /// Sends on what was left.
-    fn flush(&mut self, ctx: &mut Context<Hall>, stream: &TcpStream) -> Step {
+    fn flush(&mut self, ctx: &mut Context<Hall<S>>, stream: &TcpStream) -> Step {
         let State::Blocked(unsent) = &mut self.state else { return Step::Wait };
         let hall = ctx.data();
         match send(stream, &unsent.bytes[unsent.sent..], hall.tally) {
@@ -216,7 +216,7 @@ impl<S: Session> Connection<S> {
         }
     }
 
-    fn throw_away(&mut self, ctx: &mut Context<Hall>, mut stream: &TcpStream) -> Step {
+    fn throw_away(&mut self, ctx: &mut Context<Hall<S>>, mut stream: &TcpStream) -> Step {
         let State::Lingering(linger) = &mut self.state else { return Step::Wait };
         for _ in 0..READS_A_TURN {
             match stream.read(&mut ctx.data().input) {
@@ -294,6 +294,6 @@ fn send(mut stream: &TcpStream, bytes: &[u8], tally: Tally) -> io::Result<usize>
     }
 }
 
-fn later(ctx: &mut Context<Hall>, delay_ms: u64) -> Instant {
+fn later<S: Session>(ctx: &mut Context<Hall<S>>, delay_ms: u64) -> Instant {
     ctx.now().saturating_add(Duration::from_millis(delay_ms))
 }

@@ -2,15 +2,18 @@
 //!
 //! Reading order: [`service`] (what is done with the bytes, the same for all), [`setup`] (what a model gets),
 //! [`blocking`] with [`thread`], [`fork`] and [`prefork`], then [`worker`] with the models that have a loop, and
-//! [`processes`], where those are processes.
+//! [`processes`], where those are processes; [`door`] with [`evented`], and what stands on streams: [`chargen`], [`proxy`].
 
 mod admin;
 mod announce;
 mod blocking;
 mod board;
+mod chargen;
 mod completion;
 mod connection;
 mod control;
+mod discard;
+mod door;
 mod echo;
 mod evented;
 mod fork;
@@ -23,6 +26,7 @@ mod notify;
 mod pool;
 mod prefork;
 mod processes;
+mod proxy;
 mod service;
 mod setup;
 mod thread;
@@ -48,10 +52,10 @@ const PREFORK_PROCESSES: usize = 16;
 /// As many as `--workers` takes.
 const MOST_WORKERS: usize = 1024;
 
-/// A TCP server on any I/O model: echo, http
+/// A TCP server on any I/O model: echo, http, discard, chargen, proxy
 #[derive(clap::Args)]
 #[command(
-    before_help = "Examples:\n  duolu serve echo :7777 --model fork               a process per connection; try: nc 127.0.0.1 7777\n  duolu serve http --workers 2 --accept reuseport   two loops; try: curl http://127.0.0.1:8080/",
+    before_help = "Examples:\n  duolu serve echo :7777 --model fork               a process per connection; try: nc 127.0.0.1 7777\n  duolu serve http --workers 2 --accept reuseport   two loops; try: curl http://127.0.0.1:8080/\n  duolu serve proxy :8000 --to 127.0.0.1:8080       passes on, both ways",
     after_help = "SIGTERM or Ctrl-C stops accepting (after --lame-duck) and lets connections finish for --drain; Ctrl-C again ends now.\nLISTEN_FDS sockets of a service manager are used instead of ADDR (one named admin instead of --admin), and NOTIFY_SOCKET\nis told when ready.\nExit codes: 0 ended as asked, 2 usage, 3 the machine does not let us, 130 ended at once."
 )]
 pub struct Args {
@@ -61,14 +65,18 @@ pub struct Args {
     /// Where to listen: 8080, :8080, 127.0.0.1:8080, [::1]:8080; instead of --bind and --port
     #[arg(value_name = "ADDR", conflicts_with_all = ["port", "bind"])]
     address: Option<String>,
-    /// How to do the I/O
-    #[arg(short, long, value_enum, default_value_t = Model::EpollEt)]
+    /// The same as ADDR
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["address", "port", "bind"])]
+    listen: Option<String>,
+    /// How to do the I/O [default: epoll-et; for chargen and proxy epoll-lt]
+    #[arg(short, long, value_enum)]
     #[arg(
         long_help = "How to do the I/O: a process or thread for each connection (fork, prefork, thread), or one \
                        loop for all of them (the rest). epoll-et is the default because it needs the fewest system \
-                       calls of those that run on every kernel"
+                       calls of those that run on every kernel. chargen and proxy stand on streams, which are driven \
+                       level-triggered: epoll-lt is their default, and they run on select, poll and io_uring-poll too"
     )]
-    model: Model,
+    model: Option<Model>,
     /// Port to listen on; 0 takes a free one
     #[arg(short, long, default_value_t = 8080)]
     port: u16,
@@ -111,17 +119,59 @@ pub struct Args {
     /// When ready, print one line of JSON to stdout (address, port, pid, ...), for programs that start this one
     #[arg(long)]
     json_ready: bool,
+    #[command(flatten)]
+    proxy: proxy::Args,
+}
+
+impl Args {
+    fn model(&self) -> Model {
+        let default = if self.service.stands_on_streams() { Model::EpollLt } else { Model::EpollEt };
+        self.model.unwrap_or(default)
+    }
 }
 
 /// Runs the verb.
 pub fn run(args: Args) -> Result<(), Failure> {
     warnings::print();
     let service = args.service;
-    let setup = prepare(args)?;
+    check_service(&args)?;
     match service {
-        Service::Echo => serve::<echo::Echo>(setup),
-        Service::Http => serve::<http::Http>(setup),
+        Service::Echo => serve::<echo::Echo>(prepare(args)?),
+        Service::Http => serve::<http::Http>(prepare(args)?),
+        Service::Discard => serve::<discard::Discard>(prepare(args)?),
+        Service::Chargen => {
+            let setup = prepare(args)?;
+            let model = setup.model;
+            serve_loops(setup, move |worker| chargen::serve(model, worker))
+        }
+        Service::Proxy => {
+            let plan = args.proxy.plan()?;
+            let setup = prepare(args)?;
+            plan.check(setup.announce.address)?;
+            let model = setup.model;
+            serve_loops(setup, move |worker| proxy::serve(model, plan.clone(), worker))
+        }
     }
+}
+
+/// Whether service, model and options go together.
+fn check_service(args: &Args) -> Result<(), Failure> {
+    let (service, model) = (args.service, args.model());
+    if service != Service::Proxy
+        && let Some(option) = args.proxy.given()
+    {
+        return Err(Failure::usage(format!(
+            "{option} is for 'duolu serve proxy'; {service} has no use for it"
+        )));
+    }
+    let can = matches!(model, Model::Select | Model::Poll | Model::EpollLt | Model::IoUringPoll);
+    if service.stands_on_streams() && !can {
+        return Err(Failure::usage(format!(
+            "{service} stands on streams, which a level-triggered loop drives, and {model} is none; take --model \
+             epoll-lt (the default), select, poll or io_uring-poll"
+        )));
+    }
+    Ok(())
 }
 
 fn serve<S: Session>(setup: Setup) -> Result<(), Failure> {
@@ -143,6 +193,7 @@ fn serve_loops(
 
 /// From the words of the command line to sockets that listen.
 fn prepare(args: Args) -> Result<Setup, Failure> {
+    let model = args.model();
     let workers = workers(&args)?;
     let accept = accept(&args)?;
     let Handed { service, admin } = handed::take()?;
@@ -159,7 +210,7 @@ fn prepare(args: Args) -> Result<Setup, Failure> {
     };
     let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose().map_err(no_address)?;
     Ok(Setup {
-        model: args.model,
+        model,
         workers,
         processes: args.processes,
         accept,
@@ -174,13 +225,13 @@ fn prepare(args: Args) -> Result<Setup, Failure> {
         admin,
         announce: Announce {
             service: args.service,
-            model: args.model,
+            model,
             address,
             inherited,
             admin: admin_address,
             workers,
             processes: args.processes,
-            accept: args.model.is_event_driven().then(|| accept_name(accept)),
+            accept: model.is_event_driven().then(|| accept_name(accept)),
             quiet: args.quiet,
             json: args.json_ready,
         },
@@ -191,7 +242,7 @@ fn prepare(args: Args) -> Result<Setup, Failure> {
 }
 
 fn workers(args: &Args) -> Result<usize, Failure> {
-    let (model, given) = (args.model, args.workers.map(usize::from));
+    let (model, given) = (args.model(), args.workers.map(usize::from));
     if args.processes && !model.is_event_driven() {
         return Err(Failure::usage(format!(
             "--processes is for the event-driven models; {model} {}",
@@ -213,8 +264,10 @@ fn workers(args: &Args) -> Result<usize, Failure> {
 fn loops(args: &Args, given: Option<usize>) -> Result<usize, Failure> {
     let fallback = given.unwrap_or_else(|| if args.processes { processors() } else { 1 });
     // The ring's connections are no descriptors.
-    let most = args.max_connections.filter(|_| args.model != Model::IoUring);
-    let Some((most, room)) = most.zip(processes::Room::of_this_process()) else { return Ok(fallback) };
+    let most = args.max_connections.filter(|_| args.model() != Model::IoUring);
+    let Some((most, room)) = most.zip(processes::Room::of_this_process(args.service)) else {
+        return Ok(fallback);
+    };
     let needed = if most <= room.alone { 1 } else { most.div_ceil(room.among_several) };
     if args.processes && given.is_none() {
         return match usize::try_from(needed).ok().filter(|needed| *needed <= MOST_WORKERS) {
@@ -251,7 +304,7 @@ fn accept(args: &Args) -> Result<Accept, Failure> {
     // A service manager gives one socket as a rule.
     let own_sockets = args.processes && std::env::var_os("LISTEN_FDS").is_none();
     let default = if own_sockets { Accept::Reuseport } else { Accept::Shared };
-    let (model, accept) = (args.model, args.accept.unwrap_or(default));
+    let (model, accept) = (args.model(), args.accept.unwrap_or(default));
     if args.accept.is_some() && !model.is_event_driven() {
         return Err(Failure::usage(format!(
             "--accept is for the event-driven models; {model} has one way only"
@@ -277,7 +330,7 @@ fn accept_name(accept: Accept) -> &'static str {
 
 /// The service's own sockets.
 fn listeners(args: &Args, wanted: usize, accept: Accept) -> Result<Vec<TcpListener>, Failure> {
-    let mut address = match &args.address {
+    let mut address = match args.address.as_ref().or(args.listen.as_ref()) {
         Some(text) => listen::parse_address(text, args.bind, args.port)?,
         None => SocketAddr::new(args.bind, args.port),
     };

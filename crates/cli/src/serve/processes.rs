@@ -12,6 +12,7 @@ use super::board::{Board, Tally};
 use super::fork::no_process;
 use super::grumble::Grumble;
 use super::pool::{Casualty, Pool};
+use super::service::Service;
 use super::setup::{Accept, Setup, failed_to_wait};
 use super::worker::{Ready, Worker, no_descriptor};
 use crate::failure::Failure;
@@ -51,12 +52,14 @@ pub struct Room {
 
 impl Room {
     /// By RLIMIT_NOFILE; `None` for any number.
-    pub fn of_this_process() -> Option<Room> {
-        getrlimit(Resource::Nofile).current.map(Room::of)
+    pub fn of_this_process(service: Service) -> Option<Room> {
+        let each = if service == Service::Proxy { 2 } else { 1 };
+        getrlimit(Resource::Nofile).current.map(|limit| Room::of(limit, each))
     }
 
-    fn of(limit: u64) -> Room {
-        let alone = limit.saturating_sub(BESIDES).max(1);
+    /// Where a connection takes `each` descriptors.
+    fn of(limit: u64, each: u64) -> Room {
+        let alone = (limit.saturating_sub(BESIDES) / each).max(1);
         Room { alone, among_several: (alone * COUNTED_ON / 100).max(1) }
     }
 }
@@ -293,9 +296,9 @@ mod tests {
 
     #[test]
     fn a_million_takes_fifty_seven_processes_of_twenty_thousand_descriptors() {
-        let room = Room::of(20_000);
+        let room = Room::of(20_000, 1);
         assert_eq!((room.alone, room.among_several), (19_968, 17_571));
         assert_eq!(1_000_000_u64.div_ceil(room.among_several), 57);
-        assert_eq!(Room::of(3), Room { alone: 1, among_several: 1 });
+        assert_eq!(Room::of(3, 1), Room { alone: 1, among_several: 1 });
     }
 }

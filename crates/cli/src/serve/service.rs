@@ -74,6 +74,20 @@ pub enum Service {
     Echo,
     /// Answers GET and HEAD with a small fixed page; keep-alive and pipelining
     Http,
+    /// Throws away what it gets (RFC 863)
+    Discard,
+    /// Sends lines of characters for as long as they are taken (RFC 864)
+    Chargen,
+    /// Passes on to --to, both ways
+    Proxy,
+}
+
+impl Service {
+    /// Whether it needs streams, because it writes without having been asked, or to another connection: the models that
+    /// read, answer and read again cannot do it.
+    pub const fn stands_on_streams(self) -> bool {
+        matches!(self, Service::Chargen | Service::Proxy)
+    }
 }
 
 impl fmt::Display for Service {
@@ -81,6 +95,9 @@ impl fmt::Display for Service {
         f.pad(match self {
             Service::Echo => "echo",
             Service::Http => "http",
+            Service::Discard => "discard",
+            Service::Chargen => "chargen",
+            Service::Proxy => "proxy",
         })
     }
 }

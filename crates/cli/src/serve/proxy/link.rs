@@ -1,0 +1,236 @@
+//! One connection: two streams, and what is read from one is written to the other.
+//!
+//! ```text
+//! client  --Read-->  upstream's output   more than --buffer waits there: the client is not read
+//!         <-Written-                     half of that is left: it is read again
+//!         --Eof-->   finish              after the last byte; the other way stays open
+//!         --Error->  reset               after the last byte that came, so that a part is not taken for the whole
+//! ```
+//! Both ways are alike. A stream is over when both of its ways have ended, the link when both streams are gone.
+
+use super::Hall;
+use super::opening;
+use super::upstreams::Tried;
+use crate::serve::board::{Count, Tally};
+use duolu::{Context, Direction, EventId, Instant, Stream, StreamEvent, StreamHandler};
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The two sides of a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    Client,
+    Upstream,
+}
+
+impl Side {
+    fn other(self) -> Side {
+        match self {
+            Side::Client => Side::Upstream,
+            Side::Upstream => Side::Client,
+        }
+    }
+}
+
+/// How far a link has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// The client's PROXY header is to come.
+    Heading,
+    /// An upstream is to be found. The client is not read.
+    Connecting,
+    /// Bytes are passed on.
+    Open,
+    /// One side broke. The other one gets what came before that, and is reset.
+    Broken,
+}
+
+/// What the two handlers share.
+pub struct Link {
+    pub peer: SocketAddr,
+    pub phase: Cell<Phase>,
+    /// What is said to the upstream before anything of the client.
+    pub greeting: Cell<Vec<u8>>,
+    pub tried: Cell<Tried>,
+    /// The upstream it is connected to, or is about to be.
+    pub upstream: Cell<usize>,
+    /// When a byte has moved last; at first, when the client came.
+    pub moved_at: Cell<Instant>,
+    /// Client, upstream.
+    ids: [Cell<Option<EventId>>; 2],
+    /// That side is not read because too much waits to be sent to the other.
+    held: [Cell<bool>; 2],
+    /// That side has ended its sending, in good order.
+    ended: [Cell<bool>; 2],
+    tally: Tally,
+}
+
+impl Link {
+    pub fn new(peer: SocketAddr, now: Instant, phase: Phase, tally: Tally) -> Rc<Self> {
+        Rc::new(Link {
+            peer,
+            phase: Cell::new(phase),
+            greeting: Cell::default(),
+            tried: Cell::default(),
+            upstream: Cell::new(0),
+            moved_at: Cell::new(now),
+            ids: Default::default(),
+            held: Default::default(),
+            ended: Default::default(),
+            tally,
+        })
+    }
+
+    pub fn set_stream(&self, side: Side, id: EventId) {
+        self.ids[side as usize].set(Some(id));
+    }
+
+    /// That side sends no more.
+    pub fn has_ended(&self, side: Side) {
+        self.ended[side as usize].set(true);
+    }
+
+    /// Works on the stream of a side; not from within its own callback.
+    pub fn with<R>(
+        &self,
+        ctx: &mut Context<Hall>,
+        side: Side,
+        work: impl FnOnce(&mut Stream<'_>) -> R,
+    ) -> Option<R> {
+        ctx.with_stream(self.ids[side as usize].get()?, |_, stream| work(stream))
+    }
+
+    /// The upstream stands: what was kept back for it goes out, and the client is read.
+    pub fn open(&self, ctx: &mut Context<Hall>, upstream: &mut Stream<'_>) {
+        self.phase.set(Phase::Open);
+        self.moved_at.set(ctx.now());
+        upstream.set_timeout(Direction::Write, Some(ctx.data().plan.idle));
+        let greeting = self.greeting.take();
+        if !greeting.is_empty() {
+            let _ = std::io::Write::write_all(upstream, &greeting); // it stands, so it takes it
+        }
+        let high = ctx.data().plan.buffer;
+        let is_there = self.with(ctx, Side::Client, |client| {
+            self.count(Side::Client, client.input().len());
+            upstream.send_buffer(client.input_mut());
+            if upstream.unsent() > high {
+                self.held[Side::Client as usize].set(true);
+            } else {
+                client.unsuspend(Direction::Read);
+            }
+        });
+        if is_there.is_none() {
+            return upstream.reset(); // it went meanwhile
+        }
+        if self.ended[Side::Client as usize].get() {
+            upstream.finish();
+        }
+    }
+
+    fn count(&self, from: Side, bytes: usize) {
+        let count = if from == Side::Client { Count::BytesIn } else { Count::BytesOut };
+        self.tally.add(count, bytes as u64);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.tally.add(Count::Closed, 1);
+    }
+}
+
+/// The handler of one of the two streams.
+pub struct End {
+    pub link: Rc<Link>,
+    pub side: Side,
+}
+
+impl StreamHandler<Hall> for End {
+    fn event(&mut self, ctx: &mut Context<Hall>, stream: &mut Stream<'_>, event: StreamEvent) {
+        match self.link.phase.get() {
+            Phase::Heading | Phase::Connecting => opening::event(&self.link, self.side, ctx, stream, event),
+            Phase::Open => self.pass(ctx, stream, event),
+            Phase::Broken => self.end_broken(stream, event),
+        }
+    }
+}
+
+impl End {
+    fn pass(&self, ctx: &mut Context<Hall>, stream: &mut Stream<'_>, event: StreamEvent) {
+        let (link, own, other) = (&self.link, self.side, self.side.other());
+        match event {
+            StreamEvent::Read => {
+                link.moved_at.set(ctx.now());
+                link.count(own, stream.input().len());
+                let high = ctx.data().plan.buffer;
+                let is_full = link.with(ctx, other, |to| {
+                    to.send_buffer(stream.input_mut());
+                    to.unsent() > high
+                });
+                // What the other side takes no more is of no use; that it broke is told to it.
+                stream.consume(usize::MAX);
+                if is_full == Some(true) {
+                    link.held[own as usize].set(true);
+                    stream.suspend(Direction::Read);
+                }
+            }
+            StreamEvent::Written => {
+                link.moved_at.set(ctx.now());
+                if link.held[other as usize].replace(false) {
+                    link.with(ctx, other, |from| from.unsuspend(Direction::Read));
+                }
+            }
+            StreamEvent::Eof => {
+                link.has_ended(own);
+                link.with(ctx, other, |to| to.finish());
+            }
+            StreamEvent::Error(..) => self.broken(ctx),
+            StreamEvent::Timeout(direction) => self.timeout(ctx, stream, direction),
+            StreamEvent::Connected => {}
+        }
+    }
+
+    /// This side broke.
+    fn broken(&self, ctx: &mut Context<Hall>) {
+        let link = &self.link;
+        link.phase.set(Phase::Broken);
+        // An upstream that had said all it has to say, and only takes no more: the client gets all of it.
+        let said_all = self.side == Side::Upstream && link.ended[Side::Upstream as usize].get();
+        link.with(ctx, self.side.other(), |stream| match stream.unsent() {
+            _ if said_all => stream.close(),
+            0 => stream.reset(),
+            _ => stream.suspend(Direction::Read),
+        });
+    }
+
+    /// The other side broke.
+    fn end_broken(&self, stream: &mut Stream<'_>, event: StreamEvent) {
+        match event {
+            StreamEvent::Written if stream.unsent() > 0 => {}
+            StreamEvent::Read => stream.consume(usize::MAX),
+            StreamEvent::Eof => {}
+            _ => stream.reset(),
+        }
+    }
+
+    /// Nothing has moved this way; if it has not the other way either, that was all.
+    fn timeout(&self, ctx: &mut Context<Hall>, stream: &mut Stream<'_>, direction: Direction) {
+        let (link, idle) = (&self.link, ctx.data().plan.idle);
+        let since = Duration::from_nanos(ctx.now().saturating_nanos_since(link.moved_at.get()));
+        if since < idle {
+            stream.enable(direction);
+            return stream.set_timeout(direction, Some(idle - since));
+        }
+        link.tally.add(Count::Idle, 1);
+        link.phase.set(Phase::Broken);
+        end_idle(stream);
+        link.with(ctx, self.side.other(), end_idle);
+    }
+}
+
+/// In good order where nothing is lost by it.
+fn end_idle(stream: &mut Stream<'_>) {
+    if stream.unsent() == 0 { stream.close() } else { stream.reset() }
+}

@@ -27,6 +27,7 @@ pub mod completion;
 pub mod datagram;
 pub mod deaf;
 pub mod fork_guard;
+pub mod heap;
 pub mod netns;
 pub mod prefetch;
 pub mod process;

@@ -1,9 +1,11 @@
 //! What a running server says: one line when it is ready, one when it begins to end, one when it had to cut.
 
+use super::board::{Board, Count};
 use super::notify;
 use super::service::Service;
 use crate::model::Model;
 use crate::terminal::tell;
+use crate::walls::grouped;
 use serde::Serialize;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -27,6 +29,8 @@ pub struct Announce {
     pub quiet: bool,
     /// One line of JSON on stdout when ready.
     pub json: bool,
+    /// The counters are told as a line of JSON on stdout, and at the end whatever the service.
+    pub json_stats: bool,
 }
 
 impl Announce {
@@ -66,9 +70,33 @@ impl Announce {
                 admin: self.admin.map(|admin| admin.to_string()),
             })
             .unwrap_or_default(); // strings and numbers: it cannot fail
-            let mut stdout = std::io::stdout().lock();
-            // Whoever started us may not read it; the server serves all the same.
-            let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+            print_line(&line);
+        }
+    }
+
+    /// What has been counted so far; somebody has asked (SIGUSR1), so `quiet` does not matter.
+    pub fn counts(&self, board: Board) {
+        if self.json_stats {
+            let counts = Count::ALL.map(|(count, name, _)| (name.to_owned(), board.sum(count).into()));
+            let mut line = serde_json::Map::from_iter(counts);
+            line.insert("schema".to_owned(), 1.into());
+            line.insert("service".to_owned(), self.service.to_string().into());
+            line.insert("duolu_connections_open".to_owned(), board.open().into());
+            return print_line(&serde_json::Value::Object(line).to_string());
+        }
+        let words = Count::ALL.iter().filter_map(|(count, name, _)| {
+            let sum = board.sum(*count);
+            let name = name.trim_start_matches("duolu_").trim_end_matches("_total").replace('_', " ");
+            (sum > 0).then(|| format!(", {name} {}", grouped(sum)))
+        });
+        let words: String = words.collect();
+        tell(&format!("duolu serve: {}: connections open {}{words}", self.service, grouped(board.open())));
+    }
+
+    /// The end: a proxy tells what it has passed on, others do if they were told to.
+    pub fn finished(&self, board: Board) {
+        if self.json_stats || (self.service == Service::Proxy && !self.quiet) {
+            self.counts(board);
         }
     }
 
@@ -136,6 +164,12 @@ struct Line<'a> {
     fallback: Option<&'a str>,
     descriptors: Option<u64>,
     admin: Option<String>,
+}
+
+/// A line on stdout. Whoever started us may not read it; the server serves all the same.
+fn print_line(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
 /// How many descriptors this process may have; nothing: as many as it likes.

@@ -1,7 +1,7 @@
 //! What the main thread waits for: signals, and for the blocking models a connection to accept.
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM, SIGUSR1};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -16,6 +16,8 @@ pub struct Woken {
     pub now: bool,
     /// A child process has ended.
     pub child: bool,
+    /// SIGUSR1: tell what has been counted.
+    pub tell: bool,
     /// The descriptor that was given is readable.
     pub readable: bool,
 }
@@ -25,16 +27,18 @@ pub struct Control {
     terminate: UnixStream,
     interrupt: UnixStream,
     child: UnixStream,
+    tell: UnixStream,
     stopping: bool,
 }
 
 impl Control {
-    /// From now on SIGTERM, SIGINT and SIGCHLD come here.
+    /// From now on SIGTERM, SIGINT, SIGCHLD and SIGUSR1 come here.
     pub fn new() -> io::Result<Self> {
         Ok(Control {
             terminate: pipe(SIGTERM)?,
             interrupt: pipe(SIGINT)?,
             child: pipe(SIGCHLD)?,
+            tell: pipe(SIGUSR1)?,
             stopping: false,
         })
     }
@@ -47,17 +51,19 @@ impl Control {
             PollFd::from_borrowed_fd(self.terminate.as_fd(), flags),
             PollFd::from_borrowed_fd(self.interrupt.as_fd(), flags),
             PollFd::from_borrowed_fd(self.child.as_fd(), flags),
+            PollFd::from_borrowed_fd(self.tell.as_fd(), flags),
             PollFd::from_borrowed_fd(source.unwrap_or(self.child.as_fd()), flags),
         ];
-        let count = 3 + usize::from(source.is_some());
+        let count = 4 + usize::from(source.is_some());
         match rustix::event::poll(&mut fds[..count], limit.as_ref()) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return Ok(Woken::default()), // the signal is in its pipe: next time
             Err(error) => return Err(error.into()),
         }
-        let [terminated, interrupted, child, readable] = fds.map(|fd| !fd.revents().is_empty());
+        let [terminated, interrupted, child, tell, readable] = fds.map(|fd| !fd.revents().is_empty());
         let mut woken = Woken {
             child: child && drain(&self.child) > 0,
+            tell: tell && drain(&self.tell) > 0,
             readable: readable && source.is_some(),
             ..Woken::default()
         };

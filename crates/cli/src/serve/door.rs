@@ -61,6 +61,11 @@ impl Door {
             trouble: Grumble::default(),
         }
     }
+
+    /// How many are inside.
+    pub fn open(&self) -> u64 {
+        self.tally.get(Count::Accepted).saturating_sub(self.tally.get(Count::Closed))
+    }
 }
 
 /// Runs one worker's loop on a backend, which is the one that `model` stands for.

@@ -55,8 +55,8 @@ const MOST_WORKERS: usize = 1024;
 /// A TCP server on any I/O model: echo, http, discard, chargen, proxy
 #[derive(clap::Args)]
 #[command(
-    before_help = "Examples:\n  duolu serve echo :7777 --model fork               a process per connection; try: nc 127.0.0.1 7777\n  duolu serve http --workers 2 --accept reuseport   two loops; try: curl http://127.0.0.1:8080/\n  duolu serve proxy :8000 --to 127.0.0.1:8080       passes on, both ways",
-    after_help = "SIGTERM or Ctrl-C stops accepting (after --lame-duck) and lets connections finish for --drain; Ctrl-C again ends now.\nLISTEN_FDS sockets of a service manager are used instead of ADDR (one named admin instead of --admin), and NOTIFY_SOCKET\nis told when ready.\nExit codes: 0 ended as asked, 2 usage, 3 the machine does not let us, 130 ended at once."
+    before_help = "Examples:\n  duolu serve echo :7777 --model fork               a process per connection; try: nc 127.0.0.1 7777\n  duolu serve http --workers 2 --accept reuseport   two loops; try: curl http://127.0.0.1:8080/",
+    after_help = "SIGTERM or Ctrl-C stops accepting (after --lame-duck) and lets connections finish for --drain; Ctrl-C again ends now.\nLISTEN_FDS sockets of a service manager are used instead of ADDR (one named admin instead of --admin), and NOTIFY_SOCKET\nis told when ready. SIGUSR1 tells the counters.\nExit codes: 0 ended as asked, 2 usage, 3 the machine does not let us, 130 ended at once."
 )]
 pub struct Args {
     /// What to do with the bytes
@@ -119,6 +119,9 @@ pub struct Args {
     /// When ready, print one line of JSON to stdout (address, port, pid, ...), for programs that start this one
     #[arg(long)]
     json_ready: bool,
+    /// At SIGUSR1 and at the end, print one line of JSON to stdout with the counters of /metrics
+    #[arg(long)]
+    json_stats: bool,
     #[command(flatten)]
     proxy: proxy::Args,
 }
@@ -234,6 +237,7 @@ fn prepare(args: Args) -> Result<Setup, Failure> {
             accept: model.is_event_driven().then(|| accept_name(accept)),
             quiet: args.quiet,
             json: args.json_ready,
+            json_stats: args.json_stats,
         },
         control: Control::new().map_err(|error| {
             Failure::cannot(format!("cannot receive signals: {error} (is 'ulimit -n' below 20?)"))

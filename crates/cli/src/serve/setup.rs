@@ -73,9 +73,7 @@ impl Setup {
         let left = self.lame_until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = limit.into_iter().chain(left).min();
         let mut woken = self.control.wait(source, limit).map_err(failed_to_wait)?;
-        if woken.now {
-            return Err(Failure::interrupted());
-        }
+        self.heed(woken)?;
         if woken.stop && !self.lame_duck.is_zero() {
             woken.stop = false;
             self.lame_until = Some(Instant::now() + self.lame_duck);
@@ -87,6 +85,18 @@ impl Setup {
         Ok(woken)
     }
 
+    /// What is done about signals at any time.
+    fn heed(&self, woken: Woken) -> Result<(), Failure> {
+        if woken.tell {
+            self.announce.counts(self.board);
+        }
+        if woken.now {
+            self.announce.finished(self.board);
+            return Err(Failure::interrupted());
+        }
+        Ok(())
+    }
+
     /// Waits until `is_done`, `drain` is over, or a SIGINT says now. `is_done` is asked now and then, and may hurry
     /// those that only wait for their next request.
     pub fn wait_until_drained(&mut self, mut is_done: impl FnMut() -> bool) -> Result<(), Failure> {
@@ -94,16 +104,16 @@ impl Setup {
         let deadline = Instant::now() + self.drain;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if is_done() {
+            let done = is_done();
+            if done || left.is_zero() {
+                if !done {
+                    self.announce.ended(self.board.open(), self.drain);
+                }
+                self.announce.finished(self.board);
                 return Ok(());
             }
-            if left.is_zero() {
-                self.announce.ended(self.board.open(), self.drain);
-                return Ok(());
-            }
-            if self.control.wait(None, Some(left.min(LOOK))).map_err(failed_to_wait)?.now {
-                return Err(Failure::interrupted());
-            }
+            let woken = self.control.wait(None, Some(left.min(LOOK))).map_err(failed_to_wait)?;
+            self.heed(woken)?;
         }
     }
 

@@ -9,6 +9,7 @@ mod lame_duck;
 mod limits;
 mod processes;
 mod server;
+mod silent;
 mod surroundings;
 
 /// One test for each model, so that a failure names it.

@@ -10,6 +10,7 @@
 //!
 //! What it promises:
 //! (a) Each way ends at most once: Eof, Error or Timeout; nothing is told after it that way, and an Error ends both.
+//!     (A peer that has ended its sending and then takes no more is both, the Eof first.)
 //! (b) Never before the last byte: what came before the end is in the input and was told. A failed write waits until
 //!     what can still be read is read.
 //! (c) A timeout counts only while its direction waits for the peer: enabled, not paused, and, for writing, with

@@ -99,7 +99,11 @@ impl Stream {
             if then == Then::More && self.patience > 0 {
                 return;
             }
-            return self.break_down();
+            self.break_down();
+            if then == Then::End && !self.has(CLOSING) {
+                self.set(EOF); // the peer had said all, and only takes no more
+            }
+            return;
         }
         if self.has(UNTOLD) {
             self.set(READ); // below the low watermark, but no more will come
@@ -294,7 +298,7 @@ impl Stream {
         assert!(!self.has(CLOSING) || !self.has_events(), "nothing is told after close");
         assert!(!self.has(HELD) || self.errno != 0, "an error that is held is known");
         assert!(!self.has(ERROR) || self.read == ReadSide::Failed && self.write == WriteSide::Failed);
-        assert!(!self.has(EOF) || self.read == ReadSide::Ended);
+        assert!(!self.has(EOF) || matches!(self.read, ReadSide::Ended | ReadSide::Failed));
         assert!(self.reach <= MOST_REACH);
     }
 }

@@ -225,12 +225,12 @@ impl End {
         }
         link.tally.add(Count::Idle, 1);
         link.phase.set(Phase::Broken);
-        end_idle(stream);
-        link.with(ctx, self.side.other(), end_idle);
+        // In good order where nothing is lost by it.
+        let end: fn(&mut Stream<'_>) = |stream| stream.close();
+        let cut: fn(&mut Stream<'_>) = |stream| stream.reset();
+        let waits = link.with(ctx, self.side.other(), |other| other.unsent() > 0) == Some(true);
+        let end = if waits || stream.unsent() > 0 { cut } else { end };
+        end(stream);
+        link.with(ctx, self.side.other(), end);
     }
-}
-
-/// In good order where nothing is lost by it.
-fn end_idle(stream: &mut Stream<'_>) {
-    if stream.unsent() == 0 { stream.close() } else { stream.reset() }
 }

@@ -1,13 +1,14 @@
 //! The service `proxy`: passes on to other servers what comes, both ways, on the library's streams.
 //!
 //! Reading order: this file is what is asked for and what a loop's connections share; [`link`] one connection with its two
-//! streams; [`opening`] how it comes about, from the PROXY header to the upstream; [`upstreams`] whose turn it is.
+//! streams; [`opening`] how it comes about, from the PROXY header to the upstream; [`upstreams`] whose turn it is; [`ebb`] memory
+//! after a crowd.
 
+mod ebb;
 mod link;
 mod opening;
 mod upstreams;
 
-use super::board::{Board, Count};
 use super::door::{self, Door};
 use super::evented::road;
 use super::grumble::Grumble;
@@ -17,6 +18,7 @@ use crate::model::Model;
 use crate::units;
 use duolu::proxy_protocol::Version;
 use duolu::{Context, Direction, Rate, StreamOptions};
+use ebb::Ebb;
 use link::Link;
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -232,6 +234,7 @@ pub fn serve(model: Model, plan: Plan, worker: Worker) -> Result<(), Failure> {
         failed: Grumble::default(),
         given_up: Grumble::default(),
         exhausted: Grumble::default(),
+        ebb: Ebb::default(),
         door: Door::of(&worker),
     };
     door::serve(model, road(model).0, worker, hall, |_| Ok(()))
@@ -247,6 +250,7 @@ struct Hall {
     failed: Grumble,
     given_up: Grumble,
     exhausted: Grumble,
+    ebb: Ebb,
     door: Door,
 }
 
@@ -256,28 +260,15 @@ impl door::Hall for Hall {
     }
 
     fn admit(ctx: &mut Context<Self>, stream: TcpStream, peer: SocketAddr) -> Result<(), duolu::Error> {
+        ebb::rises(ctx);
         opening::begin(ctx, stream, peer)
     }
 
     /// Connections go on until they end by themselves, or `--drain` is over: no protocol is known in which to say
     /// goodbye.
-    fn end(_: &mut Context<Self>) {}
-}
-
-/// What has become of the connections, in a line.
-pub fn summary(board: Board) -> String {
-    let sum = |count| crate::walls::grouped(board.sum(count));
-    format!(
-        "{} connections, {} bytes from clients, {} to them; {} upstream errors, {} PROXY header errors, {} closed idle, {} \
-         refused",
-        sum(Count::Accepted),
-        sum(Count::BytesIn),
-        sum(Count::BytesOut),
-        sum(Count::UpstreamErrors),
-        sum(Count::HeaderErrors),
-        sum(Count::Idle),
-        sum(Count::Refused),
-    )
+    fn end(ctx: &mut Context<Self>) {
+        ebb::end(ctx);
+    }
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ mod tests {
     fn they_take_turns_and_one_that_failed_rests() {
         let addresses = (1..=3).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
         let mut upstreams = Upstreams::new(addresses, 4);
-        let at = |ms| Instant::from_nanos(ms * 1_000_000);
+        let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
         let mut one = |ms| upstreams.next(&mut Tried::default(), at(ms)).map(|(index, _)| index);
         assert_eq!([one(0), one(0), one(0), one(0)], [Some(1), Some(2), Some(0), Some(1)]);
         upstreams.has_failed(2, at(0));

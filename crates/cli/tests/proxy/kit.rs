@@ -1,0 +1,110 @@
+//! A proxy, and the upstream that the test plays itself.
+
+use crate::server::{PATIENCE, Server, connect};
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+/// A listener for the test to accept from.
+pub fn upstream() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    (listener, address)
+}
+
+/// A proxy with these arguments.
+pub fn proxy(model: &str, more: &[&str]) -> Server {
+    Server::start("proxy", model, more)
+}
+
+/// The next connection, within patience.
+pub fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.set_write_timeout(Some(PATIENCE)).unwrap();
+                return stream;
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        assert!(Instant::now() < until, "nobody came");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Both ends of a connection through a proxy.
+pub struct Through {
+    pub proxy: Server,
+    pub listener: TcpListener,
+    pub client: TcpStream,
+    pub upstream: TcpStream,
+}
+
+pub fn through(model: &str, more: &[&str]) -> Through {
+    let (listener, address) = upstream();
+    let proxy = proxy(model, &[&["--to", &address], more].concat());
+    let client = connect(proxy.address);
+    let upstream = accept(&listener);
+    Through { proxy, listener, client, upstream }
+}
+
+impl Through {
+    /// Another connection by way of the same proxy: client, upstream.
+    pub fn another(&self) -> (TcpStream, TcpStream) {
+        let client = connect(self.proxy.address);
+        (client, accept(&self.listener))
+    }
+}
+
+pub fn read_exactly(mut stream: &TcpStream, wanted: &[u8]) {
+    let mut got = vec![0; wanted.len()];
+    stream.read_exact(&mut got).expect("all of it");
+    assert!(got == wanted, "{} bytes came changed", wanted.len());
+}
+
+/// What comes until the end, and whether that was a reset.
+pub fn read_all(mut stream: &TcpStream) -> (Vec<u8>, bool) {
+    let mut all = Vec::new();
+    match stream.read_to_end(&mut all) {
+        Ok(_) => (all, false),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+            (all, true)
+        }
+    }
+}
+
+/// Closes it so that the peer is told of a reset.
+pub fn reset(stream: TcpStream) {
+    duolu::net::set_linger(&stream, Some(0)).unwrap();
+}
+
+/// Bytes that repeat late, so that a piece in the wrong place shows.
+pub fn pattern(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 56) as u8
+    })
+    .take(bytes)
+    .collect()
+}
+
+/// The resident memory of a process that is its own and not a file's, in bytes: without the pages of its program, of which
+/// more are read in as it does more.
+pub fn resident_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("its size");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+/// Nobody listens there: it was given up a moment ago, and on its own loopback address nobody else takes it.
+pub fn nobody() -> SocketAddr {
+    let number = std::process::id();
+    let ip = [127, 77, (number >> 8) as u8, number as u8];
+    TcpListener::bind((std::net::Ipv4Addr::from(ip), 0)).unwrap().local_addr().unwrap()
+}

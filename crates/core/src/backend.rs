@@ -2,6 +2,7 @@
 
 use crate::interest::{Interest, Ready, Trigger};
 use crate::time::Instant;
+use crate::transfers::Transfers;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -154,6 +155,8 @@ pub struct Features {
     pub embeddable: bool,
     /// `Watch::exclusive` wakes one loop of several.
     pub exclusive: bool,
+    /// Streams' bytes are moved by the hands themselves, along with their waiting ([`Transfers`]).
+    pub transfers: bool,
     /// Highest descriptor number plus one that can be watched; `None` where only the process's limit counts.
     pub max_fd: Option<u32>,
 }
@@ -188,6 +191,11 @@ pub trait Backend {
 
     /// A descriptor that becomes readable when `wait` would return reports, for embedding in another loop.
     fn descriptor(&mut self) -> Option<RawFd>;
+
+    /// The second door of hands that move streams' bytes by themselves, where they were opened so.
+    fn transfers(&mut self) -> Option<&mut dyn Transfers> {
+        None
+    }
 }
 
 /// Where the time comes from.

@@ -24,6 +24,7 @@ mod slots;
 pub mod stream;
 pub mod time;
 pub mod timers;
+pub mod transfers;
 mod watch;
 
 pub use backend::{Backend, Change, Clock, Errno, Features, RawFd, Report, Token, Watch};
@@ -34,3 +35,4 @@ pub use reactor::{Budget, Counters, Reactor, Refused, Timeout};
 pub use slots::{EventId, reserve_table};
 pub use time::Instant;
 pub use timers::{CommonTimeout, Timers};
+pub use transfers::{TransferCounters, Transfers};

@@ -10,7 +10,7 @@ use crate::stats::{SlowWatch, Stats};
 use duolu_core::buffer::Pool;
 use duolu_core::{
     Backend, Clock, CommonTimeout, Engine, EventId, EventSpec, Features, Instant, Interest, Ready, Refused,
-    Source, Timeout,
+    Source, Timeout, TransferCounters,
 };
 use duolu_sys::sync::Arc;
 use std::cell::RefCell;
@@ -93,6 +93,9 @@ pub struct Context<D = ()> {
     pub(crate) extras: bool,
     pub(crate) stats: Stats,
     pub(crate) fallback: Option<String>,
+    /// The hands move streams' bytes by themselves.
+    pub(crate) carries: bool,
+    pub(crate) readiness: Option<String>,
     pub(crate) default_priority: u8,
     data: D,
 }
@@ -123,6 +126,8 @@ impl<D> Context<D> {
             extras: false,
             stats: Stats::default(),
             fallback: None,
+            carries: false,
+            readiness: None,
             default_priority: (priorities / 2).min(255) as u8,
             data,
         }
@@ -324,8 +329,10 @@ impl<D: 'static> Context<D> {
         if !self.engine.destroy(id) {
             return false;
         }
-        if let Some(Source::Signal(signo)) = source {
-            SignalWatch::unsubscribe(self, signo);
+        match source {
+            Some(Source::Signal(signo)) => SignalWatch::unsubscribe(self, signo),
+            Some(Source::Fd(fd)) if self.carries => self.uncarry(id, fd),
+            _ => {}
         }
         // Dropped last: a callback's own `drop` may do anything, but not to this context.
         let object = self.objects[id.index()].take();
@@ -458,6 +465,15 @@ impl<D: 'static> Context<D> {
     /// Why this is not the backend that was asked for; `None` where it is.
     pub fn fallback(&self) -> Option<&str> {
         self.fallback.as_deref()
+    }
+    /// Why streams are on readiness though completions were asked for ([`crate::Config::stream_completions`]); `None`
+    /// where they are not, or were not asked for. Whether they are, `features().transfers` says.
+    pub fn stream_fallback(&self) -> Option<&str> {
+        self.readiness.as_deref()
+    }
+    /// What hands that complete have done for streams; all zero on others.
+    pub fn transfers_done(&mut self) -> TransferCounters {
+        self.engine.backend().transfers().map_or_else(TransferCounters::default, |hands| hands.counters())
     }
     /// What the loop has done so far.
     pub fn stats(&self) -> Stats {

@@ -63,12 +63,14 @@ pub mod stream;
 #[cfg(feature = "tls")]
 pub mod tls;
 
-pub use config::{BACKEND_VARIABLE, Config};
+pub use config::{BACKEND_VARIABLE, Config, STREAMS_VARIABLE};
 pub use context::Context;
 pub use datagram::{DatagramEvent, DatagramHandler, DatagramOptions, Datagrams};
 pub use duolu_core::buffer;
 pub use duolu_core::stream::{Direction, Rate, StreamEvent, Totals};
-pub use duolu_core::{CommonTimeout, Counters, EventId, Features, Instant, Interest, Ready, Trigger};
+pub use duolu_core::{
+    CommonTimeout, Counters, EventId, Features, Instant, Interest, Ready, TransferCounters, Trigger,
+};
 pub use duolu_sys::backend::BackendKind;
 pub use duolu_sys::transfer::SharedFile;
 pub use error::Error;

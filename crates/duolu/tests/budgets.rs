@@ -242,6 +242,7 @@ fn child_turns(kind: BackendKind, situation: &str) {
     let mut event_loop = match situation {
         datagrams::SITUATION => datagrams::round_and_round(loop_on(kind, Ring::default())),
         streams::SITUATION => streams::ping_pong(loop_on(kind, Ring::default())),
+        streams::BY_COMPLETIONS => streams::ping_pong(streams::completing()),
         "a byte going round, re-armed" => ring(kind, level.once(), Next::again()),
         "a pipe that stays readable" => loop_on(kind, Ring::default()),
         _ => ring(kind, level, Next::Keep),
@@ -272,6 +273,10 @@ fn child_turns(kind: BackendKind, situation: &str) {
     marker.write_all(b"budget begins").expect("a marker");
     (0..TURNS).for_each(|_| turn());
     marker.write_all(b"budget ends").expect("a marker");
+    if situation == streams::BY_COMPLETIONS {
+        let passed_on = event_loop.data().passed_on;
+        assert!(passed_on >= TURNS as u64 / 2, "{passed_on} messages in {TURNS} turns");
+    }
     drop(writer);
 }
 
@@ -331,6 +336,10 @@ fn calls_between_markers(lines: &str) -> Option<Calls> {
 #[test]
 fn one_system_call_a_turn() {
     for kind in kinds() {
+        if kind == BackendKind::IoUring {
+            let expected = Calls::from([("io_uring_enter".to_owned(), TURNS)]);
+            assert_eq!(strace(kind, streams::BY_COMPLETIONS), expected, "both ways ride on the wait");
+        }
         for (situation, beside) in SITUATIONS {
             let wait = match kind {
                 BackendKind::Select => "pselect6",

@@ -7,6 +7,8 @@ mod filters;
 #[macro_use]
 mod stage;
 
+#[path = "streams/completions.rs"]
+mod completions;
 #[path = "streams/connect.rs"]
 mod connect;
 #[path = "streams/cuts.rs"]

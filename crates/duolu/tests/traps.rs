@@ -24,6 +24,7 @@ traps! {
     duplicate: "traps/duplicate.rs",
     emfile: "traps/emfile.rs",
     fork: "traps/fork.rs",
+    fork_streams: "traps/fork_streams.rs",
     hangup: "traps/hangup.rs",
     past_1024: "traps/past_1024.rs",
     regular_file: "traps/regular_file.rs",

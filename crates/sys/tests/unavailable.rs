@@ -78,6 +78,39 @@ fn io_uring_half_forbidden_is_found_out_when_it_is_opened() {
     });
 }
 
+/// Streams by completions: what is missing for them takes nothing else away.
+#[test]
+fn without_completions_streams_stay_on_readiness_and_it_says_why() {
+    let begin = "streams are not moved by completions: ";
+    let told = |preferred, avoid: &[BackendKind]| {
+        let mut choice = backend::choose_completing(preferred, avoid).unwrap();
+        assert!(!choice.backend.features().transfers && choice.backend.transfers().is_none());
+        assert_works(&mut *choice.backend);
+        let line = choice.readiness.unwrap();
+        assert!(line.starts_with(begin) && !line.contains('\n'), "{line}");
+        (choice.kind, line[begin.len()..].to_owned())
+    };
+    // The ring can be had, its buffers cannot.
+    for (errno, name) in [(libc::EPERM, "EPERM"), (libc::EINVAL, "EINVAL")] {
+        without(libc::SYS_io_uring_register, errno, || {
+            let (kind, why) = told(Some(BackendKind::IoUring), &[]);
+            assert_eq!(kind, BackendKind::IoUring, "for readiness it is good enough");
+            let begin = format!("io_uring is not available (IORING_REGISTER_PBUF_RING: {name}; ");
+            assert!(why.starts_with(&begin), "{why}");
+            assert_eq!(told(None, &[]).0, BackendKind::Epoll);
+        });
+    }
+    without(libc::SYS_io_uring_setup, libc::EPERM, || {
+        let (kind, why) = told(None, &[]);
+        assert_eq!(kind, BackendKind::Epoll);
+        assert!(why.starts_with("io_uring is not available (io_uring_setup: EPERM; "), "{why}");
+    });
+    let (kind, why) = told(Some(BackendKind::Poll), &[]);
+    assert_eq!((kind, &why[..]), (BackendKind::Poll, "poll was preferred, and only io_uring can"));
+    let (kind, why) = told(None, &[BackendKind::IoUring]);
+    assert_eq!((kind, &why[..]), (BackendKind::Epoll, "only io_uring can, and it is to be avoided"));
+}
+
 #[test]
 fn without_epoll_comes_poll() {
     without(libc::SYS_epoll_create1, libc::EMFILE, || {

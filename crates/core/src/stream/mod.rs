@@ -113,6 +113,8 @@ const EOF_TOLD: u32 = 1 << 15;
 const CLOSING: u32 = 1 << 16;
 /// `reset` was called: closed now, and not in good order.
 const RESET: u32 = 1 << 17;
+/// See [`Stream::set_carried`].
+const CARRIED: u32 = 1 << 26;
 // Of layers: see `between`.
 const LAYERED: u32 = 1 << 19;
 /// Not established.
@@ -481,15 +483,34 @@ impl Stream {
             return Interest::WRITE;
         }
         let read = if self.reads() { Interest::READ } else { Interest::NONE };
-        if !self.has(BLOCKED | LAYERED) {
+        if !self.has(BLOCKED | LAYERED | CARRIED) {
             read
         } else if self.has(LAYERED) {
             self.layered_interest(read)
-        } else if self.writes() {
+        } else if self.has(BLOCKED) && self.writes() || self.has(CARRIED) && !read.is_empty() {
             read | Interest::WRITE
         } else {
             read
         }
+    }
+
+    /// Hands that complete ([`crate::Transfers`]) say WRITE only where something became of a send, so that is asked for
+    /// along with READ, always: nothing is to be changed around each message then.
+    pub fn set_carried(&mut self) {
+        self.set(CARRIED);
+    }
+
+    /// Whether hands that complete move its bytes.
+    #[inline]
+    pub fn is_carried(&self) -> bool {
+        self.has(CARRIED)
+    }
+
+    /// Whether its reader may take little at once: a mark of the input, or a rate.
+    pub fn is_read_bounded(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| {
+            rules.input_high != usize::MAX || rules.read.bucket.is_some() || rules.member.is_some()
+        })
     }
 
     /// What the kernel is to be asked for instead of what it was asked for last, where that has changed: (before, now).
@@ -551,7 +572,10 @@ impl Stream {
             let _ = self.input.drain_into(usize::MAX, pool);
         }
         self.input.give_back(pool);
-        self.output.give_back(pool);
+        // What the hands are sending stays there until it is sent: they give back what has to wait longer.
+        if !self.has(CARRIED) {
+            self.output.give_back(pool);
+        }
     }
 
     #[inline]

@@ -445,3 +445,23 @@ fn a_reset_is_all_that_is_done_and_tells_nothing() {
         "and not the end, which would look like a whole answer"
     );
 }
+
+/// Hands that complete say WRITE when a send is decided: asked for always, so that a message changes nothing.
+#[test]
+fn carried_it_asks_for_both_as_long_as_it_asks_for_anything() {
+    let mut stream = Stream::new();
+    stream.set_carried();
+    assert_eq!(stream.next_interest(), Some((Interest::NONE, Interest::READ | Interest::WRITE)));
+    stream.output_mut().append(b"on its way").unwrap();
+    stream.handle_write(moved(0, Then::Blocked), at(0));
+    assert_eq!(stream.write_budget(at(0)), 0, "one send at a time");
+    assert_eq!(stream.next_interest(), None);
+    stream.handle_writable();
+    write(&mut stream, 100, at(0));
+    assert_eq!((events(&mut stream), stream.next_interest()), (vec![StreamEvent::Written], None));
+    stream.pause(Direction::Read, pause::USER);
+    assert_eq!(stream.wants(), Interest::NONE, "it does not keep the loop running");
+    stream.output_mut().append(b"more").unwrap();
+    stream.handle_write(moved(0, Then::Blocked), at(0));
+    assert_eq!(stream.wants(), Interest::WRITE);
+}

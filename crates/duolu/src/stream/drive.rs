@@ -11,7 +11,7 @@
 //! (d) Nothing may unwind between taking an object out of its slot and putting it back without deregistering it, or its
 //!     number would be watched after its descriptor is closed: [`Lent`].
 
-use super::{BLOCK_BYTES, Stream, StreamHandler, StreamOptions, Transport, group};
+use super::{BLOCK_BYTES, Stream, StreamHandler, StreamOptions, Transport, carry, group};
 use crate::context::Context;
 use crate::error::Error;
 use crate::object::{Cause, Lent, Object};
@@ -47,7 +47,7 @@ impl<D: 'static, S: Transport, H: StreamHandler<D>> Object<D> for StreamObject<S
         let Some(id) = ctx.current() else { return };
         let pool = Rc::clone(&ctx.blocks);
         let now = now_for(&self.core, ctx);
-        self.receive(cause.ready(), now, &pool);
+        self.receive(ctx, id, cause.ready(), now, &pool);
         for _ in 0..ROUNDS {
             while let Some(event) = self.core.next_event() {
                 let mut view = Stream { core: &mut self.core, layers: &mut self.socket, pool: &pool, id };
@@ -74,7 +74,14 @@ impl<D: 'static, S: Transport, H: StreamHandler<D>> Object<D> for StreamObject<S
 impl<S: Transport, H> StreamObject<S, H> {
     /// What the kernel and the clock have said.
     #[inline]
-    fn receive(&mut self, ready: Ready, now: Instant, pool: &RefCell<Pool>) {
+    fn receive<D: 'static>(
+        &mut self,
+        ctx: &mut Context<D>,
+        id: EventId,
+        ready: Ready,
+        now: Instant,
+        pool: &RefCell<Pool>,
+    ) {
         let core = &mut self.core;
         if ready.intersects(Ready::TIMEOUT) {
             core.timer_gone();
@@ -84,31 +91,34 @@ impl<S: Transport, H> StreamObject<S, H> {
             core.handle_writable();
             if core.is_connecting() {
                 core.handle_connected(self.socket.take_error());
+                if ctx.carries && !core.is_connecting() {
+                    carry::begin(ctx, &self.socket, core, id);
+                }
             }
         }
         if S::LAYERED {
             self.read_layers(ready.intersects(Ready::READ), now, pool);
         } else if ready.intersects(Ready::READ) {
-            self.read(now, pool);
+            self.read(ctx, now, pool);
         }
     }
 
     /// False where nothing may be read.
     #[inline]
-    fn read(&mut self, now: Instant, pool: &RefCell<Pool>) -> bool {
+    fn read<D: 'static>(&mut self, ctx: &mut Context<D>, now: Instant, pool: &RefCell<Pool>) -> bool {
         let core = &mut self.core;
         let budget = core.read_budget(now);
         if budget > 0 {
-            let moved = self.socket.read_into(core.input_mut(), &mut pool.borrow_mut(), budget);
+            let moved = carry::read_into(ctx, &mut self.socket, core, pool, budget);
             core.handle_read(moved, now);
         }
         budget > 0
     }
 
     #[inline]
-    fn flush(&mut self, now: Instant, pool: &RefCell<Pool>) {
+    fn flush<D: 'static>(&mut self, ctx: &mut Context<D>, now: Instant, pool: &RefCell<Pool>) {
         if S::LAYERED {
-            return self.flush_layers(now, pool);
+            return self.flush_layers(ctx, now, pool);
         }
         let core = &mut self.core;
         for _ in 0..WRITES {
@@ -116,11 +126,11 @@ impl<S: Transport, H> StreamObject<S, H> {
             if budget == 0 {
                 break;
             }
-            let moved = self.socket.write_from(core.output_mut(), &mut pool.borrow_mut(), budget);
+            let moved = carry::write_from(ctx, &mut self.socket, core, pool, budget);
             core.handle_write(moved, now);
         }
         if core.must_read() {
-            self.read_the_last(now, pool);
+            self.read_the_last(ctx, now, pool);
         }
     }
 
@@ -139,7 +149,7 @@ impl<S: Transport, H> StreamObject<S, H> {
         true
     }
 
-    fn flush_layers(&mut self, now: Instant, pool: &RefCell<Pool>) {
+    fn flush_layers<D: 'static>(&mut self, ctx: &mut Context<D>, now: Instant, pool: &RefCell<Pool>) {
         let core = &mut self.core;
         core.begin_layered_write(self.socket.layers());
         for _ in 0..WRITES {
@@ -150,15 +160,16 @@ impl<S: Transport, H> StreamObject<S, H> {
             core.handle_layered_write(moved, limits.wire - left, self.socket.layers(), now);
         }
         if core.must_read() {
-            self.read_the_last(now, pool);
+            self.read_the_last(ctx, now, pool);
         }
     }
 
     /// A write has failed: what can still be read comes first.
     #[cold]
-    fn read_the_last(&mut self, now: Instant, pool: &RefCell<Pool>) {
+    fn read_the_last<D: 'static>(&mut self, ctx: &mut Context<D>, now: Instant, pool: &RefCell<Pool>) {
         while self.core.must_read() {
-            let reads = if S::LAYERED { self.read_layers(true, now, pool) } else { self.read(now, pool) };
+            let reads =
+                if S::LAYERED { self.read_layers(true, now, pool) } else { self.read(ctx, now, pool) };
             if !reads {
                 self.core.handle_read(Moved { bytes: 0, then: Then::Blocked }, now);
             }
@@ -215,7 +226,7 @@ impl<S: Transport, H> StreamObject<S, H> {
     fn send<D: 'static>(&mut self, ctx: &mut Context<D>, pool: &RefCell<Pool>) {
         let now = now_for(&self.core, ctx);
         self.core.settle(now);
-        self.flush(now, pool);
+        self.flush(ctx, now, pool);
     }
 
     /// Until it is called again: see [`Driven::settle`].
@@ -318,6 +329,7 @@ impl<D: 'static> Context<D> {
         if S::LAYERED {
             core.handle_layers(socket.layers());
         }
+        let carried = self.carries && !connecting && carry::begins(&socket, &mut core);
         let asked = core.next_interest().map_or(Interest::NONE, |(_, wants)| wants);
         let spec = EventSpec {
             owned: true,
@@ -326,7 +338,11 @@ impl<D: 'static> Context<D> {
         };
         let in_memory = socket.descriptor().is_none();
         let at_once = core.is_timed() || options.group.is_some() || S::LAYERED || in_memory;
+        let bounded = core.is_read_bounded() || options.group.is_some();
         let id = self.install(spec, Timeout::Keep, Box::new(StreamObject { handler, core, socket }))?;
+        if carried {
+            self.carry(id, bounded);
+        }
         if at_once {
             // Timeouts count from now on, layers may have something to send, and memory something to give.
             self.with_stream(id, |_, stream| options.group.map(|group| stream.join(&group)));

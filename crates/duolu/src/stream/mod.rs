@@ -4,8 +4,9 @@
 //! costs: one recv, one send, no change of interest, no allocation; counted in `tests/budgets/streams.rs`.
 //!
 //! Reading order: this file is what a program sees; `options` how a stream is made, `transport` what it may be made of,
-//! `drive` what happens when its descriptor is ready.
+//! `drive` what happens when its descriptor is ready, `carry` where the hands move the bytes by themselves.
 
+mod carry;
 mod drive;
 mod group;
 mod layered;

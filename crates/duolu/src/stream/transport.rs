@@ -24,6 +24,11 @@ pub trait Transport: 'static {
 
     /// What to watch; `None`: it is in memory, and says itself what can be done ([`Transport::ready`]).
     fn descriptor(&self) -> Option<RawFd>;
+    /// Whether it is a stream socket and nothing else: to read it is recv(2) on the descriptor, to write it send(2). Then
+    /// the loop may move its bytes in another way ([`crate::Config::stream_completions`]).
+    fn is_plain_socket(&self) -> bool {
+        false
+    }
     /// Called once, before it is watched: the descriptor must not block.
     fn prepare(&mut self) -> io::Result<()> {
         Ok(())
@@ -102,6 +107,9 @@ macro_rules! socket_transport {
         impl Transport for $socket {
             fn descriptor(&self) -> Option<RawFd> {
                 Some(self.as_raw_fd())
+            }
+            fn is_plain_socket(&self) -> bool {
+                true
             }
             fn prepare(&mut self) -> io::Result<()> {
                 socket::set_nonblocking(self, true)

@@ -1,12 +1,34 @@
 //! Streams: a message is one recv and one send, and allocates nothing; an idle stream holds little memory.
 
 use crate::{HELD, Ring, allocations_in, kinds, loop_on, turns};
-use duolu::{Context, Direction, EventLoop, Rate, Stream, StreamEvent, StreamOptions};
+use duolu::{BackendKind, Config, Context, Direction, EventLoop, Rate, Stream, StreamEvent, StreamOptions};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 pub const SITUATION: &str = "a message between two streams";
+pub const BY_COMPLETIONS: &str = "a message between two streams by completions";
+
+/// On io_uring, which moves the bytes by itself.
+pub fn completing() -> EventLoop<Ring> {
+    let event_loop = Config::new().stream_completions(true).build(Ring::default()).expect("a loop");
+    assert_eq!(event_loop.stream_fallback(), None, "it must be available for its budgets");
+    event_loop
+}
+
+/// On every backend, and by completions.
+fn loops() -> impl Iterator<Item = fn() -> EventLoop<Ring>> {
+    let on = |kind: BackendKind| -> fn() -> EventLoop<Ring> {
+        match kind {
+            BackendKind::Select => || loop_on(BackendKind::Select, Ring::default()),
+            BackendKind::Poll => || loop_on(BackendKind::Poll, Ring::default()),
+            BackendKind::Epoll => || loop_on(BackendKind::Epoll, Ring::default()),
+            BackendKind::IoUring => || loop_on(BackendKind::IoUring, Ring::default()),
+        }
+    };
+    let with = kinds().any(|kind| kind == BackendKind::IoUring);
+    kinds().map(on).chain(with.then_some(completing as fn() -> EventLoop<Ring>))
+}
 
 fn pass_on(ctx: &mut Context<Ring>, stream: &mut Stream<'_>, event: StreamEvent) {
     if event == StreamEvent::Read {
@@ -30,7 +52,7 @@ pub fn ping_pong(mut event_loop: EventLoop<Ring>) -> EventLoop<Ring> {
 
 #[test]
 fn a_message_allocates_nothing() {
-    for kind in kinds() {
+    for new in loops() {
         let rate = Rate { bytes_per_second: 1 << 40, burst: 1 << 40 };
         let timed = StreamOptions::new().read_timeout(Duration::from_secs(60));
         for (options, bytes) in [
@@ -41,15 +63,16 @@ fn a_message_allocates_nothing() {
             (StreamOptions::new().rate(Direction::Read, rate), 64),
             (StreamOptions::new(), 65),
         ] {
-            let mut event_loop = loop_on(kind, Ring::default());
+            let mut event_loop = new();
+            let kind = (event_loop.backend_name(), event_loop.features().transfers);
             let group = event_loop.rate_group(Some(rate), Some(rate));
             let options = if bytes == 65 { options.group(&group) } else { options };
             pair_with(&mut event_loop, options.clone(), &vec![7; bytes]);
             turns(&mut event_loop, 200);
             let before = event_loop.data().passed_on;
             let allocated = allocations_in(|| turns(&mut event_loop, 2000));
-            assert!(event_loop.data().passed_on >= before + 1000, "{kind}: it stands still");
-            assert_eq!(allocated, 0, "{kind}, {bytes} bytes, {options:?}");
+            assert!(event_loop.data().passed_on >= before + 1000, "{kind:?}: it stands still");
+            assert_eq!(allocated, 0, "{kind:?}, {bytes} bytes, {options:?}");
         }
     }
 }
@@ -58,8 +81,9 @@ fn a_message_allocates_nothing() {
 #[test]
 fn an_idle_stream_holds_little_memory() {
     const STREAMS: usize = 400;
-    for kind in kinds() {
-        let mut event_loop = loop_on(kind, Ring::default());
+    for new in loops() {
+        let mut event_loop = new();
+        let kind = (event_loop.backend_name(), event_loop.features().transfers);
         let mut held = Vec::new();
         // Beside what each stream holds this counts the room that the tables of the loop have taken in advance.
         for _ in 0..STREAMS / 2 {
@@ -71,7 +95,9 @@ fn an_idle_stream_holds_little_memory() {
             held.push(HELD.get());
         }
         let each = (held[STREAMS / 2 - 1] - held[0]) / (STREAMS as i64 - 2);
-        // Measured: 304 on select, 306 on epoll, 319 on poll, 331 on io_uring, tables not yet used up included.
-        assert!(each <= 350, "{kind}: {each} bytes for each idle stream");
+        // Measured: 304 on select, 306 on epoll, 319 on poll, 331 on io_uring, tables not yet used up included; by
+        // completions 669, of which 339 are 132 KiB that the ring's own table took in advance: untouched as yet.
+        let most = if kind.1 { 350 + 132 * 1024 / STREAMS as i64 } else { 350 };
+        assert!(each <= most, "{kind:?}: {each} bytes for each idle stream");
     }
 }

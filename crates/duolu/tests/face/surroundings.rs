@@ -64,3 +64,40 @@ fn the_loop_says_which_backend_the_environment_chose() {
         Err(error) => println!("refused: {error}"),
     }
 }
+
+#[test]
+fn the_environment_may_ask_for_completions() {
+    let exe = std::env::current_exe().expect("this test");
+    let run = |value: &str, forbidden: &str| {
+        let output = std::process::Command::new(&exe)
+            .args(["--exact", "--nocapture", "surroundings::the_loop_says_how_streams_go"])
+            .env("DUOLU_STREAMS", value)
+            .env("DUOLU_BACKEND", forbidden)
+            .output()
+            .expect("runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for never in ["", "readiness"] {
+        assert!(run(never, "").contains("completions: false, epoll, None"), "{}", run(never, ""));
+    }
+    let instead = run("completions", "poll");
+    let why = "streams are not moved by completions: poll was preferred, and only io_uring can";
+    assert!(instead.contains(&format!("completions: false, poll, Some({why:?})")), "{instead}");
+    let refused = run("yes", "");
+    assert!(refused.contains("DUOLU_STREAMS=yes is neither completions nor readiness"), "{refused}");
+    if std::env::var_os("DUOLU_TEST_NO_URING").is_none_or(|value| value != "1") {
+        let asked = run("completions", "");
+        assert!(asked.contains("completions: true, io_uring, None"), "{asked}");
+    }
+}
+
+#[test]
+fn the_loop_says_how_streams_go() {
+    match EventLoop::new() {
+        Ok(mut event_loop) => {
+            let (transfers, backend) = (event_loop.features().transfers, event_loop.backend_name());
+            println!("completions: {transfers}, {backend}, {:?}", event_loop.stream_fallback());
+        }
+        Err(error) => println!("refused: {error}"),
+    }
+}

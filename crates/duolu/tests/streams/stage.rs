@@ -15,6 +15,8 @@ macro_rules! scenarios {
         mod io_uring { $(#[test] fn $name() { crate::stage::World::IO_URING.play(super::$name) })* }
         mod epoll_unix { $(#[test] fn $name() { crate::stage::World::EPOLL_UNIX.play(super::$name) })* }
         mod io_uring_unix { $(#[test] fn $name() { crate::stage::World::IO_URING_UNIX.play(super::$name) })* }
+        mod completions { $(#[test] fn $name() { crate::stage::World::COMPLETIONS.play(super::$name) })* }
+        mod completions_unix { $(#[test] fn $name() { crate::stage::World::COMPLETIONS_UNIX.play(super::$name) })* }
     };
 }
 
@@ -38,6 +40,9 @@ pub enum World {
     Sim(Personality),
     Tcp(BackendKind),
     Unix(BackendKind),
+    /// On io_uring, which moves the bytes by itself.
+    TcpCompletions,
+    UnixCompletions,
 }
 
 impl World {
@@ -49,6 +54,8 @@ impl World {
     pub const POLL: World = World::Tcp(BackendKind::Poll);
     pub const EPOLL: World = World::Tcp(BackendKind::Epoll);
     pub const IO_URING: World = World::Tcp(BackendKind::IoUring);
+    pub const COMPLETIONS: World = World::TcpCompletions;
+    pub const COMPLETIONS_UNIX: World = World::UnixCompletions;
     pub const EPOLL_UNIX: World = World::Unix(BackendKind::Epoll);
     pub const IO_URING_UNIX: World = World::Unix(BackendKind::IoUring);
 
@@ -69,8 +76,20 @@ impl World {
                 assert_eq!(event_loop.fallback(), None, "DUOLU_TEST_NO_URING=1 leaves io_uring out");
                 (event_loop, None)
             }
+            World::TcpCompletions | World::UnixCompletions => {
+                if std::env::var_os("DUOLU_TEST_NO_URING").is_some_and(|value| value == "1") {
+                    return;
+                }
+                let event_loop = Config::new().stream_completions(true).build(log).expect("a loop");
+                assert_eq!(event_loop.stream_fallback(), None, "DUOLU_TEST_NO_URING=1 leaves io_uring out");
+                (event_loop, None)
+            }
         };
-        scenario(&mut Stage { event_loop, world: self, sim });
+        let mut stage = Stage { event_loop, world: self, sim };
+        scenario(&mut stage);
+        if matches!(self, World::TcpCompletions | World::UnixCompletions) {
+            stage.nothing_is_leaked();
+        }
     }
 }
 
@@ -106,6 +125,9 @@ impl Drop for SimSocket {
 }
 
 impl Transport for Socket {
+    fn is_plain_socket(&self) -> bool {
+        !matches!(self, Socket::Sim(_))
+    }
     fn descriptor(&self) -> Option<RawFd> {
         match self {
             Socket::Tcp(socket) => socket.descriptor(),
@@ -239,6 +261,14 @@ impl Socket {
 }
 
 impl Stage {
+    /// All buffers have come back from the streams, and all that was to be sent from the kernel.
+    fn nothing_is_leaked(&mut self) {
+        self.event_loop.run_nonblocking().expect("a turn");
+        self.event_loop.run_nonblocking().expect("a turn");
+        let done = self.event_loop.transfers_done();
+        assert!(done.buffers > 0 && done.buffers_free == done.buffers && done.sending == 0, "{done:?}");
+    }
+
     /// The loop's end and the scenario's.
     pub fn pair(&mut self) -> (Socket, Socket) {
         pair(self.world, self.sim.as_ref())
@@ -396,7 +426,7 @@ impl Stage {
 
 fn pair(world: World, sim: Option<&Sim>) -> (Socket, Socket) {
     match world {
-        World::Tcp(_) => {
+        World::Tcp(_) | World::TcpCompletions => {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             let theirs = TcpStream::connect(listener.local_addr().expect("a port")).expect("it listens");
             let (ours, _) = listener.accept().expect("it connects");
@@ -404,7 +434,7 @@ fn pair(world: World, sim: Option<&Sim>) -> (Socket, Socket) {
             theirs.set_nodelay(true).expect("a socket");
             (Socket::Tcp(ours), Socket::Tcp(theirs))
         }
-        World::Unix(_) => {
+        World::Unix(_) | World::UnixCompletions => {
             let (ours, theirs) = UnixStream::pair().expect("descriptors");
             theirs.set_nonblocking(true).expect("a socket");
             (Socket::Unix(ours), Socket::Unix(theirs))

@@ -359,6 +359,7 @@ impl Backend for Epoll {
             batched_changes: false,
             embeddable: true,
             exclusive: true,
+            transfers: false,
             max_fd: None,
         }
     }

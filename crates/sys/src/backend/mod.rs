@@ -132,11 +132,15 @@ pub struct Choice {
     pub kind: BackendKind,
     /// One line for a person, where another one was wanted or tried before.
     pub fallback: Option<String>,
+    /// The same, where it was to move streams' bytes ([`choose_completing`]) and cannot.
+    pub readiness: Option<String>,
 }
 
 impl fmt::Debug for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Choice").field("kind", &self.kind).field("fallback", &self.fallback).finish()
+        let mut choice = f.debug_struct("Choice");
+        choice.field("kind", &self.kind).field("fallback", &self.fallback);
+        choice.field("readiness", &self.readiness).finish()
     }
 }
 
@@ -156,13 +160,33 @@ pub fn choose(preferred: Option<BackendKind>, avoid: &[BackendKind]) -> Result<C
         match open(kind) {
             Ok(backend) => {
                 let fallback = (!missing.is_empty()).then(|| format!("{}: using {kind}", missing.join("; ")));
-                return Ok(Choice { backend, kind, fallback });
+                return Ok(Choice { backend, kind, fallback, readiness: None });
             }
             Err(unavailable) => missing.push(unavailable.to_string()),
         }
     }
     missing.push("every other backend is to be avoided: allow at least one of epoll, poll and select".into());
     Err(missing.join("; "))
+}
+
+/// As [`choose`], but io_uring that also moves streams' bytes ([`duolu_core::Transfers`]) comes first, unless another
+/// backend is preferred. Where that cannot be had `Choice::readiness` says why.
+pub fn choose_completing(preferred: Option<BackendKind>, avoid: &[BackendKind]) -> Result<Choice, String> {
+    const KIND: BackendKind = BackendKind::IoUring;
+    let why = match preferred {
+        Some(other) if other != KIND => format!("{other} was preferred, and only io_uring can"),
+        _ if avoid.contains(&KIND) => "only io_uring can, and it is to be avoided".to_owned(),
+        _ => match Uring::with_transfers() {
+            Ok(uring) => {
+                let backend = Box::new(uring);
+                return Ok(Choice { backend, kind: KIND, fallback: None, readiness: None });
+            }
+            Err(unavailable) => unavailable.to_string(),
+        },
+    };
+    let mut choice = choose(preferred, avoid)?;
+    choice.readiness = Some(format!("streams are not moved by completions: {why}"));
+    Ok(choice)
 }
 
 // What poll(2), epoll(7) and io_uring's poll share: the bits. They are the same numbers on x86, Arm and RISC-V.

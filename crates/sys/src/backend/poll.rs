@@ -119,6 +119,7 @@ impl Backend for Poll {
             batched_changes: true,
             embeddable: false,
             exclusive: false,
+            transfers: false,
             max_fd: None,
         }
     }

@@ -164,6 +164,7 @@ impl Backend for Select {
             batched_changes: true,
             embeddable: false,
             exclusive: false,
+            transfers: false,
             max_fd: None,
         }
     }

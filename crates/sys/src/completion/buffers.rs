@@ -17,9 +17,10 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The only buffer group of a ring.
-pub(super) const GROUP: u16 = 0;
+pub(crate) const GROUP: u16 = 0;
 
 /// Anonymous memory, page-aligned and zeroed; costs real memory only where it is touched.
+#[derive(Debug)]
 struct Mapping {
     start: NonNull<u8>,
     len: usize,
@@ -54,7 +55,7 @@ impl Drop for Mapping {
 
 /// How much to offer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     /// Bytes of one buffer.
     pub size: u32,
     /// How many are offered at first.
@@ -66,7 +67,8 @@ pub(super) struct Shape {
 /// The buffers of one ring.
 ///
 /// Invariant: every offered buffer is either in the kernel's ring or in `used_up`.
-pub(super) struct Buffers {
+#[derive(Debug)]
+pub(crate) struct Buffers {
     /// Neither is mapped in a forked child: `guard` is asked before they are touched.
     memory: Option<Mapping>,
     entries: Option<Mapping>,
@@ -89,7 +91,7 @@ pub(super) struct Buffers {
 
 impl Buffers {
     /// Registers the ring. `large` is taken where the kernel can use up buffers piece by piece, else `small`.
-    pub(super) fn register(
+    pub(crate) fn register(
         ring: &IoUring,
         large: Shape,
         small: Shape,
@@ -134,7 +136,7 @@ impl Buffers {
 
     /// Ends the kernel's use of the memory. To be called before the ring is closed; without that, or when the
     /// kernel refuses, the memory is leaked.
-    pub(super) fn unregister(&mut self, ring: &IoUring) -> bool {
+    pub(crate) fn unregister(&mut self, ring: &IoUring) -> bool {
         let done = ring.submitter().unregister_buf_ring(GROUP).is_ok();
         if done {
             // No request can pick a buffer of this group any more, and the ring's lock, which the call has
@@ -145,27 +147,27 @@ impl Buffers {
     }
 
     /// Bytes of all of them together.
-    pub(super) fn area(&self) -> u32 {
+    pub(crate) fn area(&self) -> u32 {
         self.shape.size.saturating_mul(u32::from(self.shape.most))
     }
 
     /// Whether anything is lent in this turn.
-    pub(super) fn are_lent(&self) -> bool {
+    pub(crate) fn are_lent(&self) -> bool {
         !self.touched.is_empty()
     }
 
     /// Whether buffers are used up piece by piece.
-    pub(super) fn incremental(&self) -> bool {
+    pub(crate) fn incremental(&self) -> bool {
         self.incremental
     }
 
     /// Buffers offered so far, and how many of them the kernel has now.
-    pub(super) fn counts(&self) -> (u16, u16) {
+    pub(crate) fn counts(&self) -> (u16, u16) {
         (self.offered, self.offered - self.used_up.len() as u16)
     }
 
     /// Offers twice as many buffers as before. Says whether there were any left to offer.
-    pub(super) fn grow(&mut self) -> bool {
+    pub(crate) fn grow(&mut self) -> bool {
         self.offer_more(self.offered.max(1))
     }
 
@@ -181,7 +183,7 @@ impl Buffers {
 
     /// The kernel has received `len` bytes into buffer `id`, and keeps the rest of it if `more`. `None`: the
     /// kernel says something that cannot be.
-    pub(super) fn take(&mut self, id: u16, len: u32, more: bool, turn: u32) -> Option<Chunk> {
+    pub(crate) fn take(&mut self, id: u16, len: u32, more: bool, turn: u32) -> Option<Chunk> {
         if id >= self.offered {
             return None;
         }
@@ -203,7 +205,7 @@ impl Buffers {
     }
 
     /// Where a chunk of this turn lies; stable until `end_turn`. `None`: not lent now.
-    pub(super) fn locate(&self, chunk: Chunk) -> Option<NonNull<u8>> {
+    pub(crate) fn locate(&self, chunk: Chunk) -> Option<NonNull<u8>> {
         let id = chunk.start() / self.shape.size;
         let start = chunk.start() % self.shape.size;
         let lent = self.lent.get(id as usize)?;
@@ -220,7 +222,7 @@ impl Buffers {
     }
 
     /// The bytes of a chunk; none where it is not lent now.
-    pub(super) fn bytes(&self, chunk: Chunk) -> &[u8] {
+    pub(crate) fn bytes(&self, chunk: Chunk) -> &[u8] {
         match self.locate(chunk) {
             // SAFETY: initialised (mapped zeroed, then written by the kernel), lent, so not written by anybody
             // before `end_turn`, which needs `&mut self`.
@@ -231,7 +233,7 @@ impl Buffers {
 
     /// Takes back all that was lent, and gives the kernel again what it had used up. Nobody may point into lent
     /// parts any more. Says whether the kernel got anything.
-    pub(super) fn end_turn(&mut self) -> bool {
+    pub(crate) fn end_turn(&mut self) -> bool {
         for id in self.touched.drain(..) {
             self.lent[usize::from(id)] = (0, 0);
         }

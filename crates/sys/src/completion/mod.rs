@@ -18,7 +18,7 @@
 //! many.
 
 mod accept;
-mod buffers;
+pub(crate) mod buffers;
 mod conns;
 mod dial;
 mod ring;

@@ -24,8 +24,13 @@
 //! (h) The ring's own descriptor is no use to an outer loop: Level is armed only by a wait. Once `descriptor`
 //!     was asked for, changes are submitted at once, each wait arms again before it ends, and an eventfd counts
 //!     completions. It may be readable for something that was read since; then a wait finds nothing.
+//!
+//! Opened with [`Uring::with_transfers`] the same ring moves streams' bytes: `lanes` and `sends`, joined to it in `carry`.
 
+mod carry;
+mod lanes;
 mod ring;
+mod sends;
 
 use super::{ERR, HUP, Unavailable, bits_of, ready_of};
 use crate::clock::MonotonicClock;
@@ -33,9 +38,10 @@ use crate::syscall;
 use crate::syscall::own;
 use crate::waker::{eventfd, replace, take_all, write_one};
 use duolu_core::{
-    Backend, Change, Clock, Errno, Features, Instant, RawFd, Ready, Report, Token, Trigger, Watch,
+    Backend, Change, Clock, Errno, Features, Instant, RawFd, Ready, Report, Token, Transfers, Trigger, Watch,
 };
 use io_uring::{cqueue, opcode, squeue, types};
+use lanes::{LANE, Lanes};
 use ring::Ring;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -58,6 +64,8 @@ pub struct Uring {
     thread: usize,
     /// Trap (h).
     announce: Option<OwnedFd>,
+    /// Streams whose bytes the ring moves.
+    lanes: Option<Box<Lanes>>,
 }
 
 /// What is known of a number.
@@ -105,14 +113,19 @@ impl fmt::Debug for Uring {
 impl Uring {
     /// Opens a ring, or says why this machine gives none.
     pub fn new() -> Result<Self, Unavailable> {
+        Uring::on(Ring::open(false)?)
+    }
+
+    fn on(ring: Ring) -> Result<Self, Unavailable> {
         Ok(Uring {
-            ring: Ring::open()?,
+            ring,
             slots: Vec::new(),
             queue: Vec::new(),
             cancels: Vec::new(),
             unwanted: 0,
             thread: 0,
             announce: None,
+            lanes: None,
         })
     }
 
@@ -168,7 +181,8 @@ impl Uring {
         let outcome = queue.iter().try_for_each(|&fd| self.arm(fd).inspect(|()| done += 1));
         queue.drain(..done);
         self.queue = queue;
-        outcome
+        outcome?;
+        if self.lanes.is_some() { self.flush_lanes() } else { Ok(()) }
     }
 
     /// Pushes the poll request of a queued descriptor, unless it was removed since.
@@ -189,8 +203,11 @@ impl Uring {
     /// Empties the completion queue. `fresh`: what is there was made by the call just now, trap (d).
     fn drain(&mut self, fresh: bool, start: usize, reports: &mut Vec<Report>) {
         while let Some(completion) = self.ring.next() {
-            if completion.user_data() != CANCELLATION {
+            let data = completion.user_data();
+            if data & LANE == 0 {
                 self.take(&completion, fresh, start, reports);
+            } else if data != CANCELLATION {
+                self.take_lane(&completion);
             }
         }
         self.unwanted = 0;
@@ -285,12 +302,13 @@ impl Uring {
     #[cold]
     fn renew(&mut self) -> Result<(), Errno> {
         let forked = self.ring.forked();
-        let fresh = Ring::open().map_err(|unavailable| {
+        let fresh = Ring::open(self.lanes.is_some()).map_err(|unavailable| {
             log::warn!("{unavailable}");
             Errno(libc::EMFILE)
         })?;
         if !forked {
             self.cancel_all();
+            self.quiet_lanes();
         }
         self.ring = fresh;
         self.queue.clear();
@@ -303,6 +321,7 @@ impl Uring {
                 self.again(number);
             }
         }
+        self.renew_lanes();
         if let Some(announce) = &self.announce {
             if forked {
                 replace(announce.as_fd(), eventfd()?)?;
@@ -336,7 +355,7 @@ impl Uring {
     ) -> Result<bool, Errno> {
         self.drain(false, start, reports);
         self.flush()?;
-        let timeout_ns = if reports.len() > start { Some(0) } else { timeout_ns };
+        let timeout_ns = if reports.len() > start || self.lanes_due() { Some(0) } else { timeout_ns };
         let mut over = timeout_ns == Some(0);
         match self.ring.enter(1 + self.unwanted, timeout_ns) {
             Ok(()) | Err(Errno(libc::EBUSY)) => {}
@@ -347,6 +366,9 @@ impl Uring {
         }
         over |= !self.ring.has_completions();
         self.drain(true, start, reports);
+        if self.lanes.is_some() {
+            over |= self.press(start, reports)? | self.lanes_due();
+        }
         while self.ring.overflowed() {
             self.ring.enter(0, Some(0))?;
             self.drain(true, start, reports);
@@ -379,12 +401,16 @@ impl Backend for Uring {
             batched_changes: true,
             embeddable: true,
             exclusive: true,
+            transfers: self.lanes.is_some(),
             max_fd: None,
         }
     }
 
     fn apply(&mut self, change: Change) -> Result<(), Errno> {
         match change {
+            _ if self.lanes.as_ref().is_some_and(|lanes| lanes.has(change.token().fd())) => {
+                self.watch_lane(change)
+            }
             Change::Add { token, watch } | Change::Modify { token, watch } => self.set(token, watch)?,
             Change::Remove { token } => self.unset(token.fd()),
         }
@@ -401,6 +427,7 @@ impl Backend for Uring {
             take_all(announce.as_fd());
         }
         let start = reports.len();
+        self.begin_lanes();
         // Only a wait with cancellations may have to sleep twice, trap (c).
         let deadline = match timeout_ns {
             Some(ns) if ns > 0 && !self.cancels.is_empty() => Some(now().saturating_add_nanos(ns)),
@@ -414,6 +441,12 @@ impl Backend for Uring {
                 break;
             }
         }
+        if let Some(lanes) = &mut self.lanes {
+            lanes.report(reports);
+            if let Some(announce) = self.announce.as_ref().filter(|_| lanes.are_due()) {
+                write_one(announce.as_fd()); // the outer loop must come back for what is not taken
+            }
+        }
         self.submit_if_announced()
     }
 
@@ -421,6 +454,9 @@ impl Backend for Uring {
         self.renew()?;
         self.queue.clear();
         self.slots.clear();
+        if let Some(lanes) = &mut self.lanes {
+            lanes.unwatch_all();
+        }
         Ok(())
     }
 
@@ -439,6 +475,10 @@ impl Backend for Uring {
         }
         self.announce.as_ref().map(|announce| announce.as_raw_fd())
     }
+
+    fn transfers(&mut self) -> Option<&mut dyn Transfers> {
+        if self.lanes.is_some() { Some(self) } else { None }
+    }
 }
 
 impl Drop for Uring {
@@ -446,6 +486,7 @@ impl Drop for Uring {
         // In a forked child the requests are the parent's.
         if !self.ring.forked() {
             self.cancel_all();
+            self.quiet_lanes();
         }
     }
 }

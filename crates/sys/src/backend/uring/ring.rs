@@ -14,10 +14,13 @@ use std::os::fd::BorrowedFd;
 const SUBMISSIONS: u32 = 256;
 /// Completions that the shared memory holds; what is more waits in the kernel and is fetched with a further call.
 const COMPLETIONS: u32 = 4096;
+/// The same where streams' receives and sends go that way too: several for each poll.
+const MANY_SUBMISSIONS: u32 = 2048;
+const MANY_COMPLETIONS: u32 = 16 * 1024;
 /// Waiting is not waiting for a disk: do not count it as such (IORING_ENTER_NO_IOWAIT, Linux 6.15).
 const NO_IOWAIT: u32 = EnterFlags::NO_IOWAIT.bits();
 
-/// An io_uring for poll requests.
+/// An io_uring for poll requests and, with `lanes`, for moving bytes.
 pub(super) struct Ring {
     uring: IoUring,
     /// The shared memory is shared with a forked child too; a child must not move heads and tails in it.
@@ -27,9 +30,9 @@ pub(super) struct Ring {
 
 impl Ring {
     /// Opens a ring, or says in one line why this machine gives none.
-    pub(super) fn open() -> Result<Self, Unavailable> {
+    pub(super) fn open(lanes: bool) -> Result<Self, Unavailable> {
         let unavailable = |reason| Unavailable { kind: BackendKind::IoUring, reason };
-        let uring = build().map_err(|error| unavailable(setup_reason(errno_of(&error))))?;
+        let uring = build(lanes).map_err(|error| unavailable(setup_reason(errno_of(&error))))?;
         let params = uring.params();
         if !(params.is_feature_ext_arg()
             && params.is_feature_nodrop()
@@ -63,8 +66,28 @@ impl Ring {
     }
 
     fn try_push(&mut self, request: &squeue::Entry) -> bool {
-        // SAFETY: requests here are polls and their cancellation: they refer to no memory.
+        // SAFETY: these requests refer to no memory: polls, cancellations, and receives into provided buffers, which
+        // `Buffers` keeps until the kernel has given them back.
         unsafe { self.uring.submission().push(request) }.is_ok()
+    }
+
+    /// As `push`.
+    ///
+    /// # Safety
+    /// The memory that the request refers to stays valid and unchanged until its completion has come, or for ever.
+    pub(super) unsafe fn push_with_memory(&mut self, request: &squeue::Entry) -> Result<(), Errno> {
+        // The same push: what differs is what the caller promises.
+        self.push(request)
+    }
+
+    /// Requests that were pushed and that the kernel has not taken.
+    pub(super) fn unsubmitted(&mut self) -> usize {
+        self.uring.submission().len()
+    }
+
+    /// For registering and unregistering buffers.
+    pub(super) fn uring(&self) -> &IoUring {
+        &self.uring
     }
 
     /// Hands over what was pushed, without waiting.
@@ -115,19 +138,27 @@ impl Ring {
 /// With COOP_TASKRUN (Linux 5.19) a completion does not interrupt the thread in user space; it is noted at its
 /// next way through the kernel. Not with DEFER_TASKRUN and SINGLE_ISSUER: a loop may be made in one thread and run
 /// in another, and completions must be in the queue *before* the wait (trap (d) of the parent module).
-fn build() -> io::Result<IoUring> {
+fn build(lanes: bool) -> io::Result<IoUring> {
+    let (submissions, completions) =
+        if lanes { (MANY_SUBMISSIONS, MANY_COMPLETIONS) } else { (SUBMISSIONS, COMPLETIONS) };
     let modern = IoUring::builder()
-        .setup_cqsize(COMPLETIONS)
+        .setup_cqsize(completions)
         .setup_clamp()
         .setup_submit_all()
         .setup_coop_taskrun()
-        .build(SUBMISSIONS);
+        .build(submissions);
     match modern {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            IoUring::builder().setup_cqsize(COMPLETIONS).setup_clamp().build(SUBMISSIONS)
+            IoUring::builder().setup_cqsize(completions).setup_clamp().build(submissions)
         }
         other => other,
     }
+}
+
+/// Whether the kernel has multishot receives, which came with this flag (Linux 6.0).
+pub(super) fn has_multishot_receive() -> bool {
+    let probe: io::Result<IoUring> = IoUring::builder().setup_single_issuer().build(1);
+    !matches!(probe, Err(error) if error.raw_os_error() == Some(libc::EINVAL))
 }
 
 fn errno_of(error: &io::Error) -> Errno {

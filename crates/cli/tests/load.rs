@@ -1,15 +1,18 @@
 //! `duolu load` against servers that are right, and against servers that are wrong in known ways.
 
 mod load_support;
+#[path = "support/metric.rs"]
+mod metric;
 
 use base64::Engine;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use load_support::*;
+use metric::metric;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -195,9 +198,8 @@ fn open_loop_latency_counts_from_when_a_request_was_due() {
     });
     let json = load_json(&format!("{address} -c 4 -R 1000 -d 2s"));
     assert_eq!(json["errors"], serde_json::json!({}), "{json}");
-    assert_eq!((&json["mode"], &json["unsent"]), (&Value::from("open"), &Value::from(0)), "{json}");
-    assert_eq!(json["messages"], 2_000, "{json}");
-    assert_eq!(histogram(&json).len(), 2_000);
+    assert_eq!((&json["mode"], due(&json)), (&Value::from("open"), 2_000), "{json}");
+    assert_eq!(Some(histogram(&json).len()), json["messages"].as_u64(), "{json}");
     let corrected_us = json["p99_us"].as_f64().expect("p99");
     let uncorrected_us = json["uncorrected_p99_us"].as_f64().expect("uncorrected p99");
     assert!(corrected_us > 120_000.0, "{json}");
@@ -226,14 +228,19 @@ fn only_the_active_connections_exchange_messages() {
 
 #[test]
 fn connections_that_the_server_drops_are_no_longer_held() {
-    let address = serve(|number, stream| {
+    let came = AtomicU64::new(0);
+    let address = serve(move |number, stream| {
+        came.fetch_add(1, Ordering::SeqCst);
         if number < 3 {
-            std::thread::sleep(Duration::from_millis(700)); // within the window: opening takes a few milliseconds
+            while came.load(Ordering::SeqCst) < 12 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            std::thread::sleep(Duration::from_millis(700)); // within the window, which begins when all are there
             return;
         }
         let _ = echo_with(stream, |_| true);
     });
-    let json = load_json(&format!("{address} -c 12 --speak connect -d 1500ms"));
+    let json = load_json(&format!("{address} -c 12 --speak connect -d 2s"));
     assert_eq!(json["errors"], serde_json::json!({"closed_early": 3}), "{json}");
     assert_eq!((&json["established"], &json["mode"]), (&Value::from(9), &Value::from("hold")), "{json}");
     assert!(json["p50_us"].is_null() && json["messages"] == 0, "{json}");
@@ -251,7 +258,14 @@ fn churn_opens_a_connection_for_each_message_and_leaves_no_time_wait() {
     let waits = time_waits(address.port());
     assert!(waits <= connects / 20, "{waits} of {connects} are in TIME-WAIT");
     let json = load_json(&format!("{address} -c 5 --churn -r 50 -d 1s"));
-    assert_eq!((&json["messages"], &json["errors"]), (&Value::from(50), &serde_json::json!({})), "{json}");
+    assert_eq!((due(&json), &json["errors"]), (50, &serde_json::json!({})), "{json}");
+}
+
+/// So many were due by the rate; a busy machine leaves the last ones unsent, and says so.
+fn due(json: &Value) -> u64 {
+    let (sent, unsent) = (json["messages"].as_u64(), json["unsent"].as_u64());
+    assert!(sent > unsent, "{json}");
+    sent.zip(unsent).map_or(0, |(sent, unsent)| sent + unsent)
 }
 
 /// Sockets in TIME-WAIT whose far end is this port of 127.0.0.1.
@@ -379,27 +393,33 @@ fn the_report_reads_well() {
     assert!(!run.stdout.contains('\x1b'));
 }
 
-/// An echo of ours in a process of its own, that a test may kill.
-fn server_process() -> (Owned, std::net::SocketAddr) {
+/// An echo of ours in a process of its own, that a test may kill; where it serves, and where it tells.
+fn server_process() -> (Owned, SocketAddr, SocketAddr) {
     let mut child = Command::new(duolu())
-        .args(["serve", "echo", ":0", "--json-ready", "--quiet"])
+        .args(["serve", "echo", ":0", "--json-ready", "--quiet", "--admin", "0"])
         .stdout(Stdio::piped())
         .spawn()
         .expect("duolu runs");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("its line");
     let ready: Value = serde_json::from_str(&line).expect("an object");
-    (Owned(child), ready["address"].as_str().expect("an address").parse().expect("an address"))
+    let address = |name: &str| ready[name].as_str().expect("an address").parse().expect("an address");
+    (Owned(child), address("address"), address("admin"))
 }
 
 #[test]
 fn a_server_that_dies_while_it_is_loaded_is_named_and_is_no_success() {
     for (words, held) in [("-c 20", true), ("-c 20 --active 0", true), ("-c 5 --churn", false)] {
-        let (mut server, address) = server_process();
+        let (mut server, address, admin) = server_process();
         let pid = server.0.id();
         let run = std::thread::scope(|scope| {
             let run = scope.spawn(move || load(&format!("{address} {words} -d 2s --json")));
-            std::thread::sleep(Duration::from_millis(900));
+            // All have had their first answer: the window begins.
+            let began = Instant::now();
+            while metric(admin, "duolu_messages_total") < 20 && began.elapsed() < Duration::from_secs(20) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            std::thread::sleep(Duration::from_millis(500));
             server.0.kill().expect("it is ours");
             server.0.wait().expect("it ends");
             run.join().expect("the loader runs")

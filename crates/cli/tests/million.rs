@@ -14,6 +14,23 @@ use std::time::{Duration, Instant};
 /// RLIMIT_NOFILE of both sides, and so the places of each ring.
 const DESCRIPTORS: u32 = 600;
 
+/// Waits, but not for ever, until the server has so many connections.
+fn wait_until_established(server: SocketAddr, count: usize) {
+    let local = format!(":{:04X}", server.port());
+    let began = Instant::now();
+    let established = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
+        let is_one = |line: &&str| {
+            let mut columns = line.split_ascii_whitespace().skip(1);
+            columns.next().is_some_and(|at| at.ends_with(&local)) && columns.nth(1) == Some("01")
+        };
+        table.lines().filter(is_one).count()
+    };
+    while established() < count && began.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn skipped() -> bool {
     std::env::var_os("DUOLU_TEST_NO_URING").is_some_and(|value| value == "1")
 }
@@ -218,14 +235,12 @@ fn a_server_that_dies_under_a_crowd_is_named_and_ends_the_run() {
         return;
     }
     let mut server = Server::start(&[]);
-    let (pid, target, before) = (server.process.0.id(), server.address, server.descriptors());
+    let (pid, target) = (server.process.0.id(), server.address);
     let began = Instant::now();
     let output = std::thread::scope(|scope| {
         let run =
             scope.spawn(move || load_with(&[], &format!("{target} -c 3000 -d 60s --timeout 20s --json")));
-        while server.descriptors() < before + 4 && began.elapsed() < Duration::from_secs(20) {
-            std::thread::sleep(Duration::from_millis(10)); // a ring for each 600
-        }
+        wait_until_established(target, 3000);
         std::thread::sleep(Duration::from_millis(700));
         server.process.0.kill().expect("it is ours");
         server.process.0.wait().expect("it ends");
@@ -338,15 +353,10 @@ fn a_worker_that_dies_under_a_crowd_takes_its_share_along_and_no_more() {
     }
     let server = Server::start_with(&[], &format!("{PROCESSES} --workers 8 --quiet"));
     let (target, workers) = (server.address, children(server.process.0.id()));
-    let descriptors = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     let output = std::thread::scope(|scope| {
         let run =
             scope.spawn(move || load_with(&[], &format!("{target} -c 2400 -d 3s --timeout 20s --json")));
-        let began = Instant::now();
-        let held = || workers.iter().map(|pid| descriptors(*pid)).sum::<usize>();
-        while held() < 2400 && began.elapsed() < Duration::from_secs(20) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_until_established(target, 2400);
         std::thread::sleep(Duration::from_millis(300));
         let victim = rustix::process::Pid::from_raw(workers[0] as i32).expect("a process number");
         rustix::process::kill_process(victim, rustix::process::Signal::KILL).expect("a worker of our server");

@@ -1,12 +1,14 @@
 //! `duolu why` where it cannot tell, or not all: a clear sentence, the part that could be read, the right exit code.
 
+#[path = "support/looking.rs"]
+mod looking;
 mod why_support;
 
+use looking::wait_until_it_has_looked;
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 use why_support::*;
 
@@ -99,7 +101,7 @@ fn a_server_that_dies_under_our_eyes_is_told_as_far_as_it_was_read() {
             .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");
-        thread::sleep(Duration::from_millis(500));
+        wait_until_it_has_looked(looking.id());
         server.child.kill().expect("ours");
         server.child.wait().expect("ended");
         let output = looking.wait_with_output().expect("its output");
@@ -356,13 +358,7 @@ fn ctrl_c_ends_a_long_look_and_tells_what_was_seen() {
         .spawn()
         .expect("it starts");
     let pid = looking.id();
-    // Once it has a handler for the signal (bit 2 of SigCgt) it is on its way.
-    wait_for("it listens for Ctrl-C", || {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 2 != 0)
-    });
-    thread::sleep(Duration::from_millis(300));
+    wait_until_it_has_looked(pid);
     duolu_sys::child::signal(pid, 2).expect("ours");
     let output = looking.wait_with_output().expect("its output");
     assert_eq!(output.status.code(), Some(130), "{output:?}");

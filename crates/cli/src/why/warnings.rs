@@ -228,8 +228,9 @@ fn memory_pressure(case: &Case<'_>) -> Option<Warning> {
     (pruned > 0).then(|| {
         let n = grouped(pruned);
         let evidence = said!(
-            "the kernel threw away received data {n} times during the look for want of buffer space (PruneCalled)",
-            "观察期间内核因缓冲区不足 {n} 次丢弃已收到的数据（PruneCalled）"
+            "the kernel threw away received data {n} times during the look for want of buffer space (on the whole machine: \
+             PruneCalled)",
+            "观察期间内核因缓冲区不足 {n} 次丢弃已收到的数据（整机：PruneCalled）"
         );
         Warning::new("memory-pressure", evidence, ("read faster, or larger net.ipv4.tcp_rmem", "更快地读取，或加大 net.ipv4.tcp_rmem"))
     })

@@ -1,5 +1,6 @@
 //! How a server ends: gracefully, with patience, at once; and what becomes of its children.
 
+use crate::metric::metric;
 use crate::server::{PATIENCE, Server, can_run, eventually};
 use rustix::process::Signal;
 use std::io::{Read, Write};
@@ -40,14 +41,19 @@ fn drains_on_sigterm(model: &str) {
 }
 
 fn closes_idle_http_connections(model: &str) {
-    let mut server = Server::start("http", model, DRAIN);
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let half = b"GET / HTTP/1.1\r\n";
+    let mut server = Server::start("http", model, &[DRAIN, &["--admin", "0"]].concat());
     let (mut idle, mut busy) = (server.connect(), server.connect());
     for stream in [&mut idle, &mut busy] {
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        stream.write_all(GET).unwrap();
         stream.read_exact(&mut [0; 96]).unwrap();
     }
-    busy.write_all(b"GET / HTTP/1.1\r\n").unwrap();
-    std::thread::sleep(Duration::from_millis(100)); // until it has read the half request
+    busy.write_all(half).unwrap();
+    let bytes = (2 * GET.len() + half.len()) as u64;
+    eventually("it has read the half request", || {
+        (metric(server.admin(), "duolu_received_bytes_total") == bytes).then_some(())
+    });
     let start = Instant::now();
     server.signal(Signal::INT);
     let mut rest = Vec::new();

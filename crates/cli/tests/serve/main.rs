@@ -7,6 +7,8 @@ mod exchange;
 mod http;
 mod lame_duck;
 mod limits;
+#[path = "../support/metric.rs"]
+mod metric;
 mod processes;
 mod server;
 mod silent;

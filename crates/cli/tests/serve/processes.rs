@@ -1,5 +1,6 @@
 //! `--processes`: workers with descriptors of their own, and nobody left behind whatever happens.
 
+use crate::metric::metric;
 use crate::server::{PATIENCE, Server, can_run, duolu, eventually};
 use rustix::process::{Pid, Signal};
 use std::io::{Read, Write};
@@ -31,15 +32,6 @@ fn is_gone(pid: &u32) -> bool {
     !std::path::Path::new(&format!("/proc/{pid}/fd/0")).exists()
 }
 
-fn metric(server: &Server, name: &str) -> u64 {
-    let mut stream = crate::server::connect(server.admin());
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").expect("asked");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("answered");
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).expect("the metric");
-    line.trim().parse().expect("a number")
-}
-
 #[test]
 fn every_worker_serves_and_the_counters_are_of_all() {
     for model in MODELS.into_iter().filter(|model| can_run(model)) {
@@ -48,7 +40,7 @@ fn every_worker_serves_and_the_counters_are_of_all() {
             let mut server = Server::start("echo", model, &more);
             assert_eq!((&server.ready["processes"], &server.ready["workers"]), (&true.into(), &3.into()));
             let streams = asked(&server, 60);
-            assert_eq!(metric(&server, "duolu_connections_open"), 60, "{model} {accept}");
+            assert_eq!(metric(server.admin(), "duolu_connections_open"), 60, "{model} {accept}");
             // With the admin endpoint's; a worker's sockets are its own, so the parent holds none of the sixty.
             let children = server.children();
             assert_eq!(children.len(), 4, "{model}");
@@ -107,7 +99,7 @@ fn a_killed_worker_is_replaced_and_whoever_waits_for_it_is_served() {
     assert!(now.contains(&workers[1]) && !now.contains(&workers[0]), "{now:?}");
     let open = held.iter().filter(|stream| still_open(stream)).count();
     assert!(open > 0 && open < 40, "{open} of 40 were the other's");
-    assert_eq!(metric(&server, "duolu_connections_open"), open as u64 + 40);
+    assert_eq!(metric(server.admin(), "duolu_connections_open"), open as u64 + 40);
     let said = server.stderr();
     let words =
         format!("process {} was killed by signal 9, and its {} connections with it", workers[0], 40 - open);

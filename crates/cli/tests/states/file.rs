@@ -1,11 +1,11 @@
 //! `-o`: the picture as a file, well-formed, whole, and with the numbers of what the test did.
 
 use crate::kit::*;
+use crate::looking::wait_until_it_has_looked;
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
 
 /// A file of this test, removed with it.
 struct Place(PathBuf);
@@ -66,8 +66,7 @@ fn draw(place: &Place, more: &str, connections: usize) {
     let stage = Stage::new();
     let args = format!(":{} -o {} -d 2s {more}", stage.port, place.0.display());
     let child = command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("duolu runs");
-    // It has looked for the first time long before.
-    std::thread::sleep(Duration::from_millis(700));
+    wait_until_it_has_looked(child.id());
     for _ in 0..connections {
         let (client, mut server) = stage.pair();
         drop(client);

@@ -6,6 +6,8 @@ mod against_ss;
 mod closed;
 mod file;
 mod kit;
+#[path = "../support/looking.rs"]
+mod looking;
 mod shown;
 mod stream;
 mod watch;

@@ -256,9 +256,13 @@ pub fn next_wall(report: &Value) -> (String, u64) {
     (name.to_owned(), next["at"].as_u64().expect("a number of connections"))
 }
 
+/// What it says is wrong with the server. What the kernel counts for the whole machine, other tests included, and the
+/// quota of whoever runs the tests are not its fault.
 pub fn warnings(report: &Value) -> Vec<&str> {
+    let others = ["handshakes-dropped", "memory-pressure", "cpu-throttled"];
     let all = report["warnings"].as_array().expect("warnings");
-    all.iter().filter_map(|warning| warning["name"].as_str()).collect()
+    let names = all.iter().filter_map(|warning| warning["name"].as_str());
+    names.filter(|name| !others.contains(name)).collect()
 }
 
 /// A program that Debian puts where no PATH leads.

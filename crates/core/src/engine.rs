@@ -7,7 +7,7 @@
 //! while let Some(active) = engine.next_active() { face.call(active) }     dispatch: the face's
 //! ```
 
-use crate::backend::{Backend, Clock, Errno};
+use crate::backend::{Backend, Clock, Errno, RawFd};
 use crate::event::{Active, EventId, EventSpec};
 use crate::interest::{Interest, Ready, Trigger};
 use crate::reactor::{Budget, Counters, Reactor, Refused, Timeout};
@@ -111,6 +111,11 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
             return Err(Refused::Unsupported("PEER_CLOSED"));
         }
         self.reactor.set_interest(id, interest)
+    }
+
+    /// See [`Reactor::adopt`].
+    pub fn adopt(&mut self, id: EventId, fd: RawFd, interest: Interest) -> Result<(), Refused> {
+        self.reactor.adopt(id, fd, interest)
     }
 
     /// Makes an event due by the program's own will; READ, WRITE and so on are told as given, nothing is told

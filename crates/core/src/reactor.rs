@@ -6,7 +6,8 @@
 use crate::active::ActiveQueues;
 use crate::backend::{Change, Errno, RawFd, Report, Token};
 use crate::event::{
-    ACTIVE, Event, EventId, EventSpec, INTERNAL, LISTED, NONE, ON_FD, ON_SIGNAL, PENDING, SIMPLE, Source,
+    ACTIVE, Event, EventId, EventSpec, INTERNAL, LISTED, NONE, ON_FD, ON_SIGNAL, OWNED, PENDING, SIMPLE,
+    Source,
 };
 use crate::interest::{Interest, Ready};
 use crate::signals::Signals;
@@ -264,6 +265,21 @@ impl Reactor {
         if self.events[index].has(LISTED) {
             self.watches.recompute(&self.events, self.events[index].number);
         }
+        Ok(())
+    }
+
+    /// Gives an event that waits for nothing but time and the program a descriptor, once, which the loop holds open as long as
+    /// the event exists ([`EventSpec::owned`]). It is not watched until the event is added again; a timeout that runs goes on.
+    pub fn adopt(&mut self, id: EventId, fd: RawFd, interest: Interest) -> Result<(), Refused> {
+        self.settle();
+        let index = self.events.resolve(id).ok_or(Refused::NoSuchEvent)?;
+        let event = &mut self.events[index];
+        if fd < 0 || event.is(ON_FD | ON_SIGNAL) {
+            return Err(Refused::BadDescriptor(fd));
+        }
+        event.number = fd;
+        event.interest = interest;
+        event.kind |= ON_FD | OWNED;
         Ok(())
     }
 

@@ -380,7 +380,7 @@ impl<D: 'static> Context<D> {
     }
 
     #[cold]
-    fn refusal(&mut self, refused: Refused) -> Error {
+    pub(crate) fn refusal(&mut self, refused: Refused) -> Error {
         Error::from_refusal(refused, self.engine.backend().name())
     }
 

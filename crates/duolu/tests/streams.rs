@@ -23,3 +23,5 @@ mod inside;
 mod layers;
 #[path = "streams/limits.rs"]
 mod limits;
+#[path = "streams/race.rs"]
+mod race;

@@ -11,7 +11,8 @@
 //! (d) Nothing may unwind between taking an object out of its slot and putting it back without deregistering it, or its
 //!     number would be watched after its descriptor is closed: [`Lent`].
 
-use super::{BLOCK_BYTES, Stream, StreamHandler, StreamOptions, Transport, carry, group};
+use super::transport::NOT_YET;
+use super::{BLOCK_BYTES, Stream, StreamHandler, StreamOptions, Transport, carry, group, race};
 use crate::context::Context;
 use crate::error::Error;
 use crate::object::{Cause, Lent, Object};
@@ -90,7 +91,10 @@ impl<S: Transport, H> StreamObject<S, H> {
         if ready.intersects(Ready::WRITE) {
             core.handle_writable();
             if core.is_connecting() {
-                core.handle_connected(self.socket.take_error());
+                let outcome = self.socket.take_error();
+                if outcome != Err(NOT_YET) {
+                    core.handle_connected(outcome);
+                }
                 if ctx.carries && !core.is_connecting() {
                     carry::begin(ctx, &self.socket, core, id);
                 }
@@ -183,6 +187,9 @@ impl<S: Transport, H> StreamObject<S, H> {
     #[inline]
     fn ask<D: 'static>(&mut self, ctx: &mut Context<D>, id: EventId) {
         let (core, in_memory) = (&mut self.core, self.socket.descriptor().is_none());
+        if let Some(fd) = self.socket.take_descriptor() {
+            race::adopt(core, ctx, id, fd);
+        }
         if let Some((before, wants)) = core.next_interest()
             && !in_memory
         {

@@ -189,6 +189,9 @@ impl<S: Transport, L: Layer + 'static> Transport for Layered<S, L> {
     fn descriptor(&self) -> Option<RawFd> {
         self.below.descriptor()
     }
+    fn take_descriptor(&mut self) -> Option<RawFd> {
+        self.below.take_descriptor()
+    }
     fn prepare(&mut self) -> io::Result<()> {
         self.below.prepare()
     }

@@ -11,6 +11,7 @@ mod drive;
 mod group;
 mod layered;
 mod options;
+mod race;
 mod transport;
 
 use crate::context::Context;
@@ -30,6 +31,7 @@ pub(crate) use drive::{Driven, pool};
 pub use group::RateGroup;
 pub use layered::Layered;
 pub use options::StreamOptions;
+pub use race::{Candidates, Racing};
 pub use transport::Transport;
 
 /// Blocks of a loop's pool: messages of 16 KiB, and what a socket has at once after a GRO batch, are one plain recv that

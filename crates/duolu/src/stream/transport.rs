@@ -11,6 +11,9 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 
+/// EINPROGRESS.
+pub(super) const NOT_YET: Errno = Errno(115);
+
 /// Something that moves bytes both ways: a TCP or Unix socket, the end of a pair in memory, what stands for one of them (a
 /// simulated socket in tests), or [`Layered`](super::Layered) upon another transport.
 ///
@@ -29,6 +32,11 @@ pub trait Transport: 'static {
     fn is_plain_socket(&self) -> bool {
         false
     }
+    /// What to watch from now on, told once: for what had no descriptor as long as it was not connected.
+    #[inline]
+    fn take_descriptor(&mut self) -> Option<RawFd> {
+        None
+    }
     /// Called once, before it is watched: the descriptor must not block.
     fn prepare(&mut self) -> io::Result<()> {
         Ok(())
@@ -41,7 +49,7 @@ pub trait Transport: 'static {
     fn shutdown_write(&mut self);
     /// Has the close that follows tell the peer that the connection was cut, where there is a way to say so.
     fn reset(&mut self) {}
-    /// How the connection that was begun went.
+    /// How the connection that was begun went; EINPROGRESS: that is not known yet.
     fn take_error(&mut self) -> Result<(), Errno> {
         Ok(())
     }

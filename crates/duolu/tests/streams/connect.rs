@@ -7,11 +7,11 @@ use std::time::Duration;
 
 type Told = Vec<(StreamEvent, Vec<u8>)>;
 
-fn loops() -> impl Iterator<Item = EventLoop<Told>> {
+pub fn loops<D: Default + 'static>() -> impl Iterator<Item = EventLoop<D>> {
     let without = std::env::var_os("DUOLU_TEST_NO_URING").is_some_and(|value| value == "1");
     let kinds = BackendKind::ALL.into_iter().filter(move |kind| *kind != BackendKind::IoUring || !without);
     kinds.map(|kind| {
-        let event_loop = Config::new().backend(kind).build(Told::new()).expect("a loop");
+        let event_loop = Config::new().backend(kind).build(D::default()).expect("a loop");
         assert_eq!(event_loop.fallback(), None, "DUOLU_TEST_NO_URING=1 leaves io_uring out");
         event_loop
     })
@@ -25,7 +25,7 @@ fn tell(ctx: &mut Context<Told>, stream: &mut Stream<'_>, event: StreamEvent) {
 
 #[test]
 fn what_was_written_before_goes_out_when_it_stands() {
-    for mut event_loop in loops() {
+    for mut event_loop in loops::<Told>() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("a port");
         event_loop
@@ -61,7 +61,7 @@ fn what_was_written_before_goes_out_when_it_stands() {
 
 #[test]
 fn a_refusal_is_one_error() {
-    for mut event_loop in loops() {
+    for mut event_loop in loops::<Told>() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("a port");
         drop(listener);

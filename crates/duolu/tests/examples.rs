@@ -1,7 +1,7 @@
 //! Runs every example in examples/rust as its reader would, and looks at what it says and does.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -208,6 +208,132 @@ fn the_echo_server_says_why_it_cannot_listen() {
     let mut said = String::new();
     server.child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
     assert!(said.contains(&format!("cannot listen on {address}: Address already in use")), "{said}");
+}
+
+fn listening(server: &Example) -> SocketAddr {
+    let line = server.line();
+    line.strip_prefix("listening on ").and_then(|text| text.parse().ok()).expect(&line)
+}
+
+#[test]
+fn who_chats_hears_the_others() {
+    let server = Example::start("chat", &["127.0.0.1:0"]);
+    let address = listening(&server);
+    // What Carl causes, who comes again and again, is not heard.
+    let line = |from: &mut BufReader<TcpStream>| loop {
+        let mut line = String::new();
+        from.read_line(&mut line).expect("a line in time");
+        if !line.contains("Carl") {
+            return line;
+        }
+    };
+    let mut ann = BufReader::new(connect(address));
+    ann.get_mut().write_all(b"Ann\n").expect("it reads");
+    // She is there as soon as she hears of somebody.
+    ann.get_ref().set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
+    let end = Instant::now() + LIMIT;
+    let mut heard = String::new();
+    while !heard.ends_with('\n') {
+        assert!(Instant::now() < end, "nothing is heard");
+        connect(address).write_all(b"Carl\n").expect("it reads");
+        let _ = ann.read_line(&mut heard); // or later
+    }
+    assert!(heard.contains("Carl"), "{heard}");
+    ann.get_ref().set_read_timeout(Some(LIMIT)).expect("a timeout");
+    let mut bob = BufReader::new(connect(address));
+    bob.get_mut().write_all(b"Bob\r\nhello, ").expect("it reads");
+    bob.get_mut().write_all(b"Ann\nand how are you?\n").expect("it reads");
+    let heard: Vec<String> = (0..3).map(|_| line(&mut ann)).collect();
+    assert_eq!(heard, ["* Bob is here\n", "Bob: hello, Ann\n", "Bob: and how are you?\n"]);
+    ann.get_mut().write_all(b"fine\n").expect("it reads");
+    assert_eq!(line(&mut bob), "Ann: fine\n");
+    drop(bob);
+    assert_eq!(line(&mut ann), "* Bob has left\n");
+    // A line without end is not kept for ever.
+    let mut endless = connect(address);
+    let _ = endless.write_all(&[b'x'; 100_000]);
+    let mut rest = Vec::new();
+    assert!(endless.read_to_end(&mut rest).is_err() || rest.is_empty());
+}
+
+#[test]
+fn the_proxy_keeps_both_ways_and_ends_them_apart() {
+    // The server reads to the end before it answers: half-close, or it would never.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let target = listener.local_addr().expect("a port");
+    let proxy = Example::start("proxy", &["127.0.0.1:0", &target.to_string()]);
+    let address = listening(&proxy);
+    let sent: Vec<u8> = (0..20_000_000u32).map(|at| (at % 251) as u8).collect();
+    let (mut client, mut server) = (connect(address), None);
+    let mut received = Vec::new();
+    std::thread::scope(|scope| {
+        let answered = scope.spawn(|| {
+            let (mut socket, _) = listener.accept().expect("the proxy connects");
+            socket.set_read_timeout(Some(LIMIT)).expect("a timeout");
+            let mut all = Vec::new();
+            socket.read_to_end(&mut all).expect("all, and the end");
+            all.reverse();
+            socket.write_all(&all).expect("the client reads");
+            socket
+        });
+        client.write_all(&sent).expect("it is taken");
+        client.shutdown(Shutdown::Write).expect("an open socket");
+        // The server's end is open until all of its answer has come.
+        while received.len() < sent.len() {
+            let mut bytes = [0; 65536];
+            let got = client.read(&mut bytes).expect("the answer");
+            assert!(got > 0, "{} bytes came", received.len());
+            received.extend_from_slice(&bytes[..got]);
+        }
+        server = Some(answered.join().expect("no panic"));
+    });
+    assert!(received.iter().rev().eq(&sent), "other bytes came back");
+    drop(server);
+    assert_eq!(client.read(&mut [0; 1]).expect("the end"), 0);
+    drop(listener);
+    let mut unlucky = connect(address);
+    let _ = unlucky.write_all(b"x");
+    assert!(matches!(unlucky.read(&mut [0; 1]), Ok(0) | Err(_)), "nobody serves it");
+}
+
+#[test]
+fn a_download_is_whole_and_not_faster_than_it_may_be() {
+    let file = std::env::temp_dir().join(format!("duolu-download-{}", std::process::id()));
+    let content: Vec<u8> = (0..300_000u32).map(|at| (at % 251) as u8).collect();
+    std::fs::write(&file, &content).expect("a file");
+    let server = Example::start("download", &[file.to_str().expect("UTF-8"), "200", "127.0.0.1:0"]);
+    let address = listening(&server);
+    let began = Instant::now();
+    let downloads: Vec<_> = (0..2)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut socket = connect(address);
+                socket.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("it reads");
+                let mut reply = Vec::new();
+                socket.read_to_end(&mut reply).expect("all of it");
+                reply
+            })
+        })
+        .collect();
+    for download in downloads {
+        let reply = download.join().expect("no panic");
+        let body = reply.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        assert!(reply.starts_with(b"HTTP/1.0 200 OK\r\n") && reply[body..] == content);
+    }
+    std::fs::remove_file(&file).expect("it is there");
+    // 300,000 bytes at 200 KiB a second, less a tenth of a second's: 1.36 s at least, whatever else the machine does.
+    assert!(began.elapsed() >= Duration::from_millis(1300), "{:?}", began.elapsed());
+}
+
+/// What a reader can take in at once.
+#[test]
+fn examples_are_short() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rust");
+    for entry in std::fs::read_dir(directory).expect("the examples") {
+        let path = entry.expect("an example").path();
+        let lines = std::fs::read_to_string(&path).expect("text").lines().count();
+        assert!(lines < 80, "{} has {lines} lines", path.display());
+    }
 }
 
 #[test]

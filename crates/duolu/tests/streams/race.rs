@@ -3,7 +3,7 @@
 
 use crate::filters::Hex;
 use duolu::buffer::{Buffer, Pool};
-use duolu::stream::{Candidates, Layered, Racing, Transport};
+use duolu::stream::{Candidates, Layered, Transport};
 use duolu::{Config, Context, Direction, EventId, EventLoop, Stream, StreamEvent, StreamOptions};
 use duolu_core::stream::{Moved, Then};
 use duolu_core::{Errno, RawFd};
@@ -353,12 +353,19 @@ fn whoever_answers_is_talked_to() {
         let answers = echoing(&mut event_loop);
         let candidates =
             || Candidates::new([blocked, refused, answers]).attempt_delay(Duration::from_millis(20));
-        let plainly = event_loop.connect_any(candidates(), plain(), tell).expect("it begins");
-        // What it encodes comes back and is decoded.
-        let layered = |racing: Racing| Layered::new(racing, Hex);
-        let layered =
-            event_loop.connect_any_through(candidates(), layered, plain(), tell).expect("it begins");
-        for id in [plainly, layered] {
+        for layered in [false, true] {
+            let begun = if layered {
+                // What it encodes comes back and is decoded.
+                event_loop.connect_any_through(
+                    candidates(),
+                    |racing| Layered::new(racing, Hex),
+                    plain(),
+                    tell,
+                )
+            } else {
+                event_loop.connect_any(candidates(), plain(), tell)
+            };
+            let id = begun.expect("it begins");
             event_loop.with_stream(id, |_, stream| {
                 stream.write_all(b"early").expect("it is kept");
                 stream.finish();

@@ -59,7 +59,7 @@ fn duolu_server(certificate: String, key: String) -> Outcome<Server> {
     let (address, handle) = started.recv()?;
     let ask = move || {
         let (tell, told) = channel();
-        handle.post(move |_| tell.send(cpu_ns()).expect("somebody waits")).ok().expect("it runs");
+        handle.post(move |_| tell.send(cpu_ns()).expect("somebody waits")).expect("it runs");
         told.recv().expect("it runs")
     };
     Ok(Server { address, ask: Box::new(ask) })

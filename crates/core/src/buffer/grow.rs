@@ -128,9 +128,12 @@ impl Buffer {
             let chunk = Chunk::with_room(self.next_size(at_least))?;
             self.chunks.push_back(chunk)?;
         }
-        let spare = self.chunks.back_mut().map_or(&mut [][..], |chunk| chunk.spare());
+        Ok(self.reserve_last())
+    }
+
+    pub(super) fn reserve_last(&mut self) -> &mut [u8] {
         self.reserve = Reserve::InOne;
-        Ok(spare)
+        self.chunks.back_mut().map_or(&mut [][..], |chunk| chunk.spare())
     }
 
     /// The first `bytes` of the last [`Buffer::spare`] or [`Buffer::spare_in_one`] were filled and are the buffer's now.

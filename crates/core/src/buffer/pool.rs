@@ -4,7 +4,7 @@
 //! becomes a chunk, block and all, without a copy, and the block comes back when that chunk has been sent.
 
 use super::chunk::{Chunk, Store};
-use super::{Buffer, BufferError};
+use super::{Buffer, BufferError, End};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -117,6 +117,58 @@ impl Buffer {
         }
         let start = block.start();
         self.link(Store::Own(block.0), start, start + filled)
+    }
+
+    /// As [`Buffer::append`], into a block where that spares an allocation: for bytes that are likely to leave soon.
+    pub fn append_pooled(&mut self, bytes: &[u8], pool: &mut Pool) -> Result<(), BufferError> {
+        let room = self.chunks.back_mut().map_or(0, |chunk| chunk.room());
+        let few = !self.is_empty() && bytes.len() < pool.block_bytes / SHORT;
+        if bytes.is_empty() || bytes.len() <= room || few || bytes.len() > pool.block_bytes {
+            return self.append(bytes);
+        }
+        let mut block = pool.take();
+        block.bytes()[..bytes.len()].copy_from_slice(bytes);
+        self.append_whole_block(block, bytes.len(), pool)
+    }
+
+    /// As [`Buffer::spare_in_one`], and what is new is a block where `at_least` fits into one.
+    pub fn spare_pooled(&mut self, at_least: usize, pool: &mut Pool) -> Result<&mut [u8], BufferError> {
+        self.may(End::Back)?;
+        self.fits(at_least)?;
+        self.settle();
+        let room = self.chunks.back_mut().map_or(0, |chunk| chunk.room());
+        if room >= at_least.max(1) || at_least > pool.block_bytes {
+            return self.spare_in_one(at_least);
+        }
+        let block = pool.take();
+        let start = block.start();
+        self.chunks.push_back(Chunk::new(Store::Own(block.0), start, start))?;
+        Ok(self.reserve_last())
+    }
+
+    /// As [`Buffer::pull_up`], to change them where they are. Memory of others is copied first, into a block where they
+    /// fit into one.
+    pub fn pull_up_mut(&mut self, bytes: usize, pool: &mut Pool) -> Result<&mut [u8], BufferError> {
+        let is_own = |chunk: &Chunk| matches!(chunk.store, Store::Own(_));
+        let in_place = self.chunks.front().is_none_or(|first| is_own(first) && first.len() >= bytes);
+        if in_place || bytes > pool.block_bytes || bytes > self.len {
+            self.pull_up(bytes)?;
+            if !self.chunks.front().is_none_or(is_own) {
+                self.gather(bytes)?;
+            }
+        } else if bytes > 0 {
+            self.settle();
+            self.chunks.make_room()?;
+            let mut block = pool.take();
+            self.copy_out(0, &mut block.bytes()[..bytes])?;
+            self.drop_front(bytes, &mut |chunk| pool.put_chunk(chunk));
+            let start = block.start();
+            self.chunks.push_front(Chunk::new(Store::Own(block.0), start, start + bytes))?;
+        }
+        match self.chunks.front_mut() {
+            Some(Chunk { store: Store::Own(own), start, .. }) => Ok(&mut own[*start..*start + bytes]),
+            _ => Ok(&mut []),
+        }
     }
 
     /// If the last chunk is a block with few bytes in it, they are copied out and the block goes back: so that what is

@@ -100,18 +100,6 @@ impl Buffer {
         Ok(self.front().get(..bytes).unwrap_or_default())
     }
 
-    /// As [`Buffer::pull_up`], to change them where they are. Memory of others is copied first.
-    pub fn pull_up_mut(&mut self, bytes: usize) -> Result<&mut [u8], BufferError> {
-        self.pull_up(bytes)?;
-        if !matches!(self.chunks.front(), None | Some(Chunk { store: Store::Own(_), .. })) {
-            self.gather(bytes)?;
-        }
-        match self.chunks.front_mut() {
-            Some(Chunk { store: Store::Own(own), start, .. }) => Ok(&mut own[*start..*start + bytes]),
-            _ => Ok(&mut []),
-        }
-    }
-
     /// Reads the parts that are files into memory.
     pub fn load(&mut self) -> Result<(), BufferError> {
         self.settle();
@@ -127,7 +115,7 @@ impl Buffer {
     }
 
     /// Makes the first `bytes` the first chunk, of the buffer's own.
-    fn gather(&mut self, bytes: usize) -> Result<(), BufferError> {
+    pub(super) fn gather(&mut self, bytes: usize) -> Result<(), BufferError> {
         // Bytes that are there already stay, if there is room behind them: reading lines from a long queue would else
         // copy the front again and again.
         let kept = matches!(self.chunks.front(),
@@ -138,7 +126,7 @@ impl Buffer {
             let gathered = self.copy_out(0, &mut first.spare()[..wanted]);
             if gathered.is_ok() {
                 first.end += wanted;
-                self.drop_front(wanted);
+                self.drop_front(wanted, &mut |_| {});
             }
             debug_assert!(gathered.is_err() || first.len() == len + wanted);
             self.chunks.push_front(first)?;
@@ -148,12 +136,12 @@ impl Buffer {
         self.chunks.make_room()?;
         self.copy_out(0, &mut gathered.spare()[..bytes])?;
         gathered.end = bytes;
-        self.drop_front(bytes);
+        self.drop_front(bytes, &mut |_| {});
         self.chunks.push_front(gathered)
     }
 
     /// Drops bytes that are somewhere else by now.
-    fn drop_front(&mut self, bytes: usize) {
+    pub(super) fn drop_front(&mut self, bytes: usize, done: &mut dyn FnMut(Chunk)) {
         let mut left = bytes;
         while let Some(chunk) = self.chunks.front_mut() {
             if chunk.len() > left {
@@ -161,7 +149,9 @@ impl Buffer {
                 return;
             }
             left -= chunk.len();
-            self.chunks.pop_front();
+            if let Some(chunk) = self.chunks.pop_front() {
+                done(chunk);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What stands between a stream's bytes and the wire's, and what has gone wrong in it.
 
 use crate::backend::Errno;
-use crate::buffer::{Buffer, BufferError};
+use crate::buffer::{Buffer, BufferError, Pool};
 use alloc::borrow::Cow;
 use core::fmt;
 
@@ -10,6 +10,9 @@ use core::fmt;
 /// Whoever drives it keeps the two wire buffers, calls `decode` when bytes have come or some were kept back, and `encode`
 /// when there is something to send; a call that finds nothing to do changes nothing and costs little. An error is final:
 /// neither is called after it, but that `encode` may once give what the peer is to know of it ([`Layer::has_to_send`]).
+///
+/// What was read lies in blocks of the pool: a layer that gives them back ([`Buffer::drain_into`]) and takes blocks for
+/// what it makes allocates nothing for a message. One that does neither is as right, and slower.
 pub trait Layer {
     /// Takes what it can from `wire` (what was received) and appends at most `limit` bytes to `plain`; the limit may be 0.
     /// What stays in `wire` comes again with more behind it. `ended`: the wire has ended, so what is there is all; a wire
@@ -18,6 +21,7 @@ pub trait Layer {
         &mut self,
         wire: &mut Buffer,
         plain: &mut Buffer,
+        pool: &mut Pool,
         limit: usize,
         ended: bool,
     ) -> Result<(), LayerError>;
@@ -29,6 +33,7 @@ pub trait Layer {
         &mut self,
         plain: &mut Buffer,
         wire: &mut Buffer,
+        pool: &mut Pool,
         limit: usize,
         finish: bool,
     ) -> Result<(), LayerError>;

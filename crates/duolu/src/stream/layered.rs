@@ -75,18 +75,18 @@ impl<S: Transport, L: Layer + 'static> Layered<S, L> {
         something && !self.starved_in && !self.ended
     }
 
-    fn decode(&mut self, input: &mut Buffer, limit: usize) {
+    fn decode(&mut self, input: &mut Buffer, pool: &mut Pool, limit: usize) {
         let was_established = self.layer.is_established();
-        self.decode_once(input, if was_established { limit } else { 0 });
+        self.decode_once(input, pool, if was_established { limit } else { 0 });
         if !was_established && self.layer.is_established() && self.error.is_none() && limit > 0 {
-            self.decode_once(input, limit);
+            self.decode_once(input, pool, limit);
         }
     }
 
-    fn decode_once(&mut self, input: &mut Buffer, limit: usize) {
+    fn decode_once(&mut self, input: &mut Buffer, pool: &mut Pool, limit: usize) {
         let before = (self.wire_in.len(), input.len(), self.layer.is_established());
         let ended = self.wire_end == Some(Then::End);
-        if let Err(error) = self.layer.decode(&mut self.wire_in, input, limit, ended) {
+        if let Err(error) = self.layer.decode(&mut self.wire_in, input, pool, limit, ended) {
             self.error = Some(error);
         }
         let established = self.layer.is_established();
@@ -127,7 +127,7 @@ impl<S: Transport, L: Layer + 'static> Layered<S, L> {
         let mut nothing = Buffer::new();
         if self.layer.has_to_send() {
             // It has failed already; what else goes wrong is not worth telling.
-            let _ = self.layer.encode(&mut nothing, &mut self.wire_out, 0, false);
+            let _ = self.layer.encode(&mut nothing, &mut self.wire_out, pool, 0, false);
         }
         if !self.wire_out.is_empty() {
             let len = self.wire_out.len();
@@ -136,7 +136,13 @@ impl<S: Transport, L: Layer + 'static> Layered<S, L> {
     }
 
     /// The output's next bytes into `wire_out`.
-    fn encode(&mut self, output: &mut Buffer, limit: usize, finish: bool) -> Result<(), LayerError> {
+    fn encode(
+        &mut self,
+        output: &mut Buffer,
+        pool: &mut Pool,
+        limit: usize,
+        finish: bool,
+    ) -> Result<(), LayerError> {
         let limit = if self.layer.is_established() { limit.min(STEP) } else { 0 };
         let before = (output.len(), self.wire_out.len());
         let last = finish && output.len() <= limit;
@@ -146,11 +152,11 @@ impl<S: Transport, L: Layer + 'static> Layered<S, L> {
             let encoded = step
                 .load()
                 .map_err(LayerError::from)
-                .and_then(|()| self.layer.encode(&mut step, &mut self.wire_out, limit, last));
+                .and_then(|()| self.layer.encode(&mut step, &mut self.wire_out, pool, limit, last));
             output.prepend_buffer(&mut step)?;
             encoded?;
         } else {
-            self.layer.encode(output, &mut self.wire_out, limit, last)?;
+            self.layer.encode(output, &mut self.wire_out, pool, limit, last)?;
         }
         let moved = before != (output.len(), self.wire_out.len());
         self.starved_out = !moved;
@@ -222,7 +228,7 @@ impl<S: Transport, L: Layer + 'static> Transport for Layered<S, L> {
         let before = input.len();
         let mut then = Then::More;
         if self.error.is_none() && self.could_decode() {
-            self.decode(input, limit);
+            self.decode(input, pool, limit);
         }
         let nothing_yet = input.len() == before && self.error.is_none() && !self.could_decode();
         if nothing_yet && self.wire_end.is_none() && (*wire > 0 || self.below.layers().holds) {
@@ -239,7 +245,7 @@ impl<S: Transport, L: Layer + 'static> Transport for Layered<S, L> {
                 }
                 if moved.bytes > 0 || self.wire_end.is_some() {
                     self.starved_in = false;
-                    self.decode(input, limit);
+                    self.decode(input, pool, limit);
                 }
                 self.wire_in.give_back(pool);
             }
@@ -247,7 +253,7 @@ impl<S: Transport, L: Layer + 'static> Transport for Layered<S, L> {
         // Without bytes to wait for nothing would ask again: so the end is looked for until it is clear.
         if input.len() == before && self.wire_end.is_some() && limit > 0 {
             while self.error.is_none() && !self.starved_in && input.len() == before {
-                self.decode(input, limit);
+                self.decode(input, pool, limit);
             }
         }
         let told_before = self.ended;
@@ -283,7 +289,7 @@ impl<S: Transport, L: Layer + 'static> Transport for Layered<S, L> {
         let ends = finish && output.is_empty() && !self.finished;
         if may_encode
             && (ends || limit > 0 && !output.is_empty() || self.layer.has_to_send())
-            && let Err(error) = self.encode(output, limit, finish)
+            && let Err(error) = self.encode(output, pool, limit, finish)
         {
             failed = Some(Then::Failed(error.errno()));
             self.error = Some(error);

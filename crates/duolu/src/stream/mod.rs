@@ -290,16 +290,8 @@ impl io::Write for Stream<'_> {
         if !self.core.is_writable() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let output = self.core.output_mut();
-        let appended = if output.is_empty() && !bytes.is_empty() && bytes.len() <= BLOCK_BYTES {
-            // Into a block of the pool, which comes back when it is sent: nothing is allocated.
-            let mut pool = self.pool.borrow_mut();
-            let mut block = pool.take();
-            block.bytes()[..bytes.len()].copy_from_slice(bytes);
-            output.append_whole_block(block, bytes.len(), &mut pool)
-        } else {
-            output.append(bytes)
-        };
+        // Into a block of the pool, which comes back when it is sent: nothing is allocated.
+        let appended = self.core.output_mut().append_pooled(bytes, &mut self.pool.borrow_mut());
         appended.map(|()| bytes.len()).map_err(|error| match error {
             BufferError::NoMemory => io::ErrorKind::OutOfMemory.into(),
             other => io::Error::other(other),

@@ -18,7 +18,7 @@
 
 use super::explain;
 use super::server::take_asked_for;
-use duolu_core::buffer::{Buffer, BufferError};
+use duolu_core::buffer::{Buffer, BufferError, Pool};
 use duolu_core::stream::{Layer, LayerError};
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
@@ -72,7 +72,10 @@ impl Tls {
         tls.name = Some(server.into());
         // The hello is ready; whatever this says is said again when it is used.
         let mut nowhere = Buffer::new();
-        let _ = tls.digest(&mut [], &mut Sink { plain: &mut nowhere, room: 0, over: &mut Vec::new() });
+        let _ = tls.digest(
+            &mut [],
+            &mut Sink { plain: &mut nowhere, pool: &mut Pool::new(0, 0), room: 0, over: &mut Vec::new() },
+        );
         tls
     }
 
@@ -143,9 +146,9 @@ impl Tls {
     /// Shows rustls the record that the first `len` bytes of the wire are.
     fn take_record(&mut self, wire: &mut Buffer, len: usize, sink: &mut Sink<'_>) -> Result<(), Fault> {
         if self.pending.is_empty() {
-            let done = self.digest(wire.pull_up_mut(len)?, sink)?;
+            let done = self.digest(wire.pull_up_mut(len, sink.pool)?, sink)?;
             self.pending.extend_from_slice(&wire.front()[done..len]); // (b)
-            wire.drain(len)?;
+            wire.drain_into(len, sink.pool)?;
             return Ok(());
         }
         let mut pending = std::mem::take(&mut self.pending);
@@ -179,7 +182,8 @@ impl Tls {
     /// (d)
     fn say_the_last(&mut self) {
         let mut nowhere = Buffer::new();
-        let mut sink = Sink { plain: &mut nowhere, room: 0, over: &mut Vec::new() };
+        let mut sink =
+            Sink { plain: &mut nowhere, pool: &mut Pool::new(0, 0), room: 0, over: &mut Vec::new() };
         while self.common().wants_write() {
             let (_, outcome) = match &mut self.connection {
                 Connection::Client(client) => {
@@ -240,6 +244,7 @@ impl Layer for Tls {
         &mut self,
         wire: &mut Buffer,
         plain: &mut Buffer,
+        pool: &mut Pool,
         limit: usize,
         ended: bool,
     ) -> Result<(), LayerError> {
@@ -260,7 +265,7 @@ impl Layer for Tls {
                 return Ok(());
             }
             let mut decrypted = Vec::new();
-            let mut sink = Sink { plain: &mut *plain, room, over: &mut decrypted };
+            let mut sink = Sink { plain: &mut *plain, pool: &mut *pool, room, over: &mut decrypted };
             let taken = self.take_record(wire, len, &mut sink);
             room = sink.room;
             self.decrypted = decrypted;
@@ -279,6 +284,7 @@ impl Layer for Tls {
         &mut self,
         plain: &mut Buffer,
         wire: &mut Buffer,
+        pool: &mut Pool,
         limit: usize,
         finish: bool,
     ) -> Result<(), LayerError> {
@@ -290,16 +296,16 @@ impl Layer for Tls {
         while room > 0 && !plain.is_empty() {
             let most = room.min(plain.len()).min(MOST_PLAIN);
             if plain.front().len() < most.min(SHORT) {
-                plain.pull_up(most)?; // short pieces, or a file
+                plain.pull_up_mut(most, pool)?; // short pieces, or a file
             }
             let piece = plain.front().len().min(most);
-            self.seal(Some(&plain.front()[..piece]), wire).map_err(|fault| self.fail(fault))?;
-            plain.drain(piece)?;
+            self.seal(Some(&plain.front()[..piece]), wire, pool).map_err(|fault| self.fail(fault))?;
+            plain.drain_into(piece, pool)?;
             room -= piece;
         }
         if finish && plain.is_empty() {
             self.finished = true;
-            self.seal(None, wire).map_err(|fault| self.fail(fault))?;
+            self.seal(None, wire, pool).map_err(|fault| self.fail(fault))?;
         }
         Ok(())
     }
@@ -333,10 +339,10 @@ impl Tls {
     }
 
     /// One record of `plain` behind what is in the wire; `None`: the end.
-    fn seal(&mut self, plain: Option<&[u8]>, wire: &mut Buffer) -> Result<(), Fault> {
+    fn seal(&mut self, plain: Option<&[u8]>, wire: &mut Buffer, pool: &mut Pool) -> Result<(), Fault> {
         let mut room = plain.map_or(0, <[u8]>::len) + OVERHEAD;
         loop {
-            let into = wire.spare_in_one(room)?;
+            let into = wire.spare_pooled(room, pool)?;
             let outcome = match &mut self.connection {
                 Connection::Client(client) => {
                     write(client.process_tls_records(&mut self.pending), plain, into, &mut self.outgoing)
@@ -358,6 +364,7 @@ impl Tls {
 /// Where decrypted bytes go: as many as there is room for to the program, the others are kept.
 struct Sink<'a> {
     plain: &'a mut Buffer,
+    pool: &'a mut Pool,
     room: usize,
     over: &'a mut Vec<u8>,
 }
@@ -365,7 +372,7 @@ struct Sink<'a> {
 impl Sink<'_> {
     fn take(&mut self, bytes: &[u8]) -> Result<(), BufferError> {
         let (now, later) = bytes.split_at(bytes.len().min(self.room));
-        self.plain.append(now)?;
+        self.plain.append_pooled(now, self.pool)?;
         self.room -= now.len();
         self.over.extend_from_slice(later);
         Ok(())

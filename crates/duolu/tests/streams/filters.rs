@@ -1,6 +1,6 @@
 //! Layers for tests: what they make of the bytes is easy to see, and each is awkward in its own way.
 
-use duolu::buffer::Buffer;
+use duolu::buffer::{Buffer, Pool};
 use duolu::stream::{Layer, LayerError};
 
 /// Each byte as two digits: it grows on the wire, and an odd digit waits for its other half.
@@ -11,11 +11,12 @@ impl Layer for Hex {
         &mut self,
         wire: &mut Buffer,
         plain: &mut Buffer,
+        _: &mut Pool,
         limit: usize,
         ended: bool,
     ) -> Result<(), LayerError> {
         if ended && wire.len() % 2 == 1 && limit > wire.len() / 2 {
-            self.decode(wire, plain, limit, false)?;
+            self.decode(wire, plain, &mut Pool::new(0, 0), limit, false)?;
             return Err(LayerError::protocol("half a byte at the end"));
         }
         let pairs = wire.remove_vec((wire.len() / 2).min(limit) * 2)?;
@@ -33,6 +34,7 @@ impl Layer for Hex {
         &mut self,
         plain: &mut Buffer,
         wire: &mut Buffer,
+        _: &mut Pool,
         limit: usize,
         _: bool,
     ) -> Result<(), LayerError> {
@@ -69,6 +71,7 @@ impl Layer for Runs {
         &mut self,
         wire: &mut Buffer,
         plain: &mut Buffer,
+        _: &mut Pool,
         limit: usize,
         ended: bool,
     ) -> Result<(), LayerError> {
@@ -91,6 +94,7 @@ impl Layer for Runs {
         &mut self,
         plain: &mut Buffer,
         wire: &mut Buffer,
+        _: &mut Pool,
         limit: usize,
         finish: bool,
     ) -> Result<(), LayerError> {
@@ -180,6 +184,7 @@ impl Layer for Sealed {
         &mut self,
         wire: &mut Buffer,
         plain: &mut Buffer,
+        _: &mut Pool,
         limit: usize,
         ended: bool,
     ) -> Result<(), LayerError> {
@@ -228,6 +233,7 @@ impl Layer for Sealed {
         &mut self,
         plain: &mut Buffer,
         wire: &mut Buffer,
+        _: &mut Pool,
         limit: usize,
         finish: bool,
     ) -> Result<(), LayerError> {
@@ -269,7 +275,7 @@ impl Layer for Sealed {
 pub fn encoded(layer: &mut impl Layer, bytes: &[u8], finish: bool) -> Vec<u8> {
     let (mut plain, mut wire) = (Buffer::new(), Buffer::new());
     plain.append(bytes).expect("room");
-    layer.encode(&mut plain, &mut wire, usize::MAX, finish).expect("no fault");
+    layer.encode(&mut plain, &mut wire, &mut Pool::new(16, 0), usize::MAX, finish).expect("no fault");
     assert!(plain.is_empty(), "all of it");
     wire.remove_vec(wire.len()).expect("all of it")
 }
@@ -278,7 +284,7 @@ pub fn encoded(layer: &mut impl Layer, bytes: &[u8], finish: bool) -> Vec<u8> {
 pub fn decoded(layer: &mut impl Layer, bytes: &[u8], ended: bool) -> Result<Vec<u8>, LayerError> {
     let (mut plain, mut wire) = (Buffer::new(), Buffer::new());
     wire.append(bytes).expect("room");
-    layer.decode(&mut wire, &mut plain, usize::MAX, ended)?;
+    layer.decode(&mut wire, &mut plain, &mut Pool::new(16, 0), usize::MAX, ended)?;
     assert!(wire.is_empty(), "all of it");
     Ok(plain.remove_vec(plain.len()).expect("all of it"))
 }

@@ -2,7 +2,7 @@
 
 use crate::filters::{Hex, Runs, Sealed, decoded, encoded};
 use crate::stage::{Socket, pattern};
-use duolu::buffer::Buffer;
+use duolu::buffer::{Buffer, Pool};
 use duolu::stream::Layer;
 use duolu::{Direction, Layered, StreamEvent, StreamOptions};
 use std::io::Write;
@@ -359,10 +359,10 @@ scenarios! {
     fn what_is_too_long_for_a_layer_does_not_fill_the_memory(s) {
         struct All;
         impl Layer for All {
-            fn decode(&mut self, _: &mut Buffer, _: &mut Buffer, _: usize, _: bool) -> Result<(), duolu::LayerError> {
+            fn decode(&mut self, _: &mut Buffer, _: &mut Buffer, _: &mut Pool, _: usize, _: bool) -> Result<(), duolu::LayerError> {
                 Ok(())
             }
-            fn encode(&mut self, _: &mut Buffer, _: &mut Buffer, _: usize, _: bool) -> Result<(), duolu::LayerError> {
+            fn encode(&mut self, _: &mut Buffer, _: &mut Buffer, _: &mut Pool, _: usize, _: bool) -> Result<(), duolu::LayerError> {
                 Ok(())
             }
             fn has_to_send(&self) -> bool {

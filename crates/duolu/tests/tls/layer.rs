@@ -107,12 +107,12 @@ fn what_there_is_no_room_for_is_kept_and_told_of() {
     line.client.write(&pattern(50_000));
     line.client.work(usize::MAX);
     carry(&mut line.client, &mut line.server, usize::MAX);
-    let End { tls, arrived, .. } = &mut line.server;
+    let End { tls, arrived, pool, .. } = &mut line.server;
     let mut plain = duolu::buffer::Buffer::new();
     let mut got = Vec::new();
     let mut rounds = 0;
     while tls.holds_plain() || rounds == 0 {
-        tls.decode(arrived, &mut plain, 4096, false).expect("in order");
+        tls.decode(arrived, &mut plain, pool, 4096, false).expect("in order");
         got.extend(plain.remove_vec(plain.len()).expect("it is there"));
         rounds += 1;
     }
@@ -122,10 +122,10 @@ fn what_there_is_no_room_for_is_kept_and_told_of() {
     line.client.write(b"more");
     line.client.work(usize::MAX);
     carry(&mut line.client, &mut line.server, usize::MAX);
-    let End { tls, arrived, .. } = &mut line.server;
-    tls.decode(arrived, &mut plain, 0, false).expect("in order");
+    let End { tls, arrived, pool, .. } = &mut line.server;
+    tls.decode(arrived, &mut plain, pool, 0, false).expect("in order");
     assert!(tls.holds_plain() && plain.is_empty());
-    tls.decode(arrived, &mut plain, 4, false).expect("in order");
+    tls.decode(arrived, &mut plain, pool, 4, false).expect("in order");
     assert_eq!(plain.front(), b"more");
 }
 
@@ -137,14 +137,14 @@ fn the_end_comes_after_what_there_was_no_room_for() {
     line.client.finishing = true;
     line.client.work(usize::MAX);
     carry(&mut line.client, &mut line.server, usize::MAX);
-    let End { tls, arrived, .. } = &mut line.server;
+    let End { tls, arrived, pool, .. } = &mut line.server;
     let mut plain = duolu::buffer::Buffer::new();
     for _ in 0..13 {
-        tls.decode(arrived, &mut plain, 1, true).expect("in order");
+        tls.decode(arrived, &mut plain, pool, 1, true).expect("in order");
         assert!(!tls.has_ended());
     }
-    tls.decode(arrived, &mut plain, 1, true).expect("in order");
-    tls.decode(arrived, &mut plain, 1, true).expect("in order");
+    tls.decode(arrived, &mut plain, pool, 1, true).expect("in order");
+    tls.decode(arrived, &mut plain, pool, 1, true).expect("in order");
     assert!(tls.has_ended() && plain.front() == b"the last words");
 }
 

@@ -330,7 +330,7 @@ scenarios! {
                 if whole {
                     break;
                 }
-                cut += if cut < 12 { 1 } else { 41 };
+                cut += if cut < 12 { 1 } else { 83 };
             }
         }
     }

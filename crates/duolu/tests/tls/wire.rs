@@ -1,6 +1,6 @@
 //! Two sessions and the wire between them, without sockets.
 
-use duolu::buffer::Buffer;
+use duolu::buffer::{Buffer, Pool};
 use duolu::stream::{Layer, LayerError};
 use duolu::tls::Tls;
 
@@ -16,13 +16,24 @@ pub struct End {
     pub finishing: bool,
     pub wire_ended: bool,
     pub error: Option<LayerError>,
+    pub pool: Pool,
 }
 
 impl End {
     pub fn new(tls: Tls) -> Self {
         let (arrived, leaving, output) = (Buffer::new(), Buffer::new(), Buffer::new());
         let (finishing, wire_ended) = (false, false);
-        End { tls, arrived, leaving, input: Vec::new(), output, finishing, wire_ended, error: None }
+        End {
+            tls,
+            arrived,
+            leaving,
+            input: Vec::new(),
+            output,
+            finishing,
+            wire_ended,
+            error: None,
+            pool: Pool::new(32 * 1024, 4),
+        }
     }
 
     pub fn write(&mut self, bytes: &[u8]) {
@@ -34,14 +45,16 @@ impl End {
         let before = (self.arrived.len(), self.leaving.len(), self.input.len(), self.output.len());
         let mut plain = Buffer::new();
         if self.error.is_none() {
-            let outcome = self.tls.decode(&mut self.arrived, &mut plain, limit, self.wire_ended);
+            let outcome =
+                self.tls.decode(&mut self.arrived, &mut plain, &mut self.pool, limit, self.wire_ended);
             assert!(plain.len() <= limit, "{} of {limit}", plain.len());
             self.input.extend(plain.remove_vec(plain.len()).expect("it is there"));
             self.error = outcome.err();
         }
         if self.error.is_none() || self.tls.has_to_send() {
             let left = self.output.len();
-            let outcome = self.tls.encode(&mut self.output, &mut self.leaving, limit, self.finishing);
+            let outcome =
+                self.tls.encode(&mut self.output, &mut self.leaving, &mut self.pool, limit, self.finishing);
             assert!(left - self.output.len() <= limit);
             assert!(!self.tls.has_to_send());
             self.error = self.error.take().or(outcome.err());

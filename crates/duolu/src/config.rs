@@ -118,6 +118,9 @@ impl Config {
         event_loop.fallback = choice.fallback;
         event_loop.readiness = choice.readiness;
         event_loop.carries = event_loop.features().transfers;
+        if event_loop.carries {
+            event_loop.blocks.borrow_mut().keep(crate::stream::MOST_BLOCKS_CARRIED);
+        }
         event_loop.watch_waker()?;
         Ok(event_loop)
     }

@@ -47,6 +47,12 @@ impl Pool {
         Pool { blocks: Vec::new(), block_bytes, most }
     }
 
+    /// Keeps at most so many from now on.
+    pub fn keep(&mut self, most: usize) {
+        self.most = most;
+        self.blocks.truncate(most);
+    }
+
     /// A block, from the pool or new.
     #[inline]
     pub fn take(&mut self) -> Block {

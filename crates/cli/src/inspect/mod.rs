@@ -189,7 +189,11 @@ mod tests {
         let count = |state| now.sockets.iter().filter(|socket| socket.tcp.state == state).count();
         assert_eq!((count(TcpState::Established), count(TcpState::Listen)), (2, 1));
         let own_port = client.local_addr().unwrap().port();
-        let ours = now.sockets.iter().find(|socket| socket.tcp.local.port() == own_port).expect("the client");
+        // Others' TIME-WAIT may have the same numbers at other addresses.
+        let is_ours = |socket: &&Socket| {
+            socket.tcp.local.port() == own_port && socket.tcp.state == TcpState::Established
+        };
+        let ours = now.sockets.iter().find(is_ours).expect("the client");
         assert_eq!(ours.role, Role::Client);
         let theirs = now.peer(ours).expect("the other end");
         assert_eq!((theirs.role, now.closer(theirs)), (Role::Server, None));

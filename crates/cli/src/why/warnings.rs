@@ -3,6 +3,7 @@
 use super::counters::added;
 use super::headroom::Case;
 use super::look::process::Process;
+use super::look::threads::Thread;
 use super::machine;
 use super::wall::Fix;
 use super::warnings_connections::{close_wait, delayed, peers_do_not_read, time_wait};
@@ -61,16 +62,16 @@ fn out_of_descriptors(case: &Case<'_>) -> Option<Warning> {
     };
     let takers = case.takers();
     let process = takers.iter().find(exhausted).filter(|_| waiting > 0)?;
-    let busiest = server
-        .looks
-        .threads
-        .iter()
-        .filter(|thread| thread.pid == process.pid)
-        .filter_map(|thread| thread.cpu)
-        .fold(0.0, f64::max);
-    let (title, n, cpu) = (process.title(), grouped(waiting), (busiest * 100.0).round());
+    let threads = server.looks.threads.iter().filter(|thread| thread.pid == process.pid);
+    let used = |thread: &Thread| thread.cpu.unwrap_or(0.0);
+    // Where others want the cores too, one that spins waits for a core as much as it runs.
+    let ready = |thread: &Thread| used(thread) + thread.queued.unwrap_or(0.0);
+    let busiest = threads.max_by(|one, other| ready(one).total_cmp(&ready(other)));
+    let cpu = busiest.map_or(0.0, |thread| (used(thread) * 100.0).round());
+    let (title, n) = (process.title(), grouped(waiting));
     const SPINNING: f64 = 0.5;
-    let evidence = if busiest >= SPINNING {
+    let spins = busiest.is_some_and(|thread| ready(thread) >= SPINNING);
+    let evidence = if spins {
         said!(
             "{title} spins: no descriptor is free, accept() fails with EMFILE again and again ({cpu} % of a core for nothing); \
              connections that wait: {n}",
@@ -82,7 +83,7 @@ fn out_of_descriptors(case: &Case<'_>) -> Option<Warning> {
             "{title} 没有空闲描述符，{n} 个连接等待被接受"
         )
     };
-    let name = if busiest >= SPINNING { "emfile-spin" } else { "out-of-descriptors" };
+    let name = if spins { "emfile-spin" } else { "out-of-descriptors" };
     Some(Warning::new(
         name,
         evidence,

@@ -4,7 +4,7 @@
 //! - [`backend`]: select, poll, epoll and io_uring behind the one trait [`duolu_core::Backend`];
 //! - [`clock`], [`waker`], [`signal`]: the time, the wake-up from another thread, signals for several loops;
 //! - [`socket`], [`process`]: safe helpers for what `std` has no way to ask for;
-//! - [`transfer`]: bytes between descriptors and buffers; [`datagram`]: messages in batches;
+//! - [`transfer`], [`splice`]: bytes between descriptors and buffers, and between descriptors;
 //! - [`tcp_diag`]: every TCP socket of the machine, and what the kernel knows of it;
 //! - [`tracepoint`], [`tcp_trace`]: what the kernel says of itself, among it every change of a TCP state;
 //! - [`calls`]: select, poll and epoll bare, for showing what they do; calls by their numbers, for telling what threads
@@ -33,6 +33,7 @@ pub mod prefetch;
 pub mod process;
 pub mod signal;
 pub mod socket;
+pub mod splice;
 pub mod sync;
 pub mod syscall;
 pub mod tcp_diag;

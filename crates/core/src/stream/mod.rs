@@ -24,6 +24,7 @@ mod group;
 mod layer;
 mod limit;
 mod moves;
+mod relay;
 mod rules;
 
 use crate::backend::Errno;
@@ -38,6 +39,7 @@ pub use event::{Action, Direction, Moved, StreamEvent, Then};
 pub use group::{Group, MIN_SHARE, Member, Totals};
 pub use layer::{Layer, LayerError};
 pub use limit::{Bucket, Pace, Rate, Ticks};
+pub use relay::{COPY_AT_ONCE, Carriage, Outcome, Relay, SPLICE_AT_ONCE, Side, Step};
 
 /// How long a close waits for the peer, unless it is said otherwise: as long as a peer that is there needs to answer
 /// over a bad line, with a retransmission or two.

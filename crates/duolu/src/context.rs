@@ -12,6 +12,7 @@ use duolu_core::{
     Backend, Clock, CommonTimeout, Engine, EventId, EventSpec, Features, Instant, Interest, Ready, Refused,
     Source, Timeout, TransferCounters,
 };
+use duolu_sys::splice::Pipe;
 use duolu_sys::sync::Arc;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -87,6 +88,8 @@ pub struct Context<D = ()> {
     pub(crate) blocks: Rc<RefCell<Pool>>,
     /// What datagrams are received into and sent through, by turns; made with the first socket.
     pub(crate) datagrams: Option<crate::datagram::Rooms>,
+    /// What bytes between joined sockets pass through, by turns.
+    pub(crate) pipes: Vec<Pipe>,
     pub(crate) signals: Option<SignalWatch>,
     pub(crate) slow: Option<SlowWatch>,
     /// There are hooks, or `slow` is watched for: turns have more to do.
@@ -121,6 +124,7 @@ impl<D> Context<D> {
             posts_waiting: false,
             blocks: crate::stream::pool(),
             datagrams: None,
+            pipes: Vec::new(),
             signals: None,
             slow: None,
             extras: false,
@@ -336,6 +340,9 @@ impl<D: 'static> Context<D> {
         }
         // Dropped last: a callback's own `drop` may do anything, but not to this context.
         let object = self.objects[id.index()].take();
+        if let Some(partner) = object.as_ref().and_then(|object| object.partner()) {
+            self.remove(partner);
+        }
         drop(object);
         true
     }

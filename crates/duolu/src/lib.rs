@@ -67,7 +67,7 @@ pub use config::{BACKEND_VARIABLE, Config, STREAMS_VARIABLE};
 pub use context::Context;
 pub use datagram::{DatagramEvent, DatagramHandler, DatagramOptions, Datagrams};
 pub use duolu_core::buffer;
-pub use duolu_core::stream::{Direction, Rate, StreamEvent, Totals};
+pub use duolu_core::stream::{Direction, Rate, Side, StreamEvent, Totals};
 pub use duolu_core::{
     CommonTimeout, Counters, EventId, Features, Instant, Interest, Ready, TransferCounters, Trigger,
 };
@@ -82,7 +82,8 @@ pub use listener::{AcceptOptions, AsListener};
 pub use object::Handler;
 pub use options::{After, Next, Options, Rearm};
 pub use stats::{SlowCallback, Stats};
-pub use stream::{Layer, LayerError, Layered, RateGroup, Stream, StreamHandler, StreamOptions};
+pub use stream::{Layer, LayerError, Layered, RateGroup, SpliceEnd, SpliceOptions, Spliced};
+pub use stream::{Stream, StreamHandler, StreamOptions};
 
 /// The READMEs' examples compile and run.
 #[cfg(doctest)]

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::datagram;
 use crate::options::Next;
-use crate::stream::Driven;
+use crate::stream::{Driven, Parts};
 use duolu_core::{EventId, Ready};
 
 /// A connection (or anything else on a descriptor) as an object: its state, and what to do when its source is
@@ -47,6 +47,14 @@ impl Cause {
 /// by [`Context::ask`], unless it is the usual: so that nothing has to be given back.
 pub(crate) trait Object<D> {
     fn call(&mut self, ctx: &mut Context<D>, cause: Cause);
+    /// The event that is removed with this one.
+    fn partner(&self) -> Option<EventId> {
+        None
+    }
+    /// A stream taken apart, where it is one.
+    fn into_parts(self: Box<Self>) -> Option<Parts> {
+        None
+    }
     /// As a stream, where it is one: for [`Context::with_stream`].
     fn stream(&mut self) -> Option<&mut dyn Driven<D>> {
         None

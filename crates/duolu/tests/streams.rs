@@ -25,3 +25,5 @@ mod layers;
 mod limits;
 #[path = "streams/race.rs"]
 mod race;
+#[path = "streams/splices.rs"]
+mod splices;

@@ -26,6 +26,7 @@ traps! {
     fork: "traps/fork.rs",
     fork_streams: "traps/fork_streams.rs",
     hangup: "traps/hangup.rs",
+    no_pipe: "traps/no_pipe.rs",
     past_1024: "traps/past_1024.rs",
     regular_file: "traps/regular_file.rs",
     removed_event: "traps/removed_event.rs",

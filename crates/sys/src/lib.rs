@@ -4,7 +4,7 @@
 //! - [`backend`]: select, poll, epoll and io_uring behind the one trait [`duolu_core::Backend`];
 //! - [`clock`], [`waker`], [`signal`]: the time, the wake-up from another thread, signals for several loops;
 //! - [`socket`], [`process`]: safe helpers for what `std` has no way to ask for;
-//! - [`transfer`], [`splice`]: bytes between descriptors and buffers, and between descriptors;
+//! - [`transfer`], [`splice`]: bytes between descriptors and buffers, and between descriptors; [`datagram`]: messages in batches;
 //! - [`tcp_diag`]: every TCP socket of the machine, and what the kernel knows of it;
 //! - [`tracepoint`], [`tcp_trace`]: what the kernel says of itself, among it every change of a TCP state;
 //! - [`calls`]: select, poll and epoll bare, for showing what they do; calls by their numbers, for telling what threads

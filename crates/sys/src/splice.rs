@@ -10,7 +10,7 @@
 //! (d) splice(2) has no MSG_NOSIGNAL: to a socket that the peer has reset it raises SIGPIPE, unless the process ignores
 //!     that, as Rust programs do from the start.
 //! (e) A larger pipe (F_SETPIPE_SZ) is charged to the user and, beyond a soft limit, refused or given a single page; a
-//!     pipe of the usual size never is. So the size is left as it is; see `bench/RESULTS.md` for what it would bring.
+//!     pipe of the usual size never is. So the size is left as it is.
 
 use crate::syscall;
 use crate::syscall::retry;

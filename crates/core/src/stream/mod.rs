@@ -403,6 +403,21 @@ impl Stream {
         }
     }
 
+    /// Why its socket cannot be joined to another one as it is.
+    pub fn obstacle_to_joining(&self) -> Option<&'static str> {
+        match () {
+            () if self.write == WriteSide::Connecting => {
+                Some("a stream is not connected yet: wait for Connected")
+            }
+            () if self.has(CLOSING) => Some("a stream was closed"),
+            () if self.has(HELD | OVER | ERROR) || self.read == ReadSide::Failed => Some("a stream broke"),
+            () if self.has(FINISH) || self.write != WriteSide::Open => {
+                Some("a stream is finished: nothing can be written to it (allow half-open streams)")
+            }
+            () => None,
+        }
+    }
+
     // What comes of it.
 
     /// The next thing to tell.

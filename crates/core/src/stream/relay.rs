@@ -30,7 +30,7 @@ pub const COPY_AT_ONCE: usize = 16 * 1024;
 pub const SPLICE_AT_ONCE: usize = 64 * 1024;
 /// So much one way moves in one turn, so that it does not keep the loop from the others.
 const TURN: usize = 256 * 1024;
-/// One that brings less than so much at once is copied: measured, in `bench/RESULTS.md`.
+/// One that brings less than so much at once is copied: a splice is two system calls as well, and pins pages for it.
 const WORTH_SPLICING: usize = 8 * 1024;
 
 /// One of the two.

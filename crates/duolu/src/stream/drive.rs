@@ -11,6 +11,7 @@
 //! (d) Nothing may unwind between taking an object out of its slot and putting it back without deregistering it, or its
 //!     number would be watched after its descriptor is closed: [`Lent`].
 
+use super::relay::Carrier;
 use super::transport::NOT_YET;
 use super::{BLOCK_BYTES, Stream, StreamHandler, StreamOptions, Transport, carry, group, race};
 use crate::context::Context;
@@ -20,6 +21,7 @@ use crate::options::Next;
 use duolu_core::buffer::Pool;
 use duolu_core::stream::{self, Action, Moved, Then};
 use duolu_core::{EventId, EventSpec, Instant, Interest, Ready, Timeout};
+use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -35,12 +37,22 @@ struct StreamObject<S, H> {
     socket: S,
 }
 
+/// A stream taken apart.
+pub(crate) struct Parts {
+    pub(super) socket: Box<dyn Carrier>,
+    pub(super) core: stream::Stream,
+    /// The handler, to be dropped.
+    pub(super) rest: Box<dyn Any>,
+}
+
 /// A stream behind its slot, whatever it is made of.
 pub(crate) trait Driven<D> {
     fn view<'a>(&'a mut self, pool: &'a RefCell<Pool>, id: EventId) -> Stream<'a>;
     /// What was written goes out, and the kernel and the timer are asked for what is waited for. True where the stream
     /// is over.
     fn settle(&mut self, ctx: &mut Context<D>, id: EventId, pool: &RefCell<Pool>) -> bool;
+    /// Why it cannot be joined to another one.
+    fn obstacle(&mut self) -> Option<&'static str>;
 }
 
 impl<D: 'static, S: Transport, H: StreamHandler<D>> Object<D> for StreamObject<S, H> {
@@ -65,6 +77,11 @@ impl<D: 'static, S: Transport, H: StreamHandler<D>> Object<D> for StreamObject<S
         if self.rest(ctx, id, &pool) {
             ctx.ask(Next::Remove);
         }
+    }
+
+    fn into_parts(self: Box<Self>) -> Option<Parts> {
+        let StreamObject { handler, core, socket } = *self;
+        Some(Parts { socket: Box::new(socket), core, rest: Box::new(handler) })
     }
 
     fn stream(&mut self) -> Option<&mut dyn Driven<D>> {
@@ -219,6 +236,18 @@ impl<S: Transport, H> StreamObject<S, H> {
 impl<D: 'static, S: Transport, H: StreamHandler<D>> Driven<D> for StreamObject<S, H> {
     fn view<'a>(&'a mut self, pool: &'a RefCell<Pool>, id: EventId) -> Stream<'a> {
         Stream { core: &mut self.core, layers: &mut self.socket, pool, id }
+    }
+
+    fn obstacle(&mut self) -> Option<&'static str> {
+        if S::LAYERED || self.socket.descriptor().is_none() {
+            return Some("a stream has a layer, or no descriptor: only sockets as they are can be joined");
+        }
+        if self.core.is_carried() {
+            return Some(
+                "a stream's bytes are moved by io_uring itself: without Config::stream_completions it can be joined",
+            );
+        }
+        self.core.obstacle_to_joining()
     }
 
     fn settle(&mut self, ctx: &mut Context<D>, id: EventId, pool: &RefCell<Pool>) -> bool {

@@ -12,6 +12,8 @@ mod group;
 mod layered;
 mod options;
 mod race;
+mod relay;
+mod splice;
 mod transport;
 
 use crate::context::Context;
@@ -27,11 +29,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use drive::{Driven, pool};
+pub(crate) use drive::{Driven, Parts, pool};
 pub use group::RateGroup;
 pub use layered::Layered;
 pub use options::StreamOptions;
 pub use race::{Candidates, Racing};
+pub use splice::{SpliceEnd, SpliceOptions, Spliced};
 pub use transport::Transport;
 
 /// Blocks of a loop's pool: messages of 16 KiB, and what a socket has at once after a GRO batch, are one plain recv that

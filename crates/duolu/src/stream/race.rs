@@ -259,6 +259,9 @@ impl<S: Transport> Transport for Racing<S> {
     fn descriptor(&self) -> Option<RawFd> {
         self.socket.as_ref().and_then(Transport::descriptor)
     }
+    fn splice_descriptor(&self) -> Option<RawFd> {
+        self.socket.as_ref().and_then(Transport::splice_descriptor)
+    }
     #[inline]
     fn take_descriptor(&mut self) -> Option<RawFd> {
         if std::mem::take(&mut self.arrived) { self.descriptor() } else { None }

@@ -49,6 +49,10 @@ pub trait Transport: 'static {
     fn shutdown_write(&mut self);
     /// Has the close that follows tell the peer that the connection was cut, where there is a way to say so.
     fn reset(&mut self) {}
+    /// The descriptor to splice(2) from and to, where what passes through it is what `read_into` and `write_from` move.
+    fn splice_descriptor(&self) -> Option<RawFd> {
+        None
+    }
     /// How the connection that was begun went; EINPROGRESS: that is not known yet.
     fn take_error(&mut self) -> Result<(), Errno> {
         Ok(())
@@ -135,6 +139,9 @@ macro_rules! socket_transport {
             }
             fn reset(&mut self) {
                 let _ = socket::set_linger(self, Some(0)); // a Unix socket knows no such thing
+            }
+            fn splice_descriptor(&self) -> Option<RawFd> {
+                Some(self.as_raw_fd())
             }
             fn take_error(&mut self) -> Result<(), Errno> {
                 const EIO: i32 = 5;

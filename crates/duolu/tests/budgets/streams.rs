@@ -1,8 +1,11 @@
 //! Streams: a message is one recv and one send, and allocates nothing; an idle stream holds little memory.
 
 use crate::{HELD, Ring, allocations_in, kinds, loop_on, turns};
-use duolu::{BackendKind, Config, Context, Direction, EventLoop, Rate, Stream, StreamEvent, StreamOptions};
-use std::io::Write;
+use duolu::{
+    BackendKind, Config, Context, Direction, EventLoop, Rate, SpliceOptions, Stream, StreamEvent,
+    StreamOptions,
+};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -99,5 +102,34 @@ fn an_idle_stream_holds_little_memory() {
         // completions 669, of which 339 are 132 KiB that the ring's own table took in advance: untouched as yet.
         let most = if kind.1 { 350 + 132 * 1024 / STREAMS as i64 } else { 350 };
         assert!(each <= most, "{kind:?}: {each} bytes for each idle stream");
+    }
+}
+
+/// A message between joined sockets, small and copied or large and spliced, allocates nothing: blocks and pipes come back.
+#[test]
+fn a_spliced_message_allocates_nothing() {
+    for kind in kinds() {
+        for bytes in [64, 64 * 1024] {
+            let mut event_loop = loop_on(kind, Ring::default());
+            let ((one, mut first), (two, mut second)) =
+                (UnixStream::pair().expect("descriptors"), UnixStream::pair().expect("descriptors"));
+            first.set_nonblocking(true).expect("a socket");
+            second.set_nonblocking(true).expect("a socket");
+            let id = event_loop.splice(one, two, SpliceOptions::new(), |_, _| {}).expect("two sockets");
+            let (message, mut into) = (vec![7; bytes], vec![0; bytes]);
+            let mut pass = |messages: usize| {
+                for _ in 0..messages {
+                    let (mut sent, mut got) = (0, 0);
+                    while got < bytes {
+                        sent += first.write(&message[sent..]).unwrap_or(0);
+                        event_loop.run_nonblocking().expect("a turn");
+                        got += second.read(&mut into).unwrap_or(0);
+                    }
+                }
+            };
+            pass(20);
+            assert_eq!(allocations_in(|| pass(200)), 0, "{kind}, {bytes} bytes");
+            assert!(event_loop.exists(id));
+        }
     }
 }

@@ -173,6 +173,13 @@ impl Transport for Socket {
             }
         }
     }
+    fn splice_descriptor(&self) -> Option<RawFd> {
+        match self {
+            Socket::Tcp(socket) => socket.splice_descriptor(),
+            Socket::Unix(socket) => socket.splice_descriptor(),
+            Socket::Sim(_) => None,
+        }
+    }
     fn shutdown_write(&mut self) {
         match self {
             Socket::Tcp(socket) => socket.shutdown_write(),
@@ -267,6 +274,11 @@ impl Stage {
         self.event_loop.run_nonblocking().expect("a turn");
         let done = self.event_loop.transfers_done();
         assert!(done.buffers > 0 && done.buffers_free == done.buffers && done.sending == 0, "{done:?}");
+    }
+
+    /// With a loop that is there already.
+    pub fn of(event_loop: EventLoop<Log>) -> Self {
+        Stage { event_loop, world: World::EPOLL_UNIX, sim: None }
     }
 
     /// The loop's end and the scenario's.

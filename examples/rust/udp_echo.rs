@@ -12,8 +12,7 @@ use std::net::UdpSocket;
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7777".to_owned());
     let socket = UdpSocket::bind(&address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
-    println!("listening on {}", socket.local_addr()?);
-
+    let listening = socket.local_addr()?;
     let mut event_loop = EventLoop::new()?;
     let options = DatagramOptions::new().local_address();
     let echo = |_: &mut Context, socket: &mut Datagrams<'_>, event: DatagramEvent<'_>| match event {
@@ -27,6 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => eprintln!("{other}"), // nothing of it ends the socket
     };
     event_loop.datagrams(socket, options, echo)?;
+    // Not before: of messages that came earlier the kernel has not kept which address they were sent to.
+    println!("listening on {listening}");
     // The socket stays registered, so this runs until the process is ended.
     event_loop.run()?;
     Ok(())

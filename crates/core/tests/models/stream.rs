@@ -159,6 +159,7 @@ fn program(random: &mut Random<'_>, stream: &mut Stream, model: &mut Model) {
         26 if random.one_in(10) => {
             stream.finish();
             model.finished = true;
+            model.closing |= stream.is_closing(); // after a timeout that was not forgiven
         }
         27 if random.one_in(60) => {
             stream.close(1_000_000);
@@ -242,6 +243,7 @@ pub fn play(mut random: Random<'_>) -> bool {
             stream.resume(Direction::Write, pause::USER);
             stream.finish();
             model.finished = true;
+            model.closing |= stream.is_closing();
             let all = stream.input().len();
             model.taken += stream.input_mut().drain(all).expect("it is there");
             now = now.saturating_add_nanos(1_000_000);

@@ -10,7 +10,7 @@ help:
 	@echo "make asan    streams, buffers and the loop under AddressSanitizer"
 	@echo "make fuzz    a minute of fuzzing for each target; TARGET=name, SECONDS_EACH=n"
 	@echo "make bench   instruction counts and timings against raw epoll and C libevent"
-	@echo "make peers   the same echo on libevent, libuv, libev, mio, tokio, calloop, monoio, beside duolu (12 minutes)"
+	@echo "make peers   the same echo on libevent, libuv, libev, mio, tokio, calloop, monoio, beside duolu (20 minutes)"
 	@echo "make million 10k, 100k, 500k, 1M connections at once, and the picture; MODEL=\"io_uring epoll-lt\" RUNGS=\"...\" HOLD=5s"
 
 run:

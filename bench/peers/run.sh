@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# run.sh [figures|peers|compare|all]: builds the echo servers on other libraries and measures them beside duolu.
+# run.sh [figures|streams|peers|compare|all]: builds the echo servers on other libraries and measures them beside duolu.
 #   figures  duolu against raw epoll by hand in paired windows: 50, 500, 5,000 connections, idle ones, churn (8 minutes)
+#   streams  duolu's streams and other libraries' against raw epoll by hand: 50, 500, 5,000 connections, churn (8 minutes)
 #   peers    everybody in paired windows, 500 connections (2 minutes)
 #   compare  each peer as one more line of `duolu compare`, up its ladder; a report in target/peers/report
-#   all      (default) these three, in this order
+#   all      (default) these four, in this order
 # Prints Markdown. Wants a quiet machine with two processors or more. STARTS=n and ROUNDS=n change how often.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 what=${1:-all}
-case $what in figures | peers | compare | all) ;; *) sed -n '2,7s/^# //p' "$0" >&2; exit 2 ;; esac
+case $what in figures | streams | peers | compare | all) ;; *) sed -n '2,8s/^# //p' "$0" >&2; exit 2 ;; esac
 
 scripts/need.sh cc=gcc /usr/include/event2/event.h=libevent-dev /usr/include/uv.h=libuv1-dev \
   /usr/include/ev.h=libev-dev /usr/include/liburing.h=liburing-dev setpriv=util-linux
@@ -22,7 +23,7 @@ compile libevent_raw -levent_core
 compile libevent_bufferevent -levent_core
 compile libuv -luv
 compile libev -lev
-cargo build --release --quiet -p duolu-cli
+cargo build --release --quiet -p duolu-cli -p duolu-bench
 cargo build --release --quiet --locked --manifest-path bench/peers/rust/Cargo.toml --target-dir "$out"
 
 duolu=$PWD/target/release/duolu
@@ -52,6 +53,20 @@ figures() {
   done
 }
 
+streams() {
+  local ours=$PWD/target/release/duolu-bench-echo
+  local all=("$raw" "$null" "duolu's stream=$ours {port}" "with timeouts=$ours {port} --timed"
+    "${peers[1]}" "${peers[2]}" "${peers[5]}")
+  for bytes in ${BYTES:-64 1024 16384}; do
+    for connections in ${CONNECTIONS:-50 500 5000}; do
+      pairs -c "$connections" --bytes "$bytes" "${all[@]}"
+    done
+  done
+  for connections in ${CHURN-50 500}; do
+    pairs -c "$connections" --churn "${all[@]}"
+  done
+}
+
 everybody() {
   for bytes in 64 16384; do
     pairs -c 500 --bytes $bytes "$raw" "$null" "${own[@]}" "$by_hand" "${peers[@]}"
@@ -67,4 +82,4 @@ ladder() {
 
 echo "$(uname -sr), $(nproc) processors, load average $(cut -d' ' -f1-3 /proc/loadavg), $(date -u +%F)"
 echo
-case $what in figures) figures ;; peers) everybody ;; compare) ladder ;; all) figures; everybody; ladder ;; esac
+case $what in figures) figures ;; streams) streams ;; peers) everybody ;; compare) ladder ;; all) figures; streams; everybody; ladder ;; esac

@@ -1,5 +1,5 @@
 /* The same on C libevent 2.1, its epoll method, raw events; streams are bufferevents.
- * Modes: persistent, rearm, readd, stream, stream-memory (number), timers (needs the number of timers only), memory (number of events). With
+ * Modes: persistent, rearm, readd, stream; timers, memory, stream-memory and stream-life need a number only. With
  * EVENT_EPOLL_USE_CHANGELIST in the environment libevent merges changes. */
 #include "subject.h"
 #include <event2/buffer.h>
@@ -136,12 +136,13 @@ static void on_stream(struct bufferevent *conn, void *arg)
     (void)arg;
 }
 
-static void new_stream(int fd)
+static struct bufferevent *new_stream(int fd)
 {
-    struct bufferevent *conn = bufferevent_socket_new(base, fd, 0);
+    struct bufferevent *conn = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
     if (!conn) die("bufferevent_socket_new");
     bufferevent_setcb(conn, on_stream, NULL, NULL, NULL);
     if (bufferevent_enable(conn, EV_READ | EV_WRITE)) die("bufferevent_enable");
+    return conn;
 }
 
 static void stream_subject(int pairs, int active, int bytes)
@@ -166,10 +167,23 @@ static void stream_memory(long count)
            (resident_kib() - resident) * 1024.0 / count);
 }
 
+/* Making one, and freeing it (which closes its socket), in nanoseconds each. */
+static void stream_life(long count)
+{
+    make_pairs((count + 1) / 2, 0, 0);
+    struct bufferevent **made = calloc(count, sizeof *made);
+    uint64_t start = now_ns();
+    for (long i = 0; i < count; i++) made[i] = new_stream(i % 2 ? ring[i / 2].writer : ring[i / 2].reader);
+    uint64_t then = now_ns();
+    for (long i = 0; i < count; i++) bufferevent_free(made[i]);
+    event_base_loop(base, EVLOOP_NONBLOCK); /* which frees them in the end */
+    printf("%.1f %.1f\n", (double)(then - start) / count, (double)(now_ns() - then) / count);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        fprintf(stderr, "usage: libevent persistent|rearm|readd PIPES ACTIVE | stream PAIRS ACTIVE BYTES | timers|memory|stream-memory COUNT\n");
+        fprintf(stderr, "usage: libevent persistent|rearm|readd PIPES ACTIVE | stream PAIRS ACTIVE BYTES | timers|memory|stream-memory|stream-life COUNT\n");
         return 2;
     }
     struct event_config *config = event_config_new();
@@ -180,6 +194,7 @@ int main(int argc, char **argv)
     if (!strcmp(argv[1], "timers")) return timers(atol(argv[2])), 0;
     if (!strcmp(argv[1], "memory")) return memory(atol(argv[2])), 0;
     if (!strcmp(argv[1], "stream-memory")) return stream_memory(atol(argv[2])), 0;
+    if (!strcmp(argv[1], "stream-life")) return stream_life(atol(argv[2])), 0;
     if (!strcmp(argv[1], "stream")) return stream_subject(atoi(argv[2]), atoi(argv[3]), argc > 4 ? atoi(argv[4]) : 64), 0;
     int is_readd = !strcmp(argv[1], "readd"), is_rearm = !strcmp(argv[1], "rearm");
     make_ring(atoi(argv[2]), is_readd ? 0 : atoi(argv[3]));

@@ -1,8 +1,8 @@
 //! duolu's side of the comparison: the same ring, timers and idle registrations as `bench/c/*.c`.
 //!
 //! `persistent|rearm|rearm-oneshot|readd PIPES ACTIVE` answers each count on standard input with the
-//! nanoseconds that many events took, and so does `stream PAIRS ACTIVE BYTES`, with TCP connections; `timers COUNT`, `memory COUNT`
-//! and `stream-memory COUNT` print one line of results.
+//! nanoseconds that many events took, and so does `stream PAIRS ACTIVE BYTES`, with TCP connections; `timers COUNT`, `memory COUNT`,
+//! `stream-memory COUNT` and `stream-life COUNT` print one line of results.
 
 use duolu::{Context, EventId, EventLoop, Interest, Next, Options, Stream, StreamEvent, StreamOptions};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -153,11 +153,11 @@ fn timers(count: usize) -> Outcome {
     let all_due = Instant::now();
     event_loop.run()?;
     let done = Instant::now();
-    let each = |from: Instant, to: Instant| (to - from).as_nanos() as f64 / count as f64;
     let fired = event_loop.into_data();
     let disorder =
         fired.windows(2).filter(|pair| delays[pair[1] as usize] < delays[pair[0] as usize]).count();
-    let (create, add, fire) = (each(began, created), each(began_adding, added), each(all_due, done));
+    let (create, add, fire) =
+        (each(began, created, count), each(began_adding, added, count), each(all_due, done, count));
     println!("{create:.1} {add:.1} {fire:.1} {} {disorder}", fired.len());
     Ok(())
 }
@@ -281,12 +281,34 @@ fn stream_memory(count: usize) -> Outcome {
     Ok(())
 }
 
+/// Wall time of making a stream and of removing it (which closes its socket), in nanoseconds each.
+fn stream_life(count: usize) -> Outcome {
+    let mut event_loop = EventLoop::with_data(Ring::default())?;
+    let sockets: Vec<TcpStream> = connections(count.div_ceil(2))?.into_iter().flatten().take(count).collect();
+    let mut ids = Vec::with_capacity(count);
+    let began = Instant::now();
+    for socket in sockets {
+        ids.push(event_loop.stream(socket, StreamOptions::new(), pass_back)?);
+    }
+    let made = Instant::now();
+    for id in ids {
+        event_loop.remove(id);
+    }
+    println!("{:.1} {:.1}", each(began, made, count), each(made, Instant::now(), count));
+    Ok(())
+}
+
+fn each(from: Instant, to: Instant, count: usize) -> f64 {
+    (to - from).as_nanos() as f64 / count as f64
+}
+
 fn main() -> Outcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mode = match arguments[..] {
         ["timers", count] => return timers(count.parse()?),
         ["memory", count] => return memory(count.parse()?),
+        ["stream-life", count] => return stream_life(count.parse()?),
         ["stream-memory", count] => return stream_memory(count.parse()?),
         ["stream", pairs, active, bytes] => {
             return converse_by_streams(pairs.parse()?, active.parse()?, bytes.parse()?);
@@ -298,7 +320,7 @@ fn main() -> Outcome {
         _ => {
             return Err(
                 "usage: persistent|rearm|rearm-oneshot|readd PIPES ACTIVE, stream PAIRS ACTIVE BYTES, \
-                        timers|memory|stream-memory N"
+                        timers|memory|stream-memory|stream-life N"
                     .into(),
             );
         }

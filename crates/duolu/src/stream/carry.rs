@@ -73,8 +73,22 @@ pub(super) fn read_into<D: 'static, S: Transport>(
     pool: &RefCell<Pool>,
     limit: usize,
 ) -> Moved {
-    if core.is_carried()
-        && let (Some(fd), Some(transfers)) = (socket.descriptor(), ctx.transfers())
+    if core.is_carried() {
+        return receive(ctx, socket, core, pool, limit);
+    }
+    socket.read_into(core.input_mut(), &mut pool.borrow_mut(), limit)
+}
+
+/// Apart, so that the other way is as short as if there were none.
+#[inline(never)]
+fn receive<D: 'static, S: Transport>(
+    ctx: &mut Context<D>,
+    socket: &mut S,
+    core: &mut stream::Stream,
+    pool: &RefCell<Pool>,
+    limit: usize,
+) -> Moved {
+    if let (Some(fd), Some(transfers)) = (socket.descriptor(), ctx.transfers())
         && let Some(moved) = transfers.receive(fd, core.input_mut(), &mut pool.borrow_mut(), limit)
     {
         return moved;
@@ -91,9 +105,21 @@ pub(super) fn write_from<D: 'static, S: Transport>(
     pool: &RefCell<Pool>,
     limit: usize,
 ) -> Moved {
-    if !core.is_carried() {
-        return socket.write_from(core.output_mut(), &mut pool.borrow_mut(), limit);
+    if core.is_carried() {
+        return send(ctx, socket, core, pool, limit);
     }
+    socket.write_from(core.output_mut(), &mut pool.borrow_mut(), limit)
+}
+
+/// As [`receive`].
+#[inline(never)]
+fn send<D: 'static, S: Transport>(
+    ctx: &mut Context<D>,
+    socket: &mut S,
+    core: &mut stream::Stream,
+    pool: &RefCell<Pool>,
+    limit: usize,
+) -> Moved {
     let output = core.output_mut();
     let (Some(fd), Some(transfers)) = (socket.descriptor(), ctx.transfers()) else {
         return socket.write_from(output, &mut pool.borrow_mut(), limit);

@@ -351,7 +351,13 @@ fn one_system_call_a_turn() {
             };
             let expected: Calls =
                 beside.iter().chain([&wait]).map(|name| ((*name).to_owned(), TURNS)).collect();
-            assert_eq!(strace(kind, situation), expected, "{kind}, {situation}: calls in {TURNS} turns");
+            let mut calls = strace(kind, situation);
+            // On a busy machine the timer is due before it is waited for, and a look needs no nanoseconds.
+            for look in ["epoll_wait", "epoll_pwait"].into_iter().filter(|look| *look != wait) {
+                let looks = calls.remove(look).unwrap_or(0);
+                calls.entry(wait.to_owned()).and_modify(|waits| *waits += looks);
+            }
+            assert_eq!(calls, expected, "{kind}, {situation}: calls in {TURNS} turns");
         }
     }
 }

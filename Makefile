@@ -1,5 +1,5 @@
 # Verbs only; what they do is in cargo and scripts/.
-.PHONY: run test lint unit sim asan fuzz bench peers million tools help
+.PHONY: run test lint unit sim asan fuzz bench peers million proxy-crowd tools help
 
 help:
 	@echo "make run     every I/O model on this machine, side by side (a quick duolu compare)"
@@ -12,6 +12,7 @@ help:
 	@echo "make bench   instruction counts and timings against raw epoll and C libevent"
 	@echo "make peers   the same echo on libevent, libuv, libev, mio, tokio, calloop, monoio, beside duolu (20 minutes)"
 	@echo "make million 10k, 100k, 500k, 1M connections at once, and the picture; MODEL=\"io_uring epoll-lt\" RUNGS=\"...\" HOLD=5s"
+	@echo "make proxy-crowd  15,000 connections through the proxy for a minute, slow readers and deaf ones among them; CROWD=n HOLD=s"
 
 run:
 	cargo build --release --quiet -p duolu-cli
@@ -63,3 +64,8 @@ peers:
 million:
 	cargo build --release --quiet -p duolu-cli
 	scripts/million.sh
+
+# A process has 20,000 descriptors at most, as a rule: the proxy spreads over as many as it takes.
+proxy-crowd:
+	DUOLU_CROWD=$(or $(CROWD),15000) DUOLU_CROWD_HOLD=$(or $(HOLD),60) \
+	  cargo test --release --quiet -p duolu-cli --test proxy_crowd -- --nocapture

@@ -37,7 +37,7 @@ const fn text() -> [u8; TEXT_BYTES] {
 /// Runs one worker's loop.
 pub fn serve(model: Model, worker: Worker) -> Result<(), Failure> {
     let hall = Hall { door: Door::of(&worker), ending: false };
-    door::serve(model, road(model).0, worker, hall, |_| Ok(()))
+    door::serve(model, road(model).0, worker, hall, |_| {})
 }
 
 struct Hall {

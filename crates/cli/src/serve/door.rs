@@ -74,7 +74,7 @@ pub fn serve<H: Hall>(
     kind: BackendKind,
     worker: Worker,
     hall: H,
-    prepare: impl FnOnce(&mut EventLoop<H>) -> Result<(), Failure>,
+    prepare: impl FnOnce(&mut EventLoop<H>),
 ) -> Result<(), Failure> {
     let mut event_loop = Config::new()
         .backend(kind)
@@ -84,7 +84,7 @@ pub fn serve<H: Hall>(
         let reason = reason.rsplit_once(": using").map_or(reason, |(reason, _)| reason);
         return Err(Failure::cannot(format!("the model {model} cannot run here: {reason}")));
     }
-    prepare(&mut event_loop)?;
+    prepare(&mut event_loop);
     let options = AcceptOptions { exclusive: worker.exclusive, max_a_turn: ACCEPTS_A_TURN };
     let listener = worker.listener.clone();
     let sentry = Sentry(event_loop.handle());

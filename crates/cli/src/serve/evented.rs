@@ -41,7 +41,7 @@ pub fn serve<S: Session>(model: Model, worker: Worker) -> Result<(), Failure> {
         door: Door::of(&worker),
         service: PhantomData,
     };
-    door::serve(model, kind, worker, hall, |_| Ok(()))
+    door::serve(model, kind, worker, hall, |_| {})
 }
 
 /// Which backend and trigger a model stands for.

@@ -151,7 +151,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             let plan = args.proxy.plan()?;
             let setup = prepare(args)?;
             plan.check(setup.announce.address)?;
-            let model = setup.model;
+            let (model, plan) = (setup.model, plan.part(setup.workers));
             serve_loops(setup, move |worker| proxy::serve(model, plan.clone(), worker))
         }
     }

@@ -117,3 +117,23 @@ fn a_connection_goes_no_faster_than_its_rate() {
     let took = start.elapsed();
     assert!(took >= Duration::from_millis(1300), "{took:?} for 300 KiB at 200 KiB/s");
 }
+
+/// Four connections that could each take all of it: together they go no faster, and none gets much more than another.
+#[test]
+fn all_connections_together_go_no_faster_than_the_total() {
+    const EACH: usize = 100 * 1024;
+    let it = through("epoll-lt", &["--rate-total", "200KiB"]);
+    let pairs: Vec<_> = (0..4).map(|_| it.another()).collect();
+    let bytes = crate::kit::pattern(EACH, 1);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for (client, upstream) in &pairs {
+            let bytes = &bytes;
+            scope.spawn(move || { client }.write_all(bytes).unwrap());
+            scope.spawn(move || read_exactly(upstream, bytes));
+        }
+    });
+    // 400 KiB, of which 20 at once.
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(1700), "{took:?} for 400 KiB at 200 KiB/s");
+}

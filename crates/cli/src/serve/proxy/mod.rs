@@ -17,9 +17,9 @@ use crate::failure::Failure;
 use crate::model::Model;
 use crate::units;
 use duolu::proxy_protocol::Version;
-use duolu::{Context, Direction, Rate, StreamOptions};
+use duolu::{Context, Direction, Rate, RateGroup, StreamOptions};
 use ebb::Ebb;
-use link::Link;
+use link::{Link, Side};
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::rc::Rc;
@@ -85,6 +85,13 @@ pub struct Args {
     /// Bytes a second of one connection, each way [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
     rate: Option<u64>,
+    /// Bytes a second of all connections together, each way [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    #[arg(
+        long_help = "Bytes a second of all connections together, each way [default: no limit]. Connections that want more \
+                     take turns and get alike. Several --workers have an equal part of it each"
+    )]
+    rate_total: Option<u64>,
     /// What may wait for a slow reader, each way of a connection; then the other side is not read [default: 64KiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
     buffer: Option<u64>,
@@ -100,6 +107,7 @@ impl Args {
             (self.idle.is_some(), "--idle"),
             (self.connect_timeout.is_some(), "--connect-timeout"),
             (self.rate.is_some(), "--rate"),
+            (self.rate_total.is_some(), "--rate-total"),
             (self.buffer.is_some(), "--buffer"),
         ]
         .into_iter()
@@ -130,8 +138,12 @@ impl Args {
                 )));
             }
         }
-        if self.rate == Some(0) {
-            return Err(Failure::usage("--rate 0 would let nothing through; write 1MiB, or leave it out"));
+        for (name, rate) in [("--rate", self.rate), ("--rate-total", self.rate_total)] {
+            if rate == Some(0) {
+                return Err(Failure::usage(format!(
+                    "{name} 0 would let nothing through; write 1MiB, or leave it out"
+                )));
+            }
         }
         let buffer = self.buffer.unwrap_or(BUFFER_BYTES);
         if buffer < LEAST_BUFFER_BYTES {
@@ -149,6 +161,7 @@ impl Args {
             idle: self.idle.unwrap_or(IDLE),
             connect_timeout: self.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
             rate: self.rate.map(rate),
+            rate_total: self.rate_total,
             buffer: usize::try_from(buffer).unwrap_or(usize::MAX / 4),
         })
     }
@@ -194,6 +207,8 @@ pub struct Plan {
     connect_timeout: Duration,
     /// Of each connection, each way.
     rate: Option<Rate>,
+    /// Of all connections together, each way, in bytes a second.
+    rate_total: Option<u64>,
     /// What may wait to be sent, each way of a connection, before the other side is not read any more.
     buffer: usize,
 }
@@ -209,24 +224,18 @@ impl Plan {
         }
     }
 
-    /// How either side of a connection is made. What keeps memory bounded is not here: reading rests while too much waits
-    /// to be sent to the *other* side ([`link`]).
-    fn options(&self) -> StreamOptions {
-        let options = StreamOptions::new()
-            .allow_half_open()
-            .output_marks(self.buffer / 2, usize::MAX)
-            .read_timeout(self.idle)
-            .write_timeout(self.idle);
-        match self.rate {
-            Some(rate) => options.rate(Direction::Read, rate),
-            None => options,
-        }
+    /// That of one of so many workers.
+    pub fn part(self, workers: usize) -> Self {
+        let part = |total: u64| (total / workers as u64).max(1);
+        Plan { rate_total: self.rate_total.map(part), ..self }
     }
 }
 
 /// Runs one worker's loop.
 pub fn serve(model: Model, plan: Plan, worker: Worker) -> Result<(), Failure> {
+    let total = plan.rate_total.map(rate);
     let hall = Hall {
+        groups: None,
         upstreams: Upstreams::new(plan.upstreams.clone(), worker.index),
         plan: Rc::new(plan),
         waiting: VecDeque::new(),
@@ -237,12 +246,19 @@ pub fn serve(model: Model, plan: Plan, worker: Worker) -> Result<(), Failure> {
         ebb: Ebb::default(),
         door: Door::of(&worker),
     };
-    door::serve(model, road(model).0, worker, hall, |_| Ok(()))
+    door::serve(model, road(model).0, worker, hall, |event_loop| {
+        if total.is_some() {
+            let groups = [event_loop.rate_group(total, None), event_loop.rate_group(total, None)];
+            event_loop.data().groups = Some(groups);
+        }
+    })
 }
 
 /// What the connections of one loop share.
 struct Hall {
     plan: Rc<Plan>,
+    /// `--rate-total` for what clients send, and for what upstreams do.
+    groups: Option<[RateGroup; 2]>,
     upstreams: Upstreams,
     /// Those who cannot be connected for want of descriptors, until there are some.
     waiting: VecDeque<Rc<Link>>,
@@ -252,6 +268,27 @@ struct Hall {
     exhausted: Grumble,
     ebb: Ebb,
     door: Door,
+}
+
+impl Hall {
+    /// How a side of a connection is made. What keeps memory bounded is not here: reading rests while too much waits to be
+    /// sent to the *other* side ([`link`]).
+    fn options(&self, side: Side) -> StreamOptions {
+        let plan = &self.plan;
+        let mut options = StreamOptions::new()
+            .allow_half_open()
+            .output_marks(plan.buffer / 2, usize::MAX)
+            .most_at_once(Direction::Read, plan.buffer)
+            .read_timeout(plan.idle)
+            .write_timeout(plan.idle);
+        if let Some(rate) = plan.rate {
+            options = options.rate(Direction::Read, rate);
+        }
+        match &self.groups {
+            Some(groups) => options.group(&groups[side as usize]),
+            None => options,
+        }
+    }
 }
 
 impl door::Hall for Hall {

@@ -31,7 +31,7 @@ pub fn begin(ctx: &mut Context<Hall>, stream: TcpStream, peer: SocketAddr) -> Re
         let local = stream.local_addr()?;
         greet(&link, Header::tcp(version, peer, local));
     }
-    let options = plan.options();
+    let options = ctx.data().options(Side::Client);
     let options = if phase == Phase::Heading { options.read_timeout(HEADER_LIMIT) } else { options };
     let id = ctx.stream(stream, options, End { link: Rc::clone(&link), side: Side::Client })?;
     link.set_stream(Side::Client, id);
@@ -156,7 +156,7 @@ fn try_upstreams(ctx: &mut Context<Hall>, link: &Rc<Link>) -> bool {
         let Some((index, address)) = ctx.data().upstreams.next(&mut tried, now) else { break };
         link.tried.set(tried);
         link.upstream.set(index);
-        let options = plan.options().write_timeout(plan.connect_timeout);
+        let options = ctx.data().options(Side::Upstream).write_timeout(plan.connect_timeout);
         match ctx.connect(address, options, End { link: Rc::clone(link), side: Side::Upstream }) {
             Ok(id) => {
                 link.set_stream(Side::Upstream, id);

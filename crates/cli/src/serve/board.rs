@@ -47,13 +47,15 @@ pub enum Count {
     UpstreamErrors,
     /// Connections refused because of their PROXY header, or for want of one.
     HeaderErrors,
+    /// Connections of clients that broke in the TLS handshake.
+    TlsErrors,
     /// Connections closed because nothing moved for `--idle`.
     Idle,
 }
 
 impl Count {
     /// Every counter: metric name and help text.
-    pub const ALL: [(Count, &'static str, &'static str); 12] = [
+    pub const ALL: [(Count, &'static str, &'static str); 13] = [
         (Count::Accepted, "duolu_connections_accepted_total", "Connections accepted."),
         (Count::Closed, "duolu_connections_closed_total", "Connections closed."),
         (Count::Refused, "duolu_connections_refused_total", "Connections closed at once: over a limit."),
@@ -67,6 +69,11 @@ impl Count {
             Count::HeaderErrors,
             "duolu_proxy_header_errors_total",
             "Connections refused for their PROXY header.",
+        ),
+        (
+            Count::TlsErrors,
+            "duolu_tls_handshake_errors_total",
+            "Connections that broke in the TLS handshake.",
         ),
         (Count::Idle, "duolu_idle_closed_total", "Connections closed because nothing moved."),
         (Count::Turns, "duolu_loop_turns_total", "Turns of the event loops (0 for models without one)."),

@@ -14,6 +14,7 @@ mod header;
 mod kit;
 mod limits;
 mod peers;
+mod tls;
 mod upstreams;
 
 /// One test for each model that streams stand on, so that a failure names it.

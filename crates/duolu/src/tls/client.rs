@@ -48,14 +48,20 @@ impl Client {
     /// The session of one connection, a layer. `server` is the host name or IP address that was asked
     /// for, before it was looked up: the certificate must be for it, and a name is sent along (SNI).
     pub fn session(&self, server: &str) -> Result<Tls, ConfigError> {
+        self.session_offering(server, self.config.alpn_protocols.clone())
+    }
+
+    /// The same, with other application protocols to offer than the client's own.
+    pub fn session_offering(&self, server: &str, protocols: Vec<Vec<u8>>) -> Result<Tls, ConfigError> {
+        super::check_alpn(&protocols)?;
         let name = server.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(server);
         let name = ServerName::try_from(name.to_owned()).map_err(|_| {
             ConfigError::new(format!(
                 "{server:?} is neither a host name nor an IP address: give what the certificate must be for, without scheme and port"
             ))
         })?;
-        let connection =
-            UnbufferedClientConnection::new(Arc::clone(&self.config), name).map_err(|error| {
+        let connection = UnbufferedClientConnection::new_with_alpn(Arc::clone(&self.config), name, protocols)
+            .map_err(|error| {
                 ConfigError::new(format!("no TLS session with {server} can be made: {error}"))
             })?;
         Ok(Tls::client(connection, server, self.allow_truncation))

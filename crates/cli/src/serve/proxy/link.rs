@@ -12,8 +12,9 @@ use super::Hall;
 use super::opening;
 use super::upstreams::Tried;
 use crate::serve::board::{Count, Tally};
+use duolu::proxy_protocol::Header;
 use duolu::{Context, Direction, EventId, Instant, Stream, StreamEvent, StreamHandler};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -39,6 +40,8 @@ impl Side {
 pub enum Phase {
     /// The client's PROXY header is to come.
     Heading,
+    /// The client's TLS handshake goes on, a PROXY header ahead of it included.
+    Securing,
     /// An upstream is to be found. The client is not read.
     Connecting,
     /// Bytes are passed on.
@@ -52,7 +55,9 @@ pub struct Link {
     pub peer: SocketAddr,
     pub phase: Cell<Phase>,
     /// What is said to the upstream before anything of the client.
-    pub greeting: Cell<Vec<u8>>,
+    pub greeting: RefCell<Option<Header>>,
+    /// The application protocol that was agreed upon with the client in TLS.
+    pub agreed: RefCell<Option<Vec<u8>>>,
     pub tried: Cell<Tried>,
     /// The upstream it is connected to, or is about to be.
     pub upstream: Cell<usize>,
@@ -72,7 +77,8 @@ impl Link {
         Rc::new(Link {
             peer,
             phase: Cell::new(phase),
-            greeting: Cell::default(),
+            greeting: RefCell::default(),
+            agreed: RefCell::default(),
             tried: Cell::default(),
             upstream: Cell::new(0),
             moved_at: Cell::new(now),
@@ -107,9 +113,8 @@ impl Link {
         self.phase.set(Phase::Open);
         self.moved_at.set(ctx.now());
         upstream.set_timeout(Direction::Write, Some(ctx.data().plan.idle));
-        let greeting = self.greeting.take();
-        if !greeting.is_empty() {
-            let _ = std::io::Write::write_all(upstream, &greeting); // it stands, so it takes it
+        if !ctx.data().plan.tls.with_upstreams() {
+            let _ = std::io::Write::write_all(upstream, &self.greeting()); // it stands, so it takes it
         }
         let high = ctx.data().plan.buffer;
         let is_there = self.with(ctx, Side::Client, |client| {
@@ -127,6 +132,15 @@ impl Link {
         if self.ended[Side::Client as usize].get() {
             upstream.finish();
         }
+    }
+
+    /// What is said to the upstream first.
+    pub fn greeting(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let Some(header) = &*self.greeting.borrow() {
+            let _ = header.encode(&mut bytes); // that its TLVs fit was seen when they were put in
+        }
+        bytes
     }
 
     fn count(&self, from: Side, bytes: usize) {
@@ -150,7 +164,9 @@ pub struct End {
 impl StreamHandler<Hall> for End {
     fn event(&mut self, ctx: &mut Context<Hall>, stream: &mut Stream<'_>, event: StreamEvent) {
         match self.link.phase.get() {
-            Phase::Heading | Phase::Connecting => opening::event(&self.link, self.side, ctx, stream, event),
+            Phase::Heading | Phase::Securing | Phase::Connecting => {
+                opening::event(&self.link, self.side, ctx, stream, event)
+            }
             Phase::Open => self.pass(ctx, stream, event),
             Phase::Broken => self.end_broken(stream, event),
         }

@@ -7,6 +7,7 @@
 mod ebb;
 mod link;
 mod opening;
+mod tls;
 mod upstreams;
 
 use super::door::{self, Door};
@@ -95,6 +96,8 @@ pub struct Args {
     /// What may wait for a slow reader, each way of a connection; then the other side is not read [default: 64KiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
     buffer: Option<u64>,
+    #[command(flatten)]
+    tls: tls::Args,
 }
 
 impl Args {
@@ -111,6 +114,7 @@ impl Args {
             (self.buffer.is_some(), "--buffer"),
         ]
         .into_iter()
+        .chain(self.tls.given())
         .find_map(|(given, name)| given.then_some(name))
     }
 
@@ -163,6 +167,7 @@ impl Args {
             rate: self.rate.map(rate),
             rate_total: self.rate_total,
             buffer: usize::try_from(buffer).unwrap_or(usize::MAX / 4),
+            tls: self.tls.plan()?,
         })
     }
 }
@@ -211,6 +216,7 @@ pub struct Plan {
     rate_total: Option<u64>,
     /// What may wait to be sent, each way of a connection, before the other side is not read any more.
     buffer: usize,
+    tls: tls::Plan,
 }
 
 impl Plan {
@@ -240,6 +246,7 @@ pub fn serve(model: Model, plan: Plan, worker: Worker) -> Result<(), Failure> {
         plan: Rc::new(plan),
         waiting: VecDeque::new(),
         misled: Grumble::default(),
+        unsecured: Grumble::default(),
         failed: Grumble::default(),
         given_up: Grumble::default(),
         exhausted: Grumble::default(),
@@ -263,6 +270,7 @@ struct Hall {
     /// Those who cannot be connected for want of descriptors, until there are some.
     waiting: VecDeque<Rc<Link>>,
     misled: Grumble,
+    unsecured: Grumble,
     failed: Grumble,
     given_up: Grumble,
     exhausted: Grumble,

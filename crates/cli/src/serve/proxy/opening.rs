@@ -6,12 +6,13 @@
 //!     to none of those that refuse.
 
 use super::link::{End, Link, Phase, Side};
+use super::tls::{self, Preface};
 use super::{Hall, ProxyIn};
 use crate::serve::blocking::BACK_OFF;
 use crate::serve::board::Count;
 use crate::serve::door;
 use duolu::proxy_protocol::{self, Header, Peer, ProxyError, USUAL_MAX_BYTES};
-use duolu::{Context, Direction, Stream, StreamEvent};
+use duolu::{Context, Direction, Layered, Stream, StreamEvent};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -20,32 +21,38 @@ use std::time::Duration;
 /// How long a client may take to send its PROXY header. A proxy sends it with its first packet, so this is for packets
 /// that are lost (as HAProxy's accept-proxy, which is bounded by its timeout for a request).
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
+/// And to finish its TLS handshake, its header included: four packets' time, over a bad line.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A client has come.
 pub fn begin(ctx: &mut Context<Hall>, stream: TcpStream, peer: SocketAddr) -> Result<(), duolu::Error> {
     let hall = ctx.data();
     let (plan, tally) = (Rc::clone(&hall.plan), hall.door.tally);
-    let phase = if plan.proxy_in.is_some() { Phase::Heading } else { Phase::Connecting };
+    let phase = match plan.proxy_in {
+        _ if plan.tls.with_clients() => Phase::Securing,
+        Some(_) => Phase::Heading,
+        None => Phase::Connecting,
+    };
     let link = Link::new(peer, ctx.now(), phase, tally);
     if let Some(version) = plan.proxy_out {
         let local = stream.local_addr()?;
-        greet(&link, Header::tcp(version, peer, local));
+        *link.greeting.borrow_mut() = Some(Header::tcp(version, peer, local));
     }
     let options = ctx.data().options(Side::Client);
     let options = if phase == Phase::Heading { options.read_timeout(HEADER_LIMIT) } else { options };
-    let id = ctx.stream(stream, options, End { link: Rc::clone(&link), side: Side::Client })?;
+    let end = End { link: Rc::clone(&link), side: Side::Client };
+    let id = if phase == Phase::Securing {
+        let secured = plan.tls.accept(stream, plan.proxy_in).map_err(io::Error::from)?;
+        ctx.stream(secured, options.write_timeout(HANDSHAKE_LIMIT), end)?
+    } else {
+        ctx.stream(stream, options, end)?
+    };
     link.set_stream(Side::Client, id);
     if phase == Phase::Connecting {
         link.with(ctx, Side::Client, |client| client.suspend(Direction::Read)); // (b)
         find_upstream(ctx, &link);
     }
     Ok(())
-}
-
-fn greet(link: &Link, header: Header) {
-    let mut bytes = Vec::new();
-    let _ = header.encode(&mut bytes); // without TLVs it is never too long
-    link.greeting.set(bytes);
 }
 
 /// What happens to either stream until the link is open.
@@ -58,6 +65,7 @@ pub fn event(
 ) {
     match (side, link.phase.get()) {
         (Side::Client, Phase::Heading) => heading(link, ctx, stream, event),
+        (Side::Client, Phase::Securing) => securing(link, ctx, stream, event),
         (Side::Client, _) => waiting(link, ctx, event),
         (Side::Upstream, _) => connecting(link, ctx, stream, event),
     }
@@ -109,11 +117,40 @@ fn start(link: &Rc<Link>, ctx: &mut Context<Hall>, client: &mut Stream<'_>, head
         && peer != Peer::Unknown
         && (peer != Peer::Local || version == proxy_protocol::Version::V2)
     {
-        greet(link, Header { version, peer, tlvs: proxy_protocol::Tlvs::new() });
+        *link.greeting.borrow_mut() = Some(Header { version, peer, tlvs: proxy_protocol::Tlvs::new() });
+    }
+    if let Some(info) = client.tls() {
+        if let Some(header) = &mut *link.greeting.borrow_mut()
+            && header.version == proxy_protocol::Version::V2
+            && matches!(header.peer, Peer::Inet { .. })
+        {
+            let _ = tls::tell(&info, &mut header.tlvs); // names too long for a header are not told
+        }
+        *link.agreed.borrow_mut() = info.alpn;
     }
     if !try_upstreams(ctx, link) {
         client.reset();
     }
+}
+
+/// The client's TLS handshake.
+fn securing(link: &Rc<Link>, ctx: &mut Context<Hall>, client: &mut Stream<'_>, event: StreamEvent) {
+    let why = match event {
+        StreamEvent::Connected => {
+            client.set_timeout(Direction::Write, Some(ctx.data().plan.idle));
+            let header = client.layer::<Preface>().and_then(|preface| preface.header.take());
+            return start(link, ctx, client, header);
+        }
+        StreamEvent::Error(_, errno) => match client.layer_error() {
+            Some(error) => error.to_string(),
+            None => io::Error::from_raw_os_error(errno.0).to_string(),
+        },
+        StreamEvent::Timeout(_) => format!("not over within {HANDSHAKE_LIMIT:?}"),
+        _ => return,
+    };
+    let hall = ctx.data();
+    hall.door.tally.add(Count::TlsErrors, 1);
+    hall.unsecured.say(|| format!("no TLS with {}: {why}", link.peer));
 }
 
 /// The client while it waits for an upstream. It is not read, so there is not much that can happen.
@@ -131,7 +168,10 @@ fn waiting(link: &Link, ctx: &mut Context<Hall>, event: StreamEvent) {
 fn connecting(link: &Rc<Link>, ctx: &mut Context<Hall>, upstream: &mut Stream<'_>, event: StreamEvent) {
     let why = match event {
         StreamEvent::Connected => return link.open(ctx, upstream),
-        StreamEvent::Error(_, errno) => io::Error::from_raw_os_error(errno.0).to_string(),
+        StreamEvent::Error(_, errno) => match upstream.layer_error() {
+            Some(error) => error.to_string(),
+            None => io::Error::from_raw_os_error(errno.0).to_string(),
+        },
         StreamEvent::Timeout(_) => {
             format!("no answer within {:?} (--connect-timeout)", ctx.data().plan.connect_timeout)
         }
@@ -157,7 +197,18 @@ fn try_upstreams(ctx: &mut Context<Hall>, link: &Rc<Link>) -> bool {
         link.tried.set(tried);
         link.upstream.set(index);
         let options = ctx.data().options(Side::Upstream).write_timeout(plan.connect_timeout);
-        match ctx.connect(address, options, End { link: Rc::clone(link), side: Side::Upstream }) {
+        let end = End { link: Rc::clone(link), side: Side::Upstream };
+        let begun = if plan.tls.with_upstreams() {
+            let secure = |session| {
+                let upon = |socket| Layered::new(tls::preface(socket, link.greeting()), session);
+                ctx.connect_through(address, upon, options, end)
+            };
+            let session = plan.tls.session(link.agreed.borrow().clone());
+            session.map_err(|error| io::Error::from(error).into()).and_then(secure)
+        } else {
+            ctx.connect(address, options, end)
+        };
+        match begun {
             Ok(id) => {
                 link.set_stream(Side::Upstream, id);
                 return true;

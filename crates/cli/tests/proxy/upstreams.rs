@@ -63,14 +63,14 @@ fn one_that_does_not_answer_is_given_up_in_time() {
     let address = silent.local_addr().unwrap();
     let _queue: Vec<_> = (0..4).map(|_| duolu::net::connect(address, None).unwrap()).collect();
     let (listener, to) = upstream();
-    let arguments = ["--to", &address.to_string(), "--to", &to, "--connect-timeout", "200ms"];
+    let arguments = ["--to", &address.to_string(), "--to", &to, "--connect-timeout", "1s"];
     let proxy = proxy("epoll-lt", &arguments);
     for _ in 0..3 {
         let mut client = connect(proxy.address);
         client.write_all(b"patience").unwrap();
         read_exactly(&accept(&listener), b"patience");
     }
-    let words = format!("cannot connect to {address}: no answer within 200ms (--connect-timeout)");
+    let words = format!("cannot connect to {address}: no answer within 1s (--connect-timeout)");
     eventually(&words, || proxy.stderr().contains(&words).then_some(()));
 }
 

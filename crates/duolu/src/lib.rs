@@ -82,7 +82,7 @@ pub use listener::{AcceptOptions, AsListener};
 pub use object::Handler;
 pub use options::{After, Next, Options, Rearm};
 pub use stats::{SlowCallback, Stats};
-pub use stream::{Layer, LayerError, Layered, RateGroup, SpliceEnd, SpliceOptions, Spliced};
+pub use stream::{Layer, LayerError, Layered, PairEnd, RateGroup, SpliceEnd, SpliceOptions, Spliced};
 pub use stream::{Stream, StreamHandler, StreamOptions};
 
 /// The READMEs' examples compile and run.

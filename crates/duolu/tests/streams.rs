@@ -23,6 +23,8 @@ mod inside;
 mod layers;
 #[path = "streams/limits.rs"]
 mod limits;
+#[path = "streams/pairs.rs"]
+mod pairs;
 #[path = "streams/race.rs"]
 mod race;
 #[path = "streams/splices.rs"]

@@ -222,6 +222,7 @@ impl<S: Transport, H> StreamObject<S, H> {
             ask_timers(core, ctx, id, in_memory);
         }
         if in_memory {
+            self.socket.installed(id);
             let ready = self.socket.ready() & core.asked().as_ready();
             if !ready.is_empty() {
                 ctx.activate(id, ready);

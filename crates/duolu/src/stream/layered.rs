@@ -14,7 +14,8 @@
 //! (d) Files in the output have no bytes to look at: such a part is brought into memory, a step at a time.
 
 use super::Transport;
-use duolu_core::buffer::{Buffer, Piece, Pool};
+use super::bytes::{has_file, move_bytes};
+use duolu_core::buffer::{Buffer, Pool};
 use duolu_core::stream::{Layer, LayerError, LayerState, Moved, Then};
 use duolu_core::{Errno, EventId, RawFd, Ready};
 use std::any::{Any, TypeId};
@@ -148,11 +149,8 @@ impl<S: Transport, L: Layer + 'static> Layered<S, L> {
         let last = finish && output.len() <= limit;
         if limit > 0 && has_file(output, limit) {
             let mut step = Buffer::new(); // (d)
-            step.take_from(output, limit)?;
-            let encoded = step
-                .load()
-                .map_err(LayerError::from)
-                .and_then(|()| self.layer.encode(&mut step, &mut self.wire_out, pool, limit, last));
+            move_bytes(output, &mut step, limit)?;
+            let encoded = self.layer.encode(&mut step, &mut self.wire_out, pool, limit, last);
             output.prepend_buffer(&mut step)?;
             encoded?;
         } else {
@@ -172,21 +170,6 @@ impl<S: Transport, L: Layer + 'static> Layered<S, L> {
     fn sends_by_itself(&self) -> bool {
         self.layer.has_to_send() && !self.starved_out && self.error.is_none()
     }
-}
-
-fn has_file(output: &Buffer, within: usize) -> bool {
-    let mut before = 0;
-    output
-        .pieces(0)
-        .take_while(|piece| {
-            let begins = before;
-            before += match piece {
-                Piece::Bytes(bytes) => bytes.len(),
-                Piece::File(_, _, len) => *len,
-            };
-            begins < within
-        })
-        .any(|piece| matches!(piece, Piece::File(..)))
 }
 
 impl<S: Transport, L: Layer + 'static> Transport for Layered<S, L> {

@@ -6,11 +6,13 @@
 //! Reading order: this file is what a program sees; `options` how a stream is made, `transport` what it may be made of,
 //! `drive` what happens when its descriptor is ready, `carry` where the hands move the bytes by themselves.
 
+mod bytes;
 mod carry;
 mod drive;
 mod group;
 mod layered;
 mod options;
+mod pair;
 mod race;
 mod relay;
 mod splice;
@@ -33,6 +35,7 @@ pub(crate) use drive::{Driven, Parts, pool};
 pub use group::RateGroup;
 pub use layered::Layered;
 pub use options::StreamOptions;
+pub use pair::PairEnd;
 pub use race::{Candidates, Racing};
 pub use splice::{SpliceEnd, SpliceOptions, Spliced};
 pub use transport::Transport;

@@ -95,13 +95,13 @@ fn make_small(socket: &Socket) {
     match socket {
         Socket::Tcp(socket) => set_recv_buffer(socket, SMALL).and_then(|()| set_send_buffer(socket, SMALL)),
         Socket::Unix(socket) => set_recv_buffer(socket, SMALL).and_then(|()| set_send_buffer(socket, SMALL)),
-        Socket::Sim(_) => Ok(()),
+        Socket::Sim(_) | Socket::Memory(_) => Ok(()),
     }
     .expect("a socket");
 }
 
 fn is_real(s: &Stage) -> bool {
-    !matches!(s.world, World::Sim(_))
+    !matches!(s.world, World::Sim(_) | World::Memory)
 }
 
 /// Whether io_uring moves the bytes of streams by itself.

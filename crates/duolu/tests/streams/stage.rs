@@ -13,6 +13,7 @@ macro_rules! scenarios {
         mod poll { $(#[test] fn $name() { crate::stage::World::POLL.play(super::$name) })* }
         mod epoll { $(#[test] fn $name() { crate::stage::World::EPOLL.play(super::$name) })* }
         mod io_uring { $(#[test] fn $name() { crate::stage::World::IO_URING.play(super::$name) })* }
+        mod memory { $(#[test] fn $name() { crate::stage::in_memory(module_path!(), super::$name) })* }
         mod epoll_unix { $(#[test] fn $name() { crate::stage::World::EPOLL_UNIX.play(super::$name) })* }
         mod io_uring_unix { $(#[test] fn $name() { crate::stage::World::IO_URING_UNIX.play(super::$name) })* }
         mod completions { $(#[test] fn $name() { crate::stage::World::COMPLETIONS.play(super::$name) })* }
@@ -22,7 +23,10 @@ macro_rules! scenarios {
 
 use duolu::buffer::{Buffer, Pool};
 use duolu::stream::Transport;
-use duolu::{BackendKind, Config, Context, EventId, EventLoop, Stream, StreamEvent, StreamOptions};
+use duolu::{
+    BackendKind, Config, Context, EventId, EventLoop, Handle, PairEnd, Ready, Stream, StreamEvent,
+    StreamOptions,
+};
 use duolu_core::stream::{Moved, Then};
 use duolu_core::{Errno, RawFd};
 use duolu_sim::{Personality, Sim, errno};
@@ -43,6 +47,7 @@ pub enum World {
     /// On io_uring, which moves the bytes by itself.
     TcpCompletions,
     UnixCompletions,
+    Memory,
 }
 
 impl World {
@@ -67,6 +72,7 @@ impl World {
                 let backend = Box::new(sim.backend(personality));
                 (Config::new().build_on(backend, sim.clock(), log).expect("a loop"), Some(sim))
             }
+            World::Memory => (Config::new().build(log).expect("a loop"), None),
             World::Tcp(kind) | World::Unix(kind) => {
                 let without = std::env::var_os("DUOLU_TEST_NO_URING").is_some_and(|value| value == "1");
                 if kind == BackendKind::IoUring && without {
@@ -93,6 +99,13 @@ impl World {
     }
 }
 
+/// On a pair. It has no descriptors, so nothing can be spliced.
+pub fn in_memory(module: &str, scenario: fn(&mut Stage)) {
+    if !module.contains("splices") {
+        World::Memory.play(scenario);
+    }
+}
+
 /// What was told: whose (the scenario's own mark), and what.
 pub type Log = Vec<(u32, StreamEvent)>;
 
@@ -107,6 +120,7 @@ pub enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
     Sim(SimSocket),
+    Memory(PairEnd<Log>),
 }
 
 pub struct SimSocket {
@@ -133,19 +147,21 @@ impl Transport for Socket {
             Socket::Tcp(socket) => socket.descriptor(),
             Socket::Unix(socket) => socket.descriptor(),
             Socket::Sim(socket) => Some(socket.fd),
+            Socket::Memory(_) => None,
         }
     }
     fn prepare(&mut self) -> io::Result<()> {
         match self {
             Socket::Tcp(socket) => socket.prepare(),
             Socket::Unix(socket) => socket.prepare(),
-            Socket::Sim(_) => Ok(()),
+            Socket::Sim(_) | Socket::Memory(_) => Ok(()),
         }
     }
     fn read_into(&mut self, input: &mut Buffer, pool: &mut Pool, limit: usize) -> Moved {
         match self {
             Socket::Tcp(socket) => socket.read_into(input, pool, limit),
             Socket::Unix(socket) => socket.read_into(input, pool, limit),
+            Socket::Memory(end) => end.read_into(input, pool, limit),
             Socket::Sim(socket) => match socket.sim.kernel().read(socket.fd, limit) {
                 Ok(bytes) if bytes.is_empty() => Moved { bytes: 0, then: Then::End },
                 Ok(bytes) => {
@@ -160,6 +176,7 @@ impl Transport for Socket {
         match self {
             Socket::Tcp(socket) => socket.write_from(output, pool, limit),
             Socket::Unix(socket) => socket.write_from(output, pool, limit),
+            Socket::Memory(end) => end.write_from(output, pool, limit),
             Socket::Sim(socket) => {
                 let len = output.front().len().min(limit);
                 let outcome = socket.sim.kernel().write(socket.fd, &output.front()[..len]);
@@ -177,13 +194,14 @@ impl Transport for Socket {
         match self {
             Socket::Tcp(socket) => socket.splice_descriptor(),
             Socket::Unix(socket) => socket.splice_descriptor(),
-            Socket::Sim(_) => None,
+            Socket::Sim(_) | Socket::Memory(_) => None,
         }
     }
     fn shutdown_write(&mut self) {
         match self {
             Socket::Tcp(socket) => socket.shutdown_write(),
             Socket::Unix(socket) => socket.shutdown_write(),
+            Socket::Memory(end) => end.shutdown_write(),
             Socket::Sim(socket) => drop(socket.sim.kernel().shutdown_write(socket.fd)),
         }
     }
@@ -191,8 +209,48 @@ impl Transport for Socket {
         match self {
             Socket::Tcp(socket) => Transport::reset(socket),
             Socket::Unix(socket) => Transport::reset(socket),
+            Socket::Memory(end) => Transport::reset(end),
             Socket::Sim(socket) => socket.cut.set(true),
         }
+    }
+    fn ready(&self) -> Ready {
+        match self {
+            Socket::Memory(end) => end.ready(),
+            _ => Ready::NONE,
+        }
+    }
+    fn installed(&mut self, id: EventId) {
+        if let Socket::Memory(end) = self {
+            end.installed(id);
+        }
+    }
+    fn take_woken(&mut self) -> Option<(EventId, Ready)> {
+        match self {
+            Socket::Memory(end) => end.take_woken(),
+            _ => None,
+        }
+    }
+}
+
+/// By hand, without a loop.
+fn write_by_hand(end: &mut PairEnd<Log>, bytes: &[u8]) -> io::Result<usize> {
+    let mut buffer = Buffer::new();
+    buffer.append(bytes).expect("room");
+    by_hand(end.write_from(&mut buffer, &mut Pool::new(1024, 1), usize::MAX))
+}
+
+fn read_by_hand(end: &mut PairEnd<Log>, into: &mut [u8]) -> io::Result<usize> {
+    let mut buffer = Buffer::new();
+    let read = by_hand(end.read_into(&mut buffer, &mut Pool::new(1024, 1), into.len()))?;
+    buffer.remove(into).expect("it is there");
+    Ok(read)
+}
+
+fn by_hand(moved: Moved) -> io::Result<usize> {
+    match moved {
+        Moved { then: Then::Failed(errno), .. } => Err(io::Error::from_raw_os_error(errno.0)),
+        Moved { bytes: 0, then: Then::Blocked } => Err(ErrorKind::WouldBlock.into()),
+        Moved { bytes, .. } => Ok(bytes),
     }
 }
 
@@ -207,6 +265,7 @@ impl Socket {
         let outcome = match self {
             Socket::Tcp(socket) => socket.write(bytes),
             Socket::Unix(socket) => socket.write(bytes),
+            Socket::Memory(end) => write_by_hand(end, bytes),
             Socket::Sim(socket) => match socket.sim.kernel().write(socket.fd, bytes) {
                 Err(error) if error == errno::EAGAIN => Ok(0),
                 outcome => Ok(outcome.expect("a write")),
@@ -222,6 +281,7 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => socket.write(bytes).unwrap_or(0),
             Socket::Unix(socket) => socket.write(bytes).unwrap_or(0),
+            Socket::Memory(end) => write_by_hand(end, bytes).unwrap_or(0),
             Socket::Sim(socket) => socket.sim.kernel().write(socket.fd, bytes).unwrap_or(0),
         }
     }
@@ -237,6 +297,7 @@ impl Socket {
         let outcome = match self {
             Socket::Tcp(socket) => socket.read(&mut bytes),
             Socket::Unix(socket) => socket.read(&mut bytes),
+            Socket::Memory(end) => read_by_hand(end, &mut bytes),
             Socket::Sim(socket) => match socket.sim.kernel().read(socket.fd, bytes.len()) {
                 Err(error) if error == errno::EAGAIN => return None,
                 outcome => return Some(outcome.map_err(|error| io::Error::from_raw_os_error(error.0))),
@@ -254,12 +315,14 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => socket.shutdown(Shutdown::Write).expect("an open socket"),
             Socket::Unix(socket) => socket.shutdown(Shutdown::Write).expect("an open socket"),
+            Socket::Memory(end) => end.shutdown_write(),
             Socket::Sim(socket) => socket.sim.kernel().shutdown_write(socket.fd).expect("an open socket"),
         }
     }
     /// RST where there is such a thing: not between Unix sockets.
     pub fn reset(self) {
         match self {
+            Socket::Memory(mut end) => Transport::reset(&mut end),
             Socket::Tcp(socket) => duolu::net::set_linger(&socket, Some(0)).expect("an open socket"),
             Socket::Unix(_) => {}
             Socket::Sim(socket) => socket.cut.set(true),
@@ -283,7 +346,7 @@ impl Stage {
 
     /// The loop's end and the scenario's.
     pub fn pair(&mut self) -> (Socket, Socket) {
-        pair(self.world, self.sim.as_ref())
+        pair(self.world, self.sim.as_ref(), &self.event_loop.handle())
     }
 
     /// A stream whose events are logged under `mark`, after `handler` has seen them; and its peer.
@@ -318,8 +381,8 @@ impl Stage {
 
     /// A way to make pairs inside a callback.
     pub fn pairs(&self) -> impl FnMut() -> (Socket, Socket) + 'static {
-        let (world, sim) = (self.world, self.sim.clone());
-        move || pair(world, sim.as_ref())
+        let (world, sim, home) = (self.world, self.sim.clone(), self.event_loop.handle());
+        move || pair(world, sim.as_ref(), &home)
     }
 
     /// What is there is dealt with, and nothing waited for.
@@ -436,8 +499,12 @@ impl Stage {
     }
 }
 
-fn pair(world: World, sim: Option<&Sim>) -> (Socket, Socket) {
+fn pair(world: World, sim: Option<&Sim>, home: &Handle<Log>) -> (Socket, Socket) {
     match world {
+        World::Memory => {
+            let (ours, theirs) = PairEnd::both(home);
+            (Socket::Memory(ours), Socket::Memory(theirs))
+        }
         World::Tcp(_) | World::TcpCompletions => {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             let theirs = TcpStream::connect(listener.local_addr().expect("a port")).expect("it listens");

@@ -20,6 +20,7 @@
 
 mod between;
 mod event;
+mod filter;
 mod group;
 mod layer;
 mod limit;
@@ -36,6 +37,7 @@ use rules::Rules;
 
 pub use between::{LayerState, Limits};
 pub use event::{Action, Direction, Moved, StreamEvent, Then};
+pub use filter::{Filter, Flow};
 pub use group::{Group, MIN_SHARE, Member, Totals};
 pub use layer::{Layer, LayerError};
 pub use limit::{Bucket, Pace, Rate, Ticks};

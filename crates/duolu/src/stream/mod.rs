@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::error::Error;
 use duolu_core::buffer::{Buffer, BufferError, Eol, FileRegion, Pool};
 use duolu_core::stream::{Direction, LINGER_NS, Pace, Rate, StreamEvent, pause};
-pub use duolu_core::stream::{Layer, LayerError, LayerState};
+pub use duolu_core::stream::{Filter, Flow, Layer, LayerError, LayerState};
 use duolu_core::{EventId, time::duration_nanos};
 use std::any::TypeId;
 use std::cell::RefCell;

@@ -66,10 +66,24 @@ fn rfc_name(state: &str) -> &'static str {
 
 /// Nothing moves: every count, and every socket with its process and descriptor.
 fn agrees(port: u16) -> Value {
+    // A child that a neighbour has begun holds copies of all descriptors until it becomes its own program.
+    let mut outcome = compare(port);
+    for _ in 0..20 {
+        if outcome.is_ok() {
+            break;
+        }
+        outcome = compare(port);
+    }
+    outcome.unwrap_or_else(|difference| panic!("{difference}"))
+}
+
+fn compare(port: u16) -> Result<Value, String> {
     let by_ss = ss(port, "-tanp");
     let json = json(&format!(":{port}"));
     for (state, count) in json["counts"].as_object().expect("counts") {
-        assert_eq!(count.as_u64(), Some(by_ss.count(state)), "{state}");
+        if count.as_u64() != Some(by_ss.count(state)) {
+            return Err(format!("{state}: {count}, and {} by ss", by_ss.count(state)));
+        }
     }
     let told = json["sockets"].as_array().expect("sockets").iter().map(|socket| {
         let text = |key: &str| socket[key].as_str().expect("text").to_owned();
@@ -78,8 +92,7 @@ fn agrees(port: u16) -> Value {
     });
     let told: BTreeSet<_> = told.collect();
     let differ: Vec<_> = told.symmetric_difference(&by_ss.sockets).take(5).collect();
-    assert!(differ.is_empty(), "{differ:?}");
-    json
+    if differ.is_empty() { Ok(json) } else { Err(format!("{differ:?}")) }
 }
 
 /// While `change` goes on, which only ever raises the count of `rising` and lowers that of `falling`: what `states`

@@ -1,5 +1,5 @@
 # Verbs only; what they do is in cargo and scripts/.
-.PHONY: run test lint unit sim asan fuzz bench peers million proxy-crowd tools help
+.PHONY: run test lint unit sim asan fuzz bench peers million whole proxy-crowd tools help
 
 help:
 	@echo "make run     every I/O model on this machine, side by side (a quick duolu compare)"
@@ -12,13 +12,14 @@ help:
 	@echo "make bench   instruction counts and timings against raw epoll and C libevent"
 	@echo "make peers   the same echo on libevent, libuv, libev, mio, tokio, calloop, monoio, beside duolu (20 minutes)"
 	@echo "make million 10k, 100k, 500k, 1M connections at once, and the picture; MODEL=\"io_uring epoll-lt\" RUNGS=\"...\" HOLD=5s"
+	@echo "make whole   512 MiB both ways through proxy, TLS, filter and rate limits: SHA-256 equal; BYTES=n"
 	@echo "make proxy-crowd  15,000 connections through the proxy for a minute, slow readers and deaf ones among them; CROWD=n HOLD=s"
 
 run:
 	cargo build --release --quiet -p duolu-cli
 	./target/release/duolu compare --quick
 
-test: tools lint unit sim asan
+test: tools lint unit sim asan whole
 
 lint:
 	cargo fmt --all --check
@@ -64,6 +65,10 @@ peers:
 million:
 	cargo build --release --quiet -p duolu-cli
 	scripts/million.sh
+
+# What is sent and what arrives, both ways, through all of it at once.
+whole:
+	DUOLU_STREAM_BYTES=$(or $(BYTES),536870912) cargo test --release --quiet -p duolu --test tls whole::
 
 # A process has 20,000 descriptors at most, as a rule: the proxy spreads over as many as it takes.
 proxy-crowd:

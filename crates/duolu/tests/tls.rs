@@ -20,5 +20,7 @@ mod interop;
 mod layer;
 #[path = "tls/streams.rs"]
 mod streams;
+#[path = "tls/whole.rs"]
+mod whole;
 #[path = "tls/wire.rs"]
 mod wire;

@@ -111,7 +111,7 @@ fn servers_are_drained_and_started_again_without_one_failed_request() {
             assert_eq!(report["errors"], json!({}), "{words}: {report:#}");
             assert!(report["messages"].as_u64() > Some(3 * ENOUGH), "{words}: {report:#}");
         }
-        let curl = curl.interrupt();
+        let curl = curl.terminate();
         let codes = String::from_utf8_lossy(&curl.stderr);
         assert!(codes.lines().count() > 20 && codes.lines().all(|code| code == "200"), "{codes}");
         for (proxy, column) in [("web", "hrsp_5xx"), ("web", "econ"), ("echo", "econ")] {

@@ -66,11 +66,19 @@ impl Running {
     }
 
     /// SIGINT, and what it said.
-    pub fn interrupt(mut self) -> Output {
+    pub fn interrupt(self) -> Output {
+        self.end(rustix::process::Signal::INT)
+    }
+
+    /// SIGTERM, for programs that leave signals as they find them: SIGINT is ignored in what runs in the background.
+    pub fn terminate(self) -> Output {
+        self.end(rustix::process::Signal::TERM)
+    }
+
+    fn end(mut self, signal: rustix::process::Signal) -> Output {
         let child = self.0.take().expect("not ended yet");
         let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT)
-            .expect("ours until it is waited for");
+        rustix::process::kill_process(pid, signal).expect("ours until it is waited for");
         super::wait::wait(child)
     }
 }

@@ -31,6 +31,9 @@ impl StreamOptions {
     }
     /// `Written` is told when `low` bytes or fewer are left to send; above `high` reading rests until half of that is
     /// left, so that a peer that never takes its replies cannot fill the memory. `usize::MAX`: it never rests.
+    ///
+    /// Two ends that both rest wait for each other for ever. So whoever sends more than `high` before it needs the answer,
+    /// to a server that answers as it reads (an echo), sets `usize::MAX`, or sends on when `Written` is told.
     pub fn output_marks(mut self, low: usize, high: usize) -> Self {
         self.output_marks = Some((low, high));
         self

@@ -1,7 +1,8 @@
 //! Bytes both ways at once, with readers that are slow or do not read: exact, and no more of them in the proxy than its
 //! watermarks say.
 
-use crate::kit::{pattern, read_all, resident_bytes, through};
+use crate::kit::{read_all, resident_bytes, through};
+use crate::pattern::pattern;
 use crate::server::eventually;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -1,6 +1,7 @@
 //! Ends in every order: each way ends by itself, resets go through, and nobody takes a part for the whole.
 
-use crate::kit::{pattern, read_all, read_exactly, reset, through};
+use crate::kit::{read_all, read_exactly, reset, through};
+use crate::pattern::pattern;
 use crate::server::eventually;
 use std::io::Write;
 use std::net::Shutdown;

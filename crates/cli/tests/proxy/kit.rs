@@ -83,17 +83,6 @@ pub fn reset(stream: TcpStream) {
     duolu::net::set_linger(&stream, Some(0)).unwrap();
 }
 
-/// Bytes that repeat late, so that a piece in the wrong place shows.
-pub fn pattern(bytes: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(1);
-    std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 56) as u8
-    })
-    .take(bytes)
-    .collect()
-}
-
 /// The resident memory of a process that is its own and not a file's, in bytes: without the pages of its program, of which
 /// more are read in as it does more.
 pub fn resident_bytes(pid: u32) -> u64 {

@@ -104,7 +104,7 @@ fn a_connection_goes_no_faster_than_its_rate() {
     let upstream = accept(&listener);
     let start = Instant::now();
     // 20 KiB at once, the other 280 at the rate: 1.4 seconds; both ways at the same time.
-    let bytes = crate::kit::pattern(300 * 1024, 1);
+    let bytes = crate::pattern::pattern(300 * 1024, 1);
     std::thread::scope(|scope| {
         for stream in [&client, &upstream] {
             let bytes = &bytes;
@@ -124,7 +124,7 @@ fn all_connections_together_go_no_faster_than_the_total() {
     const EACH: usize = 100 * 1024;
     let it = through("epoll-lt", &["--rate-total", "200KiB"]);
     let pairs: Vec<_> = (0..4).map(|_| it.another()).collect();
-    let bytes = crate::kit::pattern(EACH, 1);
+    let bytes = crate::pattern::pattern(EACH, 1);
     let start = Instant::now();
     std::thread::scope(|scope| {
         for (client, upstream) in &pairs {

@@ -13,6 +13,8 @@ mod ends;
 mod header;
 mod kit;
 mod limits;
+#[path = "../support/pattern.rs"]
+mod pattern;
 mod peers;
 mod tls;
 mod upstreams;

@@ -1,6 +1,7 @@
 //! TLS at both sides: one proxy speaks it to the other, each with a PROXY header ahead.
 
-use crate::kit::{accept, pattern, proxy, read_all, upstream};
+use crate::kit::{accept, proxy, read_all, upstream};
+use crate::pattern::pattern;
 use crate::server::{connect, duolu, eventually};
 use duolu::proxy_protocol::{Parsed, USUAL_MAX_BYTES, kind, parse};
 use std::io::{Read, Write};

@@ -1,5 +1,6 @@
 //! Bytes there and back: every model, several connections, nothing lost, nothing changed.
 
+use crate::pattern::pattern;
 use crate::server::{Server, can_run, eventually};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,17 +12,6 @@ crate::for_each_model!(
     survives_rude_peers,
     a_peer_that_does_not_read_holds_up_only_itself,
 );
-
-/// Bytes that repeat late, so that a piece in the wrong place shows.
-fn pattern(bytes: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(1);
-    std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 56) as u8
-    })
-    .take(bytes)
-    .collect()
-}
 
 /// Sends and receives at the same time, as a peer must whose message is larger than the buffers on the way.
 fn exchange(stream: &TcpStream, sent: &[u8]) {

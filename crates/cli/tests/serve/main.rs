@@ -9,6 +9,8 @@ mod lame_duck;
 mod limits;
 #[path = "../support/metric.rs"]
 mod metric;
+#[path = "../support/pattern.rs"]
+mod pattern;
 mod processes;
 mod server;
 mod silent;

@@ -8,6 +8,7 @@
 //! A member that wants nothing is neither paused nor woken, so a dry group costs by what it moves, not by its size.
 
 use super::event::Direction;
+use super::lazy_timer::LazyTimer;
 use super::limit::{Bucket, Pace, set_pace};
 use crate::time::Instant;
 use alloc::collections::BTreeMap;
@@ -34,8 +35,7 @@ pub struct Group {
     min_share: u64,
     members: usize,
     next_ticket: u64,
-    /// When the timer rings; `Instant::MAX`: there is none.
-    armed: Instant,
+    timer: LazyTimer,
 }
 
 /// One direction.
@@ -79,7 +79,7 @@ impl Group {
             min_share: MIN_SHARE,
             members: 0,
             next_ticket: 0,
-            armed: Instant::MAX,
+            timer: LazyTimer::UNSET,
         }
     }
 
@@ -130,16 +130,12 @@ impl Group {
     /// When a timer must be set that is not set yet, to call [`Group::handle_time`] then.
     pub fn next_timer(&mut self) -> Option<Instant> {
         let deadline = self.deadline()?;
-        if deadline >= self.armed {
-            return None;
-        }
-        self.armed = deadline;
-        Some(deadline)
+        self.timer.set_for(deadline)
     }
 
     /// The timer has rung.
     pub fn timer_gone(&mut self) {
-        self.armed = Instant::MAX;
+        self.timer.gone();
     }
 
     /// When somebody who queues may be let go; `None`: nobody queues.

@@ -278,13 +278,7 @@ fn its_own_limit_and_the_group_both_hold() {
 #[test]
 fn random_programs_keep_the_rate_and_starve_nobody() {
     for seed in 1..=200_u64 {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut random = |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
+        let mut random = super::super::tests::random(seed);
         let (mut rate, burst, least) = (1 + random(100_000), 1 + random(5_000), 1 + random(3_000));
         let group = shared(rate, burst);
         group.borrow_mut().set_min_share(least);

@@ -23,6 +23,7 @@ mod event;
 mod filter;
 mod group;
 mod layer;
+mod lazy_timer;
 mod limit;
 mod moves;
 mod relay;
@@ -552,18 +553,13 @@ impl Stream {
             return None;
         }
         let deadline = self.deadline()?;
-        let rules = self.rules.as_mut()?;
-        if deadline >= rules.armed {
-            return None;
-        }
-        rules.armed = deadline;
-        Some(deadline)
+        self.rules.as_mut()?.timer.set_for(deadline)
     }
 
     /// The timer has rung, or was lost.
     pub fn timer_gone(&mut self) {
         if let Some(rules) = &mut self.rules {
-            rules.armed = Instant::MAX;
+            rules.timer.gone();
         }
     }
 

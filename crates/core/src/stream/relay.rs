@@ -17,6 +17,7 @@
 
 use super::event::{Direction, Moved, Then};
 use super::group::Member;
+use super::lazy_timer::LazyTimer;
 use super::limit::{Pace, set_pace};
 use super::rules::Rules;
 use crate::backend::Errno;
@@ -143,7 +144,7 @@ pub struct Relay {
     reset: Option<Side>,
     is_over: bool,
     asked: [Interest; 2],
-    armed: Instant,
+    timer: LazyTimer,
 }
 
 impl Flow {
@@ -189,7 +190,7 @@ impl Relay {
             reset: None,
             is_over: false,
             asked: [Interest::NONE; 2],
-            armed: Instant::MAX,
+            timer: LazyTimer::UNSET,
         }
     }
 
@@ -477,16 +478,12 @@ impl Relay {
     /// again.
     pub fn next_timer(&mut self) -> Option<Instant> {
         let deadline = self.deadline()?;
-        if deadline >= self.armed {
-            return None;
-        }
-        self.armed = deadline;
-        Some(deadline)
+        self.timer.set_for(deadline)
     }
 
     /// The timer has rung, or was lost.
     pub fn timer_gone(&mut self) {
-        self.armed = Instant::MAX;
+        self.timer.gone();
     }
 
     /// When [`Relay::handle_time`] must be called at the latest, as things are.

@@ -266,13 +266,7 @@ fn what_was_taken_before_goes_first() {
 #[test]
 fn random_peers() {
     for seed in 1..=500_u64 {
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut random = |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
+        let mut random = super::super::tests::random(seed);
         let (mut relay, mut world) = (Relay::new(), World::new());
         if random(3) == 0 {
             let burst = 1 + random(100_000);

@@ -3,6 +3,7 @@
 
 use super::event::Direction;
 use super::group::Member;
+use super::lazy_timer::LazyTimer;
 use super::limit::Bucket;
 use crate::time::Instant;
 
@@ -24,8 +25,7 @@ pub(super) struct Rules {
     pub(super) linger_ns: u64,
     /// From when on; set by the first `settle` of a stream that closes.
     pub(super) linger_from: Option<Instant>,
-    /// When the timer rings; `Instant::MAX`: there is none.
-    pub(super) armed: Instant,
+    pub(super) timer: LazyTimer,
 }
 
 /// The rules of one direction.
@@ -52,7 +52,7 @@ impl Rules {
         member: None,
         linger_ns: 0,
         linger_from: None,
-        armed: Instant::MAX,
+        timer: LazyTimer::UNSET,
     };
 
     pub(super) fn linger_end(&self) -> Option<Instant> {

@@ -4,6 +4,17 @@ use alloc::vec::Vec;
 
 const MS: u64 = 1_000_000;
 
+/// A number below the one that is given, from a seed that is not 0 (xorshift64).
+pub(super) fn random(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    }
+}
+
 fn at(ms: u64) -> Instant {
     Instant::from_nanos(ms * MS)
 }

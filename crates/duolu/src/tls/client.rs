@@ -2,6 +2,7 @@
 
 use super::pem::{Identity, Roots, provider};
 use super::session::Tls;
+use super::settings::{Settings, common_settings};
 use super::{ConfigError, Version};
 use crate::stream::{Layered, Transport};
 use rustls::DigitallySignedStruct;
@@ -27,16 +28,7 @@ impl Client {
 
     /// Believes these, and no others; for more than that, too.
     pub fn builder(roots: Roots) -> ClientBuilder {
-        ClientBuilder {
-            roots,
-            alpn: Vec::new(),
-            identity: None,
-            versions: Version::ALL.to_vec(),
-            resumption: true,
-            verify: true,
-            key_log: false,
-            allow_truncation: false,
-        }
+        ClientBuilder { roots, identity: None, settings: Settings::new(), verify: true }
     }
 
     /// TLS upon a connected socket, for [`Context::stream`](crate::Context::stream); see [`Client::session`] for the name, and
@@ -73,20 +65,16 @@ impl Client {
 #[must_use]
 pub struct ClientBuilder {
     roots: Roots,
-    alpn: Vec<Vec<u8>>,
     identity: Option<Identity>,
-    versions: Vec<Version>,
-    resumption: bool,
+    settings: Settings,
     verify: bool,
-    key_log: bool,
-    allow_truncation: bool,
 }
 
 impl ClientBuilder {
     /// The application protocols it would speak, the preferred one first; what the server chose is in
     /// [`super::Info::alpn`].
     pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
-        self.alpn = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec()).collect();
+        self.settings.set_alpn(protocols);
         self
     }
     /// The certificate to show to servers that ask for one.
@@ -94,26 +82,7 @@ impl ClientBuilder {
         self.identity = Some(identity);
         self
     }
-    /// Only these versions.
-    pub fn versions(mut self, versions: &[Version]) -> Self {
-        self.versions = versions.to_vec();
-        self
-    }
-    /// Every connection makes a whole handshake.
-    pub fn without_resumption(mut self) -> Self {
-        self.resumption = false;
-        self
-    }
-    /// See [`super::ServerBuilder::allow_truncation`].
-    pub fn allow_truncation(mut self) -> Self {
-        self.allow_truncation = true;
-        self
-    }
-    /// See [`super::ServerBuilder::dangerous_log_keys`].
-    pub fn dangerous_log_keys(mut self) -> Self {
-        self.key_log = true;
-        self
-    }
+    common_settings!();
     /// **Turns verification off**: any certificate of anybody is taken for the server's, so that whoever sits on the line
     /// can read and change everything. For tests and for looking at broken servers; to talk to a server with a certificate
     /// of its own making, give that as its root instead.
@@ -124,11 +93,9 @@ impl ClientBuilder {
 
     /// Checks it all.
     pub fn build(self) -> Result<Client, ConfigError> {
-        super::check_alpn(&self.alpn)?;
         let provider = provider();
-        let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&Version::of(&self.versions)?)
-            .map_err(|error| ConfigError::new(format!("these TLS versions cannot be had: {error}")))?;
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = self.settings.begin(builder)?;
         let builder = if self.verify {
             builder.with_root_certificates(Arc::clone(&self.roots.0))
         } else {
@@ -140,14 +107,14 @@ impl ClientBuilder {
                 builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(identity.0)))
             }
         };
-        config.alpn_protocols = self.alpn;
-        if !self.resumption {
+        config.alpn_protocols = self.settings.alpn;
+        if !self.settings.resumption {
             config.resumption = Resumption::disabled();
         }
-        if self.key_log {
+        if self.settings.key_log {
             config.key_log = Arc::new(rustls::KeyLogFile::new());
         }
-        Ok(Client { config: Arc::new(config), allow_truncation: self.allow_truncation })
+        Ok(Client { config: Arc::new(config), allow_truncation: self.settings.allow_truncation })
     }
 }
 

@@ -6,13 +6,14 @@
 //! data.
 //!
 //! Reading order: this file is what both sides have in common; [`server`](Server) and [`client`](Client) how they are made,
-//! `pem` what of, `session` how bytes pass, `explain` what is said when they do not.
+//! `settings` what both can be told, `pem` what of, `session` how bytes pass, `explain` what is said when they do not.
 
 mod client;
 mod explain;
 mod pem;
 mod server;
 mod session;
+mod settings;
 
 use crate::stream::Stream;
 use std::fmt;

@@ -2,6 +2,7 @@
 
 use super::pem::{Identity, Roots, provider};
 use super::session::Tls;
+use super::settings::{Settings, common_settings};
 use super::{ConfigError, Version};
 use crate::stream::{Layered, Transport};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache, WebPkiClientVerifier};
@@ -31,15 +32,7 @@ impl Server {
 
     /// For more than that.
     pub fn builder(identity: Identity) -> ServerBuilder {
-        ServerBuilder {
-            identities: vec![identity],
-            alpn: Vec::new(),
-            clients: Clients::Ignored,
-            versions: Version::ALL.to_vec(),
-            resumption: true,
-            key_log: false,
-            allow_truncation: false,
-        }
+        ServerBuilder { identities: vec![identity], clients: Clients::Ignored, settings: Settings::new() }
     }
 
     /// TLS upon an accepted socket, for [`Context::stream`](crate::Context::stream): `Connected` is told when the handshake is
@@ -69,12 +62,8 @@ enum Clients {
 #[must_use]
 pub struct ServerBuilder {
     identities: Vec<Identity>,
-    alpn: Vec<Vec<u8>>,
     clients: Clients,
-    versions: Vec<Version>,
-    resumption: bool,
-    key_log: bool,
-    allow_truncation: bool,
+    settings: Settings,
 }
 
 impl ServerBuilder {
@@ -87,7 +76,7 @@ impl ServerBuilder {
     /// The application protocols it speaks, the preferred one first: `["h2", "http/1.1"]`. A client that offers some,
     /// but none of these, is refused (RFC 7301); one that offers none is not.
     pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
-        self.alpn = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec()).collect();
+        self.settings.set_alpn(protocols);
         self
     }
     /// Asks clients for a certificate of these authorities; one without is served all the same.
@@ -100,36 +89,13 @@ impl ServerBuilder {
         self.clients = Clients::Required(roots);
         self
     }
-    /// Only these versions. TLS 1.0 and 1.1 are gone for good (RFC 8996).
-    pub fn versions(mut self, versions: &[Version]) -> Self {
-        self.versions = versions.to_vec();
-        self
-    }
-    /// Every connection makes a whole handshake. Otherwise clients that come back save a round trip and the signature.
-    pub fn without_resumption(mut self) -> Self {
-        self.resumption = false;
-        self
-    }
-    /// A connection that ends without TLS's own end (close_notify) is told as `Eof` instead of an error. Whoever sits on
-    /// the line can then cut a message short unseen: only for protocols that know themselves where a message ends.
-    pub fn allow_truncation(mut self) -> Self {
-        self.allow_truncation = true;
-        self
-    }
-    /// Appends every connection's secrets to the file that SSLKEYLOGFILE names, so that Wireshark can read them, and so can
-    /// whoever gets hold of it: for debugging only.
-    pub fn dangerous_log_keys(mut self) -> Self {
-        self.key_log = true;
-        self
-    }
+    common_settings!();
 
     /// Checks it all.
     pub fn build(self) -> Result<Server, ConfigError> {
-        super::check_alpn(&self.alpn)?;
         let provider = provider();
-        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&Version::of(&self.versions)?)
-            .map_err(|error| ConfigError::new(format!("these TLS versions cannot be had: {error}")))?;
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = self.settings.begin(builder)?;
         let builder = match &self.clients {
             Clients::Ignored => builder.with_no_client_auth(),
             Clients::Asked(roots) | Clients::Required(roots) => {
@@ -143,8 +109,8 @@ impl ServerBuilder {
             }
         };
         let mut config = builder.with_cert_resolver(Arc::new(ByName::new(&self.identities)));
-        config.alpn_protocols = self.alpn;
-        if self.resumption {
+        config.alpn_protocols = self.settings.alpn;
+        if self.settings.resumption {
             // Tickets, sealed with a key that is changed every few hours: no memory for each client here.
             config.ticketer = rustls::crypto::ring::Ticketer::new()
                 .map_err(|error| ConfigError::new(format!("no key for session tickets: {error}")))?;
@@ -153,10 +119,10 @@ impl ServerBuilder {
             config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        if self.key_log {
+        if self.settings.key_log {
             config.key_log = Arc::new(rustls::KeyLogFile::new());
         }
-        Ok(Server { config: Arc::new(config), allow_truncation: self.allow_truncation })
+        Ok(Server { config: Arc::new(config), allow_truncation: self.settings.allow_truncation })
     }
 }
 

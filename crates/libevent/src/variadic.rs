@@ -1,0 +1,74 @@
+//! Functions with `...`, which stable Rust cannot define: exported here, they jump to variadic.c, which comes back with
+//! a va_list. (A cdylib exports only what Rust defines.)
+
+use crate::log;
+use core::arch::naked_asm;
+use core::ffi::{c_char, c_int, c_void};
+
+unsafe extern "C" {
+    fn duolu_snprintf();
+    fn duolu_add_printf();
+    fn duolu_warn();
+    fn duolu_warnx();
+    fn vsnprintf(to: *mut c_char, room: usize, format: *const c_char, arguments: *mut c_void) -> c_int;
+}
+
+macro_rules! jump {
+    ($($name:ident => $to:ident;)*) => { $(
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            #[cfg(target_arch = "x86_64")]
+            naked_asm!("jmp {}", sym $to);
+            #[cfg(target_arch = "aarch64")]
+            naked_asm!("b {}", sym $to);
+        }
+    )* };
+}
+
+jump! {
+    evutil_snprintf => duolu_snprintf;
+    evbuffer_add_printf => duolu_add_printf;
+    event_warn => duolu_warn;
+    event_warnx => duolu_warnx;
+}
+
+/// vsnprintf(3) that always ends with a NUL, as evutil_vsnprintf does.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn duolu_vsnprintf(
+    to: *mut c_char,
+    room: usize,
+    format: *const c_char,
+    arguments: *mut c_void,
+) -> c_int {
+    if room == 0 {
+        return 0;
+    }
+    // SAFETY: the caller's buffer has `room` bytes, and its format fits its arguments: what the header asks.
+    unsafe {
+        let length = vsnprintf(to, room, format, arguments);
+        *to.add(room - 1) = 0;
+        length
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn duolu_vwarn(with_errno: c_int, format: *const c_char, arguments: *mut c_void) {
+    let errno = duolu_sys::syscall::last_errno();
+    let mut text = [0u8; 1024];
+    // SAFETY: as above; the buffer is ours.
+    unsafe { duolu_vsnprintf(text.as_mut_ptr().cast(), text.len(), format, arguments) };
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = String::from_utf8_lossy(text);
+    if with_errno != 0 {
+        let why = duolu_sys::syscall::describe(errno);
+        log::warn(&format!("{text}: {why}"));
+    } else {
+        log::warn(&text);
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn duolu_add_vprintf(_: *mut c_void, _: *const c_char, _: *mut c_void) -> c_int {
+    -1
+}

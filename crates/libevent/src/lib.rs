@@ -15,6 +15,7 @@
 compile_error!("duolu runs on Linux only");
 
 pub mod layout;
+pub mod layout_more;
 pub mod log;
 mod not_yet;
 pub mod variadic;

@@ -1,0 +1,128 @@
+//! One program on two libraries and three methods.
+
+use crate::{Outcome, compile, difference, ours, run};
+use std::path::Path;
+use std::time::Duration;
+
+/// A kernel's way of waiting, chosen as users of libevent choose it: by forbidding those that come before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Method {
+    /// epoll(7).
+    Epoll,
+    /// poll(2).
+    Poll,
+    /// select(2).
+    Select,
+}
+
+impl Method {
+    const ALL: [Self; 3] = [Self::Epoll, Self::Poll, Self::Select];
+
+    fn variables(self) -> [(&'static str, Option<&'static str>); 3] {
+        let forbid = |whether: bool| whether.then_some("1");
+        [
+            ("EVENT_NOEPOLL", forbid(self != Self::Epoll)),
+            ("EVENT_NOPOLL", forbid(self == Self::Select)),
+            ("EVENT_NOSELECT", None),
+        ]
+    }
+}
+
+/// What a program's first lines say of it, as `conform: KEY=VALUE ...`.
+#[derive(Debug)]
+pub struct Program {
+    /// `link=a,b`: libraries; libevent and its threads unless told.
+    pub link: Vec<String>,
+    /// `methods=epoll,poll`: all three unless told.
+    pub methods: Vec<Method>,
+    /// `alone=REASON-WITH-DASHES`: not compared with C libevent, which fails at this: it must print `ok` last and exit with 0.
+    pub alone: bool,
+    /// `seconds=n`: time for one run, 20 unless told.
+    pub most: Duration,
+}
+
+impl Program {
+    /// Reads the directives of a source file.
+    ///
+    /// # Panics
+    /// At a directive that there is not.
+    #[must_use]
+    pub fn of(source: &str) -> Self {
+        let mut program = Self {
+            link: vec!["event".into(), "event_pthreads".into()],
+            methods: Method::ALL.into(),
+            alone: false,
+            most: Duration::from_secs(20),
+        };
+        let told = source.lines().take(20).filter_map(|line| line.split_once("conform:"));
+        for (key, value) in
+            told.flat_map(|(_, told)| told.split_whitespace()).filter_map(|word| word.split_once('='))
+        {
+            match key {
+                "link" => program.link = value.split(',').map(str::to_owned).collect(),
+                "methods" => {
+                    let named = |method: &Method| {
+                        value.split(',').any(|name| format!("{method:?}").eq_ignore_ascii_case(name))
+                    };
+                    program.methods = Method::ALL.into_iter().filter(named).collect();
+                    assert!(!program.methods.is_empty(), "no method in {value}");
+                }
+                "alone" => program.alone = true,
+                "seconds" => program.most = Duration::from_secs(value.parse().expect("seconds are a number")),
+                _ => panic!("no directive is called {key}"),
+            }
+        }
+        program
+    }
+}
+
+/// Runs a program of this crate on both libraries with every method.
+///
+/// # Panics
+/// If they say different things, showing which.
+pub fn same(source: &str) {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(source))
+        .expect("the program is there");
+    let program = Program::of(&text);
+    let binary = compile(source, &program.link.iter().map(String::as_str).collect::<Vec<_>>());
+    let preload = std::env::var("DUOLU_LIBEVENT_PRELOAD").ok();
+    let mut complaints = String::new();
+    for &method in &program.methods {
+        let mut variables = method.variables().to_vec();
+        variables.push(("LD_LIBRARY_PATH", None));
+        let reference = if program.alone { None } else { Some(run(&binary, &variables, program.most)) };
+        let folder = ours().folder.to_str().expect("paths are UTF-8");
+        *variables.last_mut().expect("just pushed") = ("LD_LIBRARY_PATH", Some(folder));
+        variables.push(("LD_PRELOAD", preload.as_deref()));
+        complaints += &complaint(method, reference.as_ref(), &run(&binary, &variables, program.most));
+    }
+    assert!(complaints.is_empty(), "{source} (- C libevent, + ours):\n{complaints}");
+}
+
+fn complaint(method: Method, reference: Option<&Outcome>, ours: &Outcome) -> String {
+    let ok = match reference {
+        Some(reference) => reference.stdout == ours.stdout && reference.end == ours.end,
+        None => ours.stdout.trim_end().ends_with("ok") && ours.end == "exit status: 0",
+    };
+    if ok {
+        return String::new();
+    }
+    let mut text = format!("== {method:?}\n");
+    match reference {
+        Some(reference) => {
+            text += &difference(&reference.stdout, &ours.stdout);
+            if reference.end != ours.end {
+                text += &format!("- {}\n+ {}\n", reference.end, ours.end);
+            }
+            text += &stderr("- stderr", &reference.stderr);
+        }
+        None => text += &format!("{}\n{}\n", ours.stdout, ours.end),
+    }
+    text + &stderr("+ stderr", &ours.stderr)
+}
+
+/// The end of what it said on standard error.
+fn stderr(head: &str, text: &str) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(12)..].iter().map(|line| format!("{head}: {line}\n")).collect()
+}

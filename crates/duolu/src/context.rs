@@ -7,12 +7,12 @@ use crate::object::{Cause, Handler, Object, OnActive, OnSource, OnceOnly};
 use crate::options::{After, Next, Options, Rearm};
 use crate::signals::SignalWatch;
 use crate::stats::{SlowWatch, Stats};
+use crate::stream::pipes::Pipes;
 use duolu_core::buffer::Pool;
 use duolu_core::{
     Backend, Clock, CommonTimeout, Engine, EventId, EventSpec, Features, Instant, Interest, Ready, Refused,
     Source, Timeout, TransferCounters,
 };
-use duolu_sys::splice::Pipe;
 use duolu_sys::sync::Arc;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -89,7 +89,7 @@ pub struct Context<D = ()> {
     /// What datagrams are received into and sent through, by turns; made with the first socket.
     pub(crate) datagrams: Option<crate::datagram::Rooms>,
     /// What bytes between joined sockets pass through, by turns.
-    pub(crate) pipes: Vec<Pipe>,
+    pub(crate) pipes: Pipes,
     pub(crate) signals: Option<SignalWatch>,
     pub(crate) slow: Option<SlowWatch>,
     /// There are hooks, or `slow` is watched for: turns have more to do.
@@ -124,7 +124,7 @@ impl<D> Context<D> {
             posts_waiting: false,
             blocks: crate::stream::pool(),
             datagrams: None,
-            pipes: Vec::new(),
+            pipes: Pipes::new(),
             signals: None,
             slow: None,
             extras: false,

@@ -29,3 +29,5 @@ mod pairs;
 mod race;
 #[path = "streams/splices.rs"]
 mod splices;
+#[path = "streams/splices_told.rs"]
+mod splices_told;

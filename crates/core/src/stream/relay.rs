@@ -14,6 +14,7 @@
 //! (c) A side that breaks ends what goes to it. What came from it is still given to the other side, which is then reset,
 //!     as it would have been without the relay: so that a part is not taken for the whole.
 //! (d) A side that takes no more may still have something to say: that is given to the other side first.
+//! (e) Idle with something on its way, because nobody takes it, both sides are reset: neither takes a part for the whole.
 
 use super::event::{Direction, Moved, Then};
 use super::group::Member;
@@ -113,6 +114,8 @@ struct Flow {
     sink: Sink,
     /// Taken and not yet given.
     held: usize,
+    /// Without what was taken before the two were joined.
+    taken: u64,
     given: u64,
     spliced: u64,
     /// The kernel will say when there is something to take.
@@ -142,6 +145,8 @@ pub struct Relay {
     /// Both ways are done; what a side still sends is dropped until its end, or until this.
     closing_until: Option<Instant>,
     reset: Option<Side>,
+    /// Promise (e): they are still to be reset.
+    cut: [bool; 2],
     is_over: bool,
     asked: [Interest; 2],
     timer: LazyTimer,
@@ -153,6 +158,7 @@ impl Flow {
             source: Source::Open,
             sink: Sink::Open,
             held: 0,
+            taken: 0,
             given: 0,
             spliced: 0,
             is_empty: true,
@@ -188,6 +194,7 @@ impl Relay {
             outcome: Outcome::Finished,
             closing_until: None,
             reset: None,
+            cut: [false; 2],
             is_over: false,
             asked: [Interest::NONE; 2],
             timer: LazyTimer::UNSET,
@@ -247,6 +254,10 @@ impl Relay {
         self.flows.iter().all(Flow::is_done)
     }
 
+    /// What was taken from that side since the two were joined; what is dropped at the end does not count.
+    pub fn taken(&self, from: Side) -> u64 {
+        self.flows[from as usize].taken
+    }
     /// What was given to the other side, of what came from this one.
     pub fn given(&self, from: Side) -> u64 {
         self.flows[from as usize].given
@@ -301,6 +312,7 @@ impl Relay {
         let flow = &mut self.flows[from as usize];
         if !closing {
             flow.held += moved.bytes;
+            flow.taken += moved.bytes as u64;
             flow.is_large = match how {
                 Carriage::Copied => moved.bytes >= COPY_AT_ONCE,
                 Carriage::Spliced => moved.bytes >= WORTH_SPLICING || moved.bytes == 0 && flow.is_large,
@@ -363,6 +375,11 @@ impl Relay {
 
     /// What the hands are to do next.
     pub fn next_step(&mut self, now: Instant) -> Step {
+        for side in [Side::First, Side::Second] {
+            if core::mem::take(&mut self.cut[side as usize]) {
+                return Step::Reset(side);
+            }
+        }
         if self.is_over {
             return Step::Close;
         }
@@ -505,6 +522,7 @@ impl Relay {
         if self.idle_end().is_some_and(|end| end <= now) {
             self.outcome = Outcome::Idle;
             self.is_over = true;
+            self.cut = [self.flows.iter().any(|flow| flow.held > 0); 2];
         }
         if self.flows.iter().any(|flow| flow.is_limited) {
             self.moved_at = Some(now); // what rested was not idle

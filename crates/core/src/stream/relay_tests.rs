@@ -233,6 +233,23 @@ fn idle_is_when_nothing_moves_either_way() {
     assert_eq!(relay.outcome(), Outcome::Idle);
 }
 
+/// It was not all, and so it does not look like it.
+#[test]
+fn idle_with_something_on_its_way_it_cuts_both() {
+    for held in [false, true] {
+        let (mut relay, mut world) = (Relay::new(), World::new());
+        relay.set_idle(Some(10 * MS));
+        world.peers[1].takes = if held { 70 } else { 100 };
+        world.peers[0].sends = 100;
+        world.turn(&mut relay, at(0));
+        assert_eq!((relay.taken(First), relay.given(First)), (100, if held { 70 } else { 100 }));
+        relay.handle_time(at(10));
+        assert!(world.turn(&mut relay, at(10)));
+        assert_eq!((world.peers[0].got_reset, world.peers[1].got_reset), (held, held));
+        assert_eq!(relay.outcome(), Outcome::Idle);
+    }
+}
+
 #[test]
 fn its_rate_holds_and_resting_is_not_idle() {
     let (mut relay, mut world) = (Relay::new(), World::new());

@@ -8,25 +8,23 @@
 //! (c) A pipe that holds something belongs to its direction; one that breaks takes it along, so that nobody else's bytes
 //!     come out of it.
 
-use super::drive::Parts;
-use super::splice::{SpliceOptions, Spliced};
+use super::pipes::{Lent, Pipes};
+use super::splice::{Progress, SpliceOptions, Spliced};
 use super::{Transport, group};
 use crate::context::Context;
 use crate::error::Error;
 use crate::object::{Cause, Object};
 use duolu_core::buffer::{Buffer, Pool};
 use duolu_core::stream::{Carriage, Moved, Relay, SPLICE_AT_ONCE, Side, Step, Then};
-use duolu_core::{Errno, EventId, EventSpec, Instant, Interest, Ready, Timeout};
-use duolu_sys::splice::{Pipe, cannot_be_spliced};
+use duolu_core::{Errno, EventId, Instant, Interest, Ready, Timeout};
+use duolu_sys::splice::cannot_be_spliced;
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-/// So many pipes are kept for the next bytes: two descriptors each.
-pub(crate) const MOST_PIPES: usize = 16;
 /// EOPNOTSUPP: never tried.
 const NOT_TRIED: Errno = Errno(95);
-const SIDES: [Side; 2] = [Side::First, Side::Second];
+pub(super) const SIDES: [Side; 2] = [Side::First, Side::Second];
 
 /// A transport, whatever it is.
 pub(super) trait Carrier {
@@ -58,9 +56,10 @@ impl<S: Transport> Carrier for S {
 pub(super) type Ended<D> = Box<dyn FnOnce(&mut Context<D>, Spliced)>;
 
 /// Both events' object.
-struct Joined<D> {
+pub(super) struct Joined<D> {
     ids: Cell<[Option<EventId>; 2]>,
     inner: RefCell<Inner>,
+    pub(super) progress: Option<Progress>,
     ended: Cell<Option<Ended<D>>>,
 }
 
@@ -70,22 +69,25 @@ struct Inner {
     ends: Option<[Box<dyn Carrier>; 2]>,
     /// What is on its way from the first, and from the second. The buffer goes before the pipe.
     lanes: [Lane; 2],
+    /// What was told of as taken from either side.
+    told: [u64; 2],
 }
 
 #[derive(Default)]
-struct Lane {
-    buffer: Buffer,
-    pipe: Option<Pipe>,
+pub(super) struct Lane {
+    pub(super) buffer: Buffer,
+    pipe: Option<Lent>,
 }
 
-struct End<D> {
-    joined: Rc<Joined<D>>,
-    side: Side,
+pub(super) struct End<D> {
+    pub(super) joined: Rc<Joined<D>>,
+    pub(super) side: Side,
 }
 
 impl<D: 'static> Object<D> for End<D> {
     fn call(&mut self, ctx: &mut Context<D>, cause: Cause) {
         let is_over = self.joined.inner.borrow_mut().turn(ctx, &self.joined.ids, self.side, cause.ready());
+        self.joined.tell_progress();
         if is_over {
             self.joined.end(ctx);
         }
@@ -97,7 +99,7 @@ impl<D: 'static> Object<D> for End<D> {
 }
 
 impl<D: 'static> Joined<D> {
-    fn new(
+    pub(super) fn new(
         ctx: &mut Context<D>,
         mut relay: Relay,
         ends: [Box<dyn Carrier>; 2],
@@ -109,13 +111,25 @@ impl<D: 'static> Joined<D> {
         if options.copies || ends.iter().any(|end| end.splice_descriptor().is_none()) {
             SIDES.into_iter().for_each(|side| relay.handle_refused(side, NOT_TRIED));
         }
-        ctx.pipes.reserve(MOST_PIPES); // so that giving one back allocates nothing
-        let inner = RefCell::new(Inner { relay, ends: Some(ends), lanes });
-        Rc::new(Joined { ids: Cell::default(), inner, ended: Cell::new(Some(ended)) })
+        ctx.pipes.reserve();
+        let inner = RefCell::new(Inner { relay, ends: Some(ends), lanes, told: [0; 2] });
+        let progress = options.progress.clone();
+        Rc::new(Joined { ids: Cell::default(), inner, progress, ended: Cell::new(Some(ended)) })
+    }
+
+    /// (b): with nothing borrowed.
+    fn tell_progress(&self) {
+        let Some(progress) = &self.progress else { return };
+        for side in SIDES {
+            let bytes = self.inner.borrow_mut().untold(side);
+            if bytes > 0 {
+                progress.tell(side, bytes);
+            }
+        }
     }
 
     /// Both events are there.
-    fn begin(&self, ctx: &mut Context<D>, ids: [EventId; 2], options: &SpliceOptions) {
+    pub(super) fn begin(&self, ctx: &mut Context<D>, ids: [EventId; 2], options: &SpliceOptions) {
         self.ids.set(ids.map(Some));
         if let Some(group) = &options.group {
             self.inner.borrow_mut().relay.set_member(Some(group.member(ids[0])));
@@ -140,6 +154,12 @@ impl<D: 'static> Joined<D> {
 }
 
 impl Inner {
+    /// What was taken from that side and is told of now.
+    fn untold(&mut self, side: Side) -> u64 {
+        let taken = self.relay.taken(side);
+        taken - std::mem::replace(&mut self.told[side as usize], taken)
+    }
+
     /// What can be done now. True when it is over.
     fn turn<D: 'static>(
         &mut self,
@@ -182,7 +202,7 @@ impl Inner {
 
     fn fill(
         &mut self,
-        pipes: &mut Vec<Pipe>,
+        pipes: &mut Pipes,
         pool: &mut Pool,
         from: Side,
         limit: usize,
@@ -193,11 +213,11 @@ impl Inner {
         let (end, lane) = (&mut ends[from as usize], &mut self.lanes[from as usize]);
         if how == Carriage::Spliced
             && let Some(descriptor) = end.splice_descriptor()
-            // Out of descriptors: through memory this time.
-            && let Some(mut pipe) = pipes.pop().or_else(|| Pipe::new().ok())
+            // None to be had: through memory this time.
+            && let Some(mut pipe) = pipes.lend()
         {
             let moved = pipe.fill(descriptor, limit);
-            keep(pipes, &mut lane.pipe, pipe);
+            pipes.keep(&mut lane.pipe, pipe);
             return match cannot_be_spliced(moved) {
                 Some(errno) => self.relay.handle_refused(from, errno),
                 None => self.relay.handle_filled(from, how, moved, now),
@@ -207,7 +227,7 @@ impl Inner {
         self.relay.handle_filled(from, Carriage::Copied, moved, now);
     }
 
-    fn drain(&mut self, pipes: &mut Vec<Pipe>, pool: &mut Pool, from: Side, now: Instant) {
+    fn drain(&mut self, pipes: &mut Pipes, pool: &mut Pool, from: Side, now: Instant) {
         let Some(ends) = &mut self.ends else { return };
         let (end, lane) = (&mut ends[from.other() as usize], &mut self.lanes[from as usize]);
         let mut moved = Moved { bytes: 0, then: Then::Failed(Errno(EIO)) };
@@ -222,7 +242,7 @@ impl Inner {
                     Err(errno) => Moved { bytes: 0, then: Then::Failed(errno) },
                 };
             }
-            keep(pipes, &mut lane.pipe, pipe);
+            pipes.keep(&mut lane.pipe, pipe);
         }
         if matches!(moved.then, Then::Failed(_)) {
             lane.pipe = None; // (c)
@@ -287,119 +307,7 @@ const EIO: i32 = 5;
 /// So much of what was in a stream's buffers is given at once.
 const DRAIN_AT_ONCE: usize = 256 * 1024;
 
-/// An empty pipe goes back to the others, one that holds something stays.
-fn keep(pipes: &mut Vec<Pipe>, place: &mut Option<Pipe>, pipe: Pipe) {
-    if pipe.held() > 0 {
-        *place = Some(pipe);
-    } else if pipes.len() < MOST_PIPES {
-        pipes.push(pipe);
-    }
-}
-
 /// The time, where it matters.
 fn now_for<D: 'static>(relay: &Relay, ctx: &mut Context<D>) -> Instant {
     if relay.is_timed() { ctx.now() } else { Instant::ZERO }
-}
-
-pub(super) fn install<D: 'static, A: Transport, B: Transport>(
-    ctx: &mut Context<D>,
-    first: A,
-    second: B,
-    options: SpliceOptions,
-    ended: Ended<D>,
-) -> Result<EventId, Error> {
-    if let Some(group) = &options.group {
-        group.must_be_of(&ctx.blocks)?;
-    }
-    let (mut first, mut second) = (first, second);
-    first.prepare()?;
-    second.prepare()?;
-    let (false, Some(one), false, Some(two)) =
-        (A::LAYERED, first.descriptor(), B::LAYERED, second.descriptor())
-    else {
-        return Err(Error::Misuse(
-            "only sockets as they are can be joined: without layers, and with a descriptor",
-        ));
-    };
-    let mut relay = Relay::new();
-    let priority = options.priority.unwrap_or(ctx.default_priority);
-    let specs = [(Side::First, one), (Side::Second, two)].map(|(side, fd)| {
-        let asked = relay.next_interest(side).map_or(Interest::NONE, |(_, wants)| wants);
-        EventSpec { owned: true, priority, ..EventSpec::fd(fd, asked) }
-    });
-    let joined =
-        Joined::new(ctx, relay, [Box::new(first), Box::new(second)], Default::default(), &options, ended);
-    let end = |side| Box::new(End { joined: Rc::clone(&joined), side });
-    let one = ctx.install(specs[0], Timeout::Keep, end(Side::First))?;
-    let two = match ctx.install(specs[1], Timeout::Keep, end(Side::Second)) {
-        Ok(two) => two,
-        Err(error) => {
-            ctx.remove(one);
-            return Err(error);
-        }
-    };
-    joined.begin(ctx, [one, two], &options);
-    Ok(one)
-}
-
-/// Turns two streams into a pair of joined sockets: see [`Context::splice_streams`].
-pub(super) fn join<D: 'static>(
-    ctx: &mut Context<D>,
-    ids: [EventId; 2],
-    options: SpliceOptions,
-    ended: Ended<D>,
-) {
-    if let Some(why) = obstacle(ctx, ids, &options) {
-        return ended(ctx, Spliced::not_joined(why));
-    }
-    let [Some(mut one), Some(mut two)] = ids.map(|id| {
-        let object = ctx.objects[id.index()].take();
-        object.and_then(|object| object.into_parts())
-    }) else {
-        unreachable!("there is no obstacle")
-    };
-    let mut relay = Relay::new();
-    let mut lanes: [Lane; 2] = Default::default();
-    // What was to be sent to the one across, then what it has not seen yet.
-    for (side, from, to) in [(Side::First, 0, 1), (Side::Second, 1, 0)] {
-        let parts = [&mut one, &mut two];
-        let lane = &mut lanes[side as usize].buffer;
-        let mut buffers =
-            [std::mem::take(parts[to].core.output_mut()), std::mem::take(parts[from].core.input_mut())];
-        let moved = buffers.iter_mut().all(|buffer| lane.append_buffer(buffer).is_ok());
-        debug_assert!(moved, "neither is frozen, and no buffer is so long");
-        relay.preload(side, lane.len(), !parts[from].core.is_readable());
-        relay.preset_interest(side, parts[from].core.asked());
-    }
-    let Parts { socket: first, rest: one, .. } = one;
-    let Parts { socket: second, rest: two, .. } = two;
-    let joined = Joined::new(ctx, relay, [first, second], lanes, &options, ended);
-    for (side, id) in SIDES.into_iter().zip(ids) {
-        ctx.objects[id.index()] = Some(Box::new(End { joined: Rc::clone(&joined), side }));
-    }
-    joined.begin(ctx, ids, &options);
-    drop((one, two)); // the handlers: what they do when they go finds everything in its place
-}
-
-/// Why these two cannot be joined.
-fn obstacle<D: 'static>(
-    ctx: &mut Context<D>,
-    ids: [EventId; 2],
-    options: &SpliceOptions,
-) -> Option<&'static str> {
-    if ids[0] == ids[1] {
-        return Some("a stream cannot be joined to itself");
-    }
-    if options.group.as_ref().is_some_and(|group| !group.is_of(&ctx.blocks)) {
-        return Some("the rate group is another loop's");
-    }
-    ids.into_iter().find_map(|id| {
-        if !ctx.exists(id) {
-            return Some("one of the two streams is not there any more");
-        }
-        match ctx.objects.get_mut(id.index()).and_then(Option::as_mut).and_then(|object| object.stream()) {
-            Some(stream) => stream.obstacle(),
-            None => Some("one of the two ids is not a stream's"),
-        }
-    })
 }

@@ -1,15 +1,15 @@
 //! Two sockets joined: what comes from one goes to the other, unseen. What a program sees of it.
 
-use super::RateGroup;
-use super::relay;
+use super::joining;
+use super::{RateGroup, Transport};
 use crate::context::Context;
 use crate::error::Error;
 use duolu_core::stream::{Direction, Outcome, Rate, Relay, Side};
 use duolu_core::time::duration_nanos;
 use duolu_core::{Errno, EventId};
+use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
-
-use super::Transport;
 
 /// How two sockets are to be joined. The default: no timeout, no limits, the middle priority; what brings much at once is
 /// spliced, what brings little copied.
@@ -20,6 +20,23 @@ pub struct SpliceOptions {
     pub(super) group: Option<RateGroup>,
     pub(super) priority: Option<u8>,
     pub(super) copies: bool,
+    pub(super) progress: Option<Progress>,
+}
+
+/// Who is told of what has come.
+#[derive(Clone)]
+pub(super) struct Progress(Rc<dyn Fn(Side, u64)>);
+
+impl Progress {
+    pub(super) fn tell(&self, from: Side, bytes: u64) {
+        (self.0)(from, bytes);
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a function")
+    }
 }
 
 impl SpliceOptions {
@@ -52,6 +69,13 @@ impl SpliceOptions {
         self.copies = true;
         self
     }
+    /// Tells `progress` as it goes on how many bytes have come from which side: once a turn and side, where some have.
+    /// What lay unread in the inputs of two streams that are joined is told first. So a program's counters are up to date
+    /// though it sees no byte; together it is what came from either side until the end.
+    pub fn on_progress(mut self, progress: impl Fn(Side, u64) + 'static) -> Self {
+        self.progress = Some(Progress(Rc::new(progress)));
+        self
+    }
 
     pub(super) fn apply(&self, relay: &mut Relay) {
         relay.set_idle(self.idle.map(duration_nanos));
@@ -71,7 +95,8 @@ pub enum SpliceEnd {
     /// That side broke, while it was read from or written to. What came from it before was given to the other side, which
     /// was then reset, so that it does not take a part for the whole.
     Failed(Side, Direction, Errno),
-    /// Nothing has moved for as long as the idle timeout.
+    /// Nothing has moved for as long as the idle timeout. Where something was on its way, because nobody took it, both were
+    /// reset.
     Idle,
     /// The streams were not joined, for that reason; they are as they were.
     NotJoined(&'static str),
@@ -115,7 +140,8 @@ impl Spliced {
 impl<D: 'static> Context<D> {
     /// Joins two connected sockets: what comes from one goes to the other until both ways have ended, by splice(2) where
     /// it brings much at once, and otherwise through memory; half-closed either way, it goes on the other. What is on
-    /// its way is bounded by a pipe for each direction, which is only held while something is in it.
+    /// its way is bounded by a pipe for each direction, which is only held while something is in it, and only as long as no
+    /// more than [`crate::Config::splice_pipes`] are: beyond it is copied.
     ///
     /// `ended` is called once, when it is over and both are closed; not where it is [`Context::remove`]d (at once, then:
     /// what is on its way is lost). The loop owns both sockets. The id names the first one's event; the second's goes
@@ -127,7 +153,7 @@ impl<D: 'static> Context<D> {
         options: SpliceOptions,
         ended: impl FnOnce(&mut Context<D>, Spliced) + 'static,
     ) -> Result<EventId, Error> {
-        relay::install(self, first, second, options, Box::new(ended))
+        joining::install(self, first, second, options, Box::new(ended))
     }
 
     /// Joins two streams of this loop, once their programs have seen what they wanted to see: a header, a handshake.
@@ -145,6 +171,6 @@ impl<D: 'static> Context<D> {
         options: SpliceOptions,
         ended: impl FnOnce(&mut Context<D>, Spliced) + 'static,
     ) {
-        self.after(Duration::ZERO, move |ctx| relay::join(ctx, [first, second], options, Box::new(ended)));
+        self.after(Duration::ZERO, move |ctx| joining::join(ctx, [first, second], options, Box::new(ended)));
     }
 }

@@ -13,7 +13,7 @@ help:
 	@echo "make peers   the same echo on libevent, libuv, libev, mio, tokio, calloop, monoio, beside duolu (20 minutes)"
 	@echo "make million 10k, 100k, 500k, 1M connections at once, and the picture; MODEL=\"io_uring epoll-lt\" RUNGS=\"...\" HOLD=5s"
 	@echo "make whole   512 MiB both ways through proxy, TLS, filter and rate limits: SHA-256 equal; BYTES=n"
-	@echo "make proxy-crowd  15,000 connections through the proxy for a minute, slow readers and deaf ones among them; CROWD=n HOLD=s"
+	@echo "make proxy-crowd  15,000 connections through the proxy for a minute, spliced and copied, slow readers and deaf ones among them; CROWD=n HOLD=s"
 
 run:
 	cargo build --release --quiet -p duolu-cli

@@ -3,7 +3,6 @@
 use crate::context::{AnyClock, Context};
 use crate::event_loop::EventLoop;
 use crate::handle::Shared;
-use crate::stream::pipes::MOST_LENT;
 use duolu_core::{Backend, Budget, Clock, Engine};
 use duolu_sys::backend::{BackendKind, choose, choose_completing};
 use duolu_sys::clock::MonotonicClock;
@@ -29,7 +28,6 @@ pub struct Config {
     budget: Budget,
     max_interval: Option<Duration>,
     stream_completions: Option<bool>,
-    splice_pipes: usize,
 }
 
 impl Default for Config {
@@ -42,7 +40,6 @@ impl Default for Config {
             budget: Budget { max_callbacks: u32::MAX, from_priority: 0 },
             max_interval: None,
             stream_completions: None,
-            splice_pipes: MOST_LENT,
         }
     }
 }
@@ -69,13 +66,6 @@ impl Config {
     /// why. Off unless asked for, here or by DUOLU_STREAMS=completions. Linux 6.0; best from 6.12 on.
     pub fn stream_completions(mut self, on: bool) -> Self {
         self.stream_completions = Some(on);
-        self
-    }
-    /// So many pipes may hold what joined sockets ([`Context::splice`]) have on their way, at most: two descriptors and up to
-    /// 64 KiB of kernel memory each. One holds something only while its receiver rests; where all do, what else comes is
-    /// copied. 256 unless told otherwise.
-    pub fn splice_pipes(mut self, pipes: usize) -> Self {
-        self.splice_pipes = pipes;
         self
     }
     /// Does not look at DUOLU_BACKEND and DUOLU_STREAMS.
@@ -158,8 +148,7 @@ impl Config {
         // An id of one loop given to another by mistake must name nothing there, least of all the loop's own waker.
         static LOOPS: AtomicU32 = AtomicU32::new(0);
         engine.number_from(LOOPS.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B1));
-        let mut context = Context::new(engine, Shared::new(waker), self.priorities, data);
-        context.pipes.set_most(self.splice_pipes);
+        let context = Context::new(engine, Shared::new(waker), self.priorities, data);
         Ok(EventLoop::assemble(context, self.max_interval, self.budget.from_priority))
     }
 }

@@ -151,7 +151,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
             let plan = args.proxy.plan()?;
             let setup = prepare(args)?;
             plan.check(setup.announce.address)?;
-            let (model, plan) = (setup.model, plan.part(setup.workers));
+            let threads = if setup.processes { 1 } else { setup.workers };
+            let (model, plan) = (setup.model, plan.part(setup.workers, threads));
             serve_loops(setup, move |worker| proxy::serve(model, plan.clone(), worker))
         }
     }

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-crate::for_each_model!(open_connections_finish_and_nobody_else_comes);
+crate::for_each_form!(open_connections_finish_and_nobody_else_comes);
 
 fn open_connections_finish_and_nobody_else_comes(model: &str) {
     let mut it = through(model, &["--drain", "19s"]);

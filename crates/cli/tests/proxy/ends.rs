@@ -6,7 +6,7 @@ use crate::server::eventually;
 use std::io::Write;
 use std::net::Shutdown;
 
-crate::for_each_model!(
+crate::for_each_form!(
     the_client_may_end_first,
     the_upstream_may_end_first,
     both_may_end_at_once,

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-fn header(version: Version, source: &str, destination: &str) -> Vec<u8> {
+pub fn header(version: Version, source: &str, destination: &str) -> Vec<u8> {
     encoded(&Header::tcp(version, source.parse().unwrap(), destination.parse().unwrap()))
 }
 
@@ -18,7 +18,7 @@ fn encoded(header: &Header) -> Vec<u8> {
 }
 
 /// Reads a header and what follows it, up to the length that is wanted.
-fn read_header(mut stream: &TcpStream, body: &[u8]) -> Header {
+pub fn read_header(mut stream: &TcpStream, body: &[u8]) -> Header {
     let mut bytes = Vec::new();
     let (header, used) = loop {
         match parse(&bytes, MAX_V2_BYTES).expect("a header") {
@@ -35,7 +35,7 @@ fn read_header(mut stream: &TcpStream, body: &[u8]) -> Header {
     header
 }
 
-crate::for_each_model!(the_clients_address_is_told, a_header_is_taken_and_passed_on);
+crate::for_each_form!(the_clients_address_is_told, a_header_is_taken_and_passed_on);
 
 fn the_clients_address_is_told(model: &str) {
     for (name, version) in [("v1", Version::V1), ("v2", Version::V2)] {

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 crate::for_each_model!(both_sides_speak_tls_and_half_closes_go_through);
 
 /// A certificate of its own making and its key, as files that go away with it.
-struct Files(PathBuf);
+pub struct Files(PathBuf);
 
 impl Files {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("duolu-proxy-tls-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
         let made = rcgen::generate_simple_self_signed(["proxy.test".to_owned()]).expect("a certificate");
@@ -22,7 +22,7 @@ impl Files {
         std::fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).expect("a file");
         Files(dir)
     }
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.0.join(name).display().to_string()
     }
 }

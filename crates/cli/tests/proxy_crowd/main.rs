@@ -1,6 +1,7 @@
 //! A crowd through the proxy: of every hundred connections ten read slowly and five never read, for a while; then all of
 //! them read to the end. Nothing may be lost, the proxy's memory is bounded by its watermarks, and afterwards it is back
-//! where it began. Loader (this program), proxy and upstream are processes of their own.
+//! where it began. Loader (this program), proxy and upstream are processes of their own. In both forms of the proxy, one after
+//! the other: joined sockets, as nothing looks at the bytes, and streams, through memory.
 //!
 //! Here a thousand for a few seconds; `make proxy-crowd` has 15,000 for a minute (`DUOLU_CROWD`, `DUOLU_CROWD_HOLD`).
 
@@ -47,8 +48,22 @@ fn enter_a_network_of_small_buffers() {
     }
 }
 
+/// A process has descriptors for one of them.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn nothing_is_lost_and_memory_is_bounded() {
+    crowd_through(&[]);
+}
+
+/// A rate that is never reached, but has to be kept.
+#[test]
+fn nothing_is_lost_and_memory_is_bounded_through_memory() {
+    crowd_through(&["--rate", "64GiB"]);
+}
+
+fn crowd_through(form: &[&str]) {
+    let _alone = ALONE.lock();
     if server::told_to_do_without("DUOLU_TEST_NO_ROOT") {
         return;
     }
@@ -59,7 +74,7 @@ fn nothing_is_lost_and_memory_is_bounded() {
     let echo = Server::start("echo", "epoll-lt", &["-q", "--max-connections", &most]);
     let to = echo.address.to_string();
     let arguments = ["--to", &to, "--processes", "--max-connections", &most, "--admin", "0"];
-    let proxy = Server::start("proxy", "epoll-lt", &arguments);
+    let proxy = Server::start("proxy", "epoll-lt", &[&arguments, form].concat());
     let workers = proxy.ready["workers"].as_u64().expect("a number");
     let memory = Memory { pids: [vec![proxy.pid()], proxy.children()].concat() };
     let (before, kernel_before, cpu_before) = (memory.bytes(), kernel_bytes(), memory.cpu_ms());
@@ -97,7 +112,7 @@ fn nothing_is_lost_and_memory_is_bounded() {
     let (slow, never) = (readers.slow, readers.never);
     let mib = |bytes: u64| bytes as f64 / MIB as f64;
     eprintln!(
-        "{connections} connections for {hold:?} ({slow} slow readers, {never} that never read), {workers} proxy \
+        "{form:?}: {connections} connections for {hold:?} ({slow} slow readers, {never} that never read), {workers} proxy \
          processes; {:.1} s in all\n  echoed and compared: {:.1} MiB, of which {messages} messages of 1 KiB; never read until \
          the end: {:.1} MiB\n  the proxy's own memory: {:.1} MiB before, {:.1} at most, {:.1} after\n  the kernel's for TCP on \
          this machine: {:.1} MiB before, {:.1} at most\n  the proxy's CPU: {} ms",

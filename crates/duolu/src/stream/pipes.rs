@@ -11,9 +11,9 @@ use std::rc::Rc;
 
 /// So many empty ones are kept for the next bytes.
 const MOST_IDLE: usize = 16;
-/// What [`crate::Config::splice_pipes`] is unless told otherwise: 512 descriptors, half of what a process has by default
+/// What [`crate::Context::limit_splice_pipes`] is unless told otherwise: 512 descriptors, half of what a process has by default
 /// (1,024), and 16 MiB.
-pub(crate) const MOST_LENT: usize = 256;
+const MOST_LENT: usize = 256;
 
 pub(crate) struct Pipes {
     idle: Vec<Pipe>,

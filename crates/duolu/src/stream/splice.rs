@@ -141,7 +141,7 @@ impl<D: 'static> Context<D> {
     /// Joins two connected sockets: what comes from one goes to the other until both ways have ended, by splice(2) where
     /// it brings much at once, and otherwise through memory; half-closed either way, it goes on the other. What is on
     /// its way is bounded by a pipe for each direction, which is only held while something is in it, and only as long as no
-    /// more than [`crate::Config::splice_pipes`] are: beyond it is copied.
+    /// more than [`Context::limit_splice_pipes`] allows are: beyond it is copied.
     ///
     /// `ended` is called once, when it is over and both are closed; not where it is [`Context::remove`]d (at once, then:
     /// what is on its way is lost). The loop owns both sockets. The id names the first one's event; the second's goes
@@ -154,6 +154,13 @@ impl<D: 'static> Context<D> {
         ended: impl FnOnce(&mut Context<D>, Spliced) + 'static,
     ) -> Result<EventId, Error> {
         joining::install(self, first, second, options, Box::new(ended))
+    }
+
+    /// So many pipes may hold what joined sockets have on their way, at most: two descriptors and up to 64 KiB of kernel
+    /// memory each. One holds something only while its receiver rests; where so many do, what else comes is copied. 256
+    /// unless told otherwise. Those that hold something now are not taken away.
+    pub fn limit_splice_pipes(&mut self, pipes: usize) {
+        self.pipes.set_most(pipes);
     }
 
     /// Joins two streams of this loop, once their programs have seen what they wanted to see: a header, a handshake.

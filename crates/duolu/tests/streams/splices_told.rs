@@ -147,7 +147,8 @@ fn pipes() -> usize {
 fn receivers_that_rest() {
     const MOST: usize = 3;
     let ends = Rc::new(Cell::new(0));
-    let event_loop = duolu::Config::new().splice_pipes(MOST).build(Vec::new()).expect("a loop");
+    let mut event_loop = duolu::Config::new().build(Vec::new()).expect("a loop");
+    event_loop.limit_splice_pipes(MOST);
     let mut stage = Stage::of(event_loop);
     let before = pipes();
     let mut pairs = joined_and_stuffed(&mut stage, 8, &ends);

@@ -1,4 +1,5 @@
-//! One connection: two streams, and what is read from one is written to the other.
+//! One connection: two streams, and what is read from one is written to the other; where nothing looks at the bytes they
+//! are joined instead ([`join`]).
 //!
 //! ```text
 //! client  --Read-->  upstream's output   more than --buffer waits there: the client is not read
@@ -9,6 +10,7 @@
 //! Both ways are alike. A stream is over when both of its ways have ended, the link when both streams are gone.
 
 use super::Hall;
+use super::join;
 use super::opening;
 use super::upstreams::Tried;
 use crate::serve::board::{Count, Tally};
@@ -44,6 +46,8 @@ pub enum Phase {
     Securing,
     /// An upstream is to be found. The client is not read.
     Connecting,
+    /// The upstream stands, and both streams are about to be joined. Neither is read.
+    Joining,
     /// Bytes are passed on.
     Open,
     /// One side broke. The other one gets what came before that, and is reset.
@@ -93,6 +97,11 @@ impl Link {
         self.ids[side as usize].set(Some(id));
     }
 
+    /// The stream of a side, if it was ever made.
+    pub fn stream(&self, side: Side) -> Option<EventId> {
+        self.ids[side as usize].get()
+    }
+
     /// That side sends no more.
     pub fn has_ended(&self, side: Side) {
         self.ended[side as usize].set(true);
@@ -105,32 +114,43 @@ impl Link {
         side: Side,
         work: impl FnOnce(&mut Stream<'_>) -> R,
     ) -> Option<R> {
-        ctx.with_stream(self.ids[side as usize].get()?, |_, stream| work(stream))
+        ctx.with_stream(self.stream(side)?, |_, stream| work(stream))
     }
 
     /// The upstream stands: what was kept back for it goes out, and the client is read.
-    pub fn open(&self, ctx: &mut Context<Hall>, upstream: &mut Stream<'_>) {
-        self.phase.set(Phase::Open);
+    pub fn open(self: &Rc<Self>, ctx: &mut Context<Hall>, upstream: &mut Stream<'_>) {
         self.moved_at.set(ctx.now());
-        upstream.set_timeout(Direction::Write, Some(ctx.data().plan.idle));
-        if !ctx.data().plan.tls.with_upstreams() {
+        let plan = Rc::clone(&ctx.data().plan);
+        upstream.set_timeout(Direction::Write, Some(plan.idle));
+        if !plan.tls.with_upstreams() {
             let _ = std::io::Write::write_all(upstream, &self.greeting()); // it stands, so it takes it
         }
+        if plan.looks_away() { join::begin(self, ctx, upstream) } else { self.pass_on(ctx, upstream) }
+    }
+
+    /// Each side gets what the other has sent so far, and is read from now on.
+    pub fn pass_on(&self, ctx: &mut Context<Hall>, upstream: &mut Stream<'_>) {
+        self.phase.set(Phase::Open);
         let high = ctx.data().plan.buffer;
         let is_there = self.with(ctx, Side::Client, |client| {
-            self.count(Side::Client, client.input().len());
-            upstream.send_buffer(client.input_mut());
-            if upstream.unsent() > high {
-                self.held[Side::Client as usize].set(true);
-            } else {
-                client.unsuspend(Direction::Read);
-            }
+            self.hand_over(Side::Client, client, upstream, high);
+            self.hand_over(Side::Upstream, upstream, client, high);
         });
         if is_there.is_none() {
-            return upstream.reset(); // it went meanwhile
+            upstream.reset(); // it went meanwhile
         }
-        if self.ended[Side::Client as usize].get() {
-            upstream.finish();
+    }
+
+    fn hand_over(&self, side: Side, from: &mut Stream<'_>, to: &mut Stream<'_>, high: usize) {
+        self.count(side, from.input().len() as u64);
+        to.send_buffer(from.input_mut());
+        if to.unsent() > high {
+            self.held[side as usize].set(true);
+        } else {
+            from.unsuspend(Direction::Read);
+        }
+        if self.ended[side as usize].get() {
+            to.finish();
         }
     }
 
@@ -143,9 +163,15 @@ impl Link {
         bytes
     }
 
-    fn count(&self, from: Side, bytes: usize) {
+    /// So many bytes have come from that side.
+    pub fn count(&self, from: Side, bytes: u64) {
         let count = if from == Side::Client { Count::BytesIn } else { Count::BytesOut };
-        self.tally.add(count, bytes as u64);
+        self.tally.add(count, bytes);
+    }
+
+    /// It is closed because nothing moved.
+    pub fn count_idle(&self) {
+        self.tally.add(Count::Idle, 1);
     }
 }
 
@@ -167,6 +193,7 @@ impl StreamHandler<Hall> for End {
             Phase::Heading | Phase::Securing | Phase::Connecting => {
                 opening::event(&self.link, self.side, ctx, stream, event)
             }
+            Phase::Joining => self.wait(ctx, event),
             Phase::Open => self.pass(ctx, stream, event),
             Phase::Broken => self.end_broken(stream, event),
         }
@@ -174,12 +201,21 @@ impl StreamHandler<Hall> for End {
 }
 
 impl End {
+    /// In the same pass as the join was asked for: what has come stays where it is.
+    fn wait(&self, ctx: &mut Context<Hall>, event: StreamEvent) {
+        match event {
+            StreamEvent::Eof => self.link.has_ended(self.side),
+            StreamEvent::Error(..) => self.broken(ctx),
+            _ => {}
+        }
+    }
+
     fn pass(&self, ctx: &mut Context<Hall>, stream: &mut Stream<'_>, event: StreamEvent) {
         let (link, own, other) = (&self.link, self.side, self.side.other());
         match event {
             StreamEvent::Read => {
                 link.moved_at.set(ctx.now());
-                link.count(own, stream.input().len());
+                link.count(own, stream.input().len() as u64);
                 let high = ctx.data().plan.buffer;
                 let is_full = link.with(ctx, other, |to| {
                     to.send_buffer(stream.input_mut());
@@ -239,7 +275,7 @@ impl End {
             stream.enable(direction);
             return stream.set_timeout(direction, Some(idle - since));
         }
-        link.tally.add(Count::Idle, 1);
+        link.count_idle();
         link.phase.set(Phase::Broken);
         // In good order where nothing is lost by it.
         let end: fn(&mut Stream<'_>) = |stream| stream.close();

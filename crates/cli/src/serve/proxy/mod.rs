@@ -1,10 +1,11 @@
 //! The service `proxy`: passes on to other servers what comes, both ways, on the library's streams.
 //!
 //! Reading order: this file is what is asked for and what a loop's connections share; [`link`] one connection with its two
-//! streams; [`opening`] how it comes about, from the PROXY header to the upstream; [`upstreams`] whose turn it is; [`ebb`] memory
-//! after a crowd.
+//! streams; [`opening`] how it comes about, from the PROXY header to the upstream; [`join`] what becomes of it where nothing looks
+//! at the bytes; [`upstreams`] whose turn it is; [`ebb`] memory after a crowd.
 
 mod ebb;
+mod join;
 mod link;
 mod opening;
 mod tls;
@@ -167,6 +168,7 @@ impl Args {
             rate: self.rate.map(rate),
             rate_total: self.rate_total,
             buffer: usize::try_from(buffer).unwrap_or(usize::MAX / 4),
+            pipes: join::MOST_PIPES,
             tls: self.tls.plan()?,
         })
     }
@@ -216,6 +218,8 @@ pub struct Plan {
     rate_total: Option<u64>,
     /// What may wait to be sent, each way of a connection, before the other side is not read any more.
     buffer: usize,
+    /// So many may hold what waits for slow readers, where connections are joined.
+    pipes: usize,
     tls: tls::Plan,
 }
 
@@ -230,16 +234,16 @@ impl Plan {
         }
     }
 
-    /// That of one of so many workers.
-    pub fn part(self, workers: usize) -> Self {
+    /// That of one of so many workers, of which so many are threads of one process.
+    pub fn part(self, workers: usize, threads: usize) -> Self {
         let part = |total: u64| (total / workers as u64).max(1);
-        Plan { rate_total: self.rate_total.map(part), ..self }
+        Plan { rate_total: self.rate_total.map(part), pipes: join::pipes_of_each(threads), ..self }
     }
 }
 
 /// Runs one worker's loop.
 pub fn serve(model: Model, plan: Plan, worker: Worker) -> Result<(), Failure> {
-    let total = plan.rate_total.map(rate);
+    let (total, pipes) = (plan.rate_total.map(rate), plan.pipes);
     let hall = Hall {
         groups: None,
         upstreams: Upstreams::new(plan.upstreams.clone(), worker.index),
@@ -254,6 +258,7 @@ pub fn serve(model: Model, plan: Plan, worker: Worker) -> Result<(), Failure> {
         door: Door::of(&worker),
     };
     door::serve(model, road(model).0, worker, hall, |event_loop| {
+        event_loop.limit_splice_pipes(pipes);
         if total.is_some() {
             let groups = [event_loop.rate_group(total, None), event_loop.rate_group(total, None)];
             event_loop.data().groups = Some(groups);

@@ -14,6 +14,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("duolu runs on Linux only");
 
+pub mod buffer;
 pub mod layout;
 pub mod layout_more;
 pub mod log;

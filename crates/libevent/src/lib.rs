@@ -17,8 +17,11 @@ compile_error!("duolu runs on Linux only");
 pub mod buffer;
 pub mod layout;
 pub mod layout_more;
+pub mod lock;
 pub mod log;
+pub mod mem;
 mod not_yet;
+pub mod thread;
 pub mod variadic;
 
 /// struct event_base: opaque to programs.

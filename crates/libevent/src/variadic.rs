@@ -56,16 +56,11 @@ unsafe extern "C" fn duolu_vsnprintf(
 unsafe extern "C" fn duolu_vwarn(with_errno: c_int, format: *const c_char, arguments: *mut c_void) {
     let errno = duolu_sys::syscall::last_errno();
     let mut text = [0u8; 1024];
-    // SAFETY: as above; the buffer is ours.
-    unsafe { duolu_vsnprintf(text.as_mut_ptr().cast(), text.len(), format, arguments) };
-    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-    let text = String::from_utf8_lossy(text);
-    if with_errno != 0 {
-        let why = duolu_sys::syscall::describe(errno);
-        log::warn(&format!("{text}: {why}"));
-    } else {
-        log::warn(&text);
+    if !format.is_null() {
+        // SAFETY: as above; the buffer is ours.
+        unsafe { duolu_vsnprintf(text.as_mut_ptr().cast(), text.len(), format, arguments) };
     }
+    log::warn_bytes(text, (with_errno != 0).then_some(errno));
 }
 
 #[unsafe(no_mangle)]

@@ -79,13 +79,9 @@ fails! { nothing;
     event_base_free_nofinalize
     event_config_free
     event_debug_unassign
-    event_enable_debug_logging
     event_enable_debug_mode
     event_free
     event_get_assignment
     event_set
-    event_set_fatal_callback
-    event_set_log_callback
-    event_set_mem_functions
     libevent_global_shutdown
 }

@@ -1,5 +1,5 @@
 # Verbs only; what they do is in cargo and scripts/.
-.PHONY: run test lint unit sim asan fuzz bench peers million whole proxy-crowd tools help
+.PHONY: run test lint unit sim asan fuzz bench bench-libevent peers million whole proxy-crowd tools help
 
 help:
 	@echo "make run     every I/O model on this machine, side by side (a quick duolu compare)"
@@ -10,6 +10,7 @@ help:
 	@echo "make asan    streams, buffers and the loop under AddressSanitizer"
 	@echo "make fuzz    a minute of fuzzing for each target; TARGET=name, SECONDS_EACH=n"
 	@echo "make bench   instruction counts and timings against raw epoll and C libevent"
+	@echo "make bench-libevent  the same programs on C libevent and on duolu's, in turn (10 minutes)"
 	@echo "make peers   the same echo on libevent, libuv, libev, mio, tokio, calloop, monoio, beside duolu (20 minutes)"
 	@echo "make million 10k, 100k, 500k, 1M connections at once, and the picture; MODEL=\"io_uring epoll-lt\" RUNGS=\"...\" HOLD=5s"
 	@echo "make whole   512 MiB both ways through proxy, TLS, filter and rate limits: SHA-256 equal; BYTES=n"
@@ -59,6 +60,10 @@ fuzz:
 bench:
 	scripts/need.sh valgrind=valgrind cc=gcc taskset=util-linux /usr/include/event2/event.h=libevent-dev
 	bench/run.sh
+
+bench-libevent:
+	scripts/need.sh valgrind=valgrind cc=gcc memcached=memcached /usr/include/event2/event.h=libevent-dev
+	bench/libevent/run.py
 
 peers:
 	bench/peers/run.sh all

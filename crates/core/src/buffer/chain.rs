@@ -123,18 +123,31 @@ impl Chain {
         last.or_else(|| self.first.take())
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Chunk> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Chunk> {
         self.first.iter().chain(self.rest.iter().flat_map(|rest| &rest[0]))
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Chunk> {
+    pub(super) fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Chunk> {
         self.first.iter_mut().chain(self.rest.iter_mut().flat_map(|rest| &mut rest[0]))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest[0].len())
+    }
+
+    /// Drops the links without bytes, wherever they are.
+    pub(super) fn drop_empty(&mut self) {
+        if let Some(rest) = &mut self.rest {
+            rest[0].retain(|chunk| !chunk.is_empty());
+        }
+        if self.front().is_some_and(Chunk::is_empty) {
+            self.pop_front();
+        }
     }
 
     /// The last two, the last one first.
     pub(super) fn last_two(&mut self) -> (Option<&mut Chunk>, Option<&mut Chunk>) {
-        let rest = self.rest.iter_mut().flat_map(|rest| &mut rest[0]);
-        let mut from_back = self.first.iter_mut().chain(rest).rev();
+        let mut from_back = self.iter_mut().rev();
         (from_back.next(), from_back.next())
     }
 }

@@ -11,6 +11,12 @@ use core::fmt;
 pub trait Region: Send + Sync {
     /// The bytes: the same at each call.
     fn bytes(&self) -> &[u8];
+    /// Whether [`Buffer::lends`] allows it. It is only asked, never enforced, here.
+    ///
+    /// [`Buffer::lends`]: super::Buffer::lends
+    fn may_be_lent(&self) -> bool {
+        true
+    }
 }
 
 impl Region for Vec<u8> {
@@ -48,6 +54,8 @@ pub(super) enum Store {
     /// All of it is initialised; what lies beyond the chunk's end may be written.
     Own(Vec<u8>),
     Shared(Arc<dyn Region>),
+    /// As `Shared`, and it came from another buffer that still has it.
+    Lent(Arc<dyn Region>),
     /// `start` and `end` are offsets in the file.
     File(Arc<dyn FileRegion>),
 }
@@ -86,7 +94,7 @@ impl Chunk {
     pub(super) fn bytes(&self) -> Option<&[u8]> {
         match &self.store {
             Store::Own(own) => Some(&own[self.start..self.end]),
-            Store::Shared(region) => Some(&region.bytes()[self.start..self.end]),
+            Store::Shared(region) | Store::Lent(region) => Some(&region.bytes()[self.start..self.end]),
             Store::File(..) => None,
         }
     }
@@ -95,7 +103,9 @@ impl Chunk {
         match &self.store {
             Store::File(file) => Piece::File(file, (self.start + skip) as u64, self.len() - skip),
             Store::Own(own) => Piece::Bytes(&own[self.start + skip..self.end]),
-            Store::Shared(region) => Piece::Bytes(&region.bytes()[self.start + skip..self.end]),
+            Store::Shared(region) | Store::Lent(region) => {
+                Piece::Bytes(&region.bytes()[self.start + skip..self.end])
+            }
         }
     }
 
@@ -104,6 +114,14 @@ impl Chunk {
     pub(super) fn room(&self) -> usize {
         match &self.store {
             Store::Own(own) => own.capacity() - self.end,
+            _ => 0,
+        }
+    }
+
+    /// How much of the room can be made the chunk's own without writing on it.
+    pub(super) fn initialised_room(&self) -> usize {
+        match &self.store {
+            Store::Own(own) => own.len() - self.end,
             _ => 0,
         }
     }
@@ -141,7 +159,9 @@ impl Chunk {
     pub(super) fn verify(&self) {
         match &self.store {
             Store::Own(own) => assert!(self.end <= own.len(), "{self:?} of {}", own.len()),
-            Store::Shared(region) => assert!(self.end <= region.bytes().len(), "{self:?}"),
+            Store::Shared(region) | Store::Lent(region) => {
+                assert!(self.end <= region.bytes().len(), "{self:?}")
+            }
             Store::File(..) => {}
         }
     }
@@ -168,6 +188,14 @@ impl Chunk {
         Ok(())
     }
 
+    /// As [`Chunk::share`], for a buffer beside the one that it is in.
+    pub(super) fn lend(&mut self) -> Store {
+        match self.share() {
+            Store::Shared(region) => Store::Lent(region),
+            other => other,
+        }
+    }
+
     /// Has the same bytes be reachable from a second chunk. The room behind the end is given up.
     pub(super) fn share(&mut self) -> Store {
         if let Store::Own(own) = &mut self.store {
@@ -175,6 +203,7 @@ impl Chunk {
         }
         match &self.store {
             Store::Shared(region) => Store::Shared(Arc::clone(region)),
+            Store::Lent(region) => Store::Lent(Arc::clone(region)),
             Store::File(file) => Store::File(Arc::clone(file)),
             Store::Own(_) => unreachable!("shared above"),
         }
@@ -199,6 +228,7 @@ impl fmt::Debug for Chunk {
         let kind = match self.store {
             Store::Own(_) => "own",
             Store::Shared(_) => "shared",
+            Store::Lent(_) => "lent",
             Store::File(..) => "file",
         };
         write!(f, "{kind} {}..{}", self.start, self.end)

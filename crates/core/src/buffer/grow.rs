@@ -15,7 +15,11 @@ impl Buffer {
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), BufferError> {
         self.may(End::Back)?;
         self.fits(bytes.len())?;
-        self.settle();
+        self.reserve = Reserve::None;
+        if self.chunks.back_mut().is_some_and(|last| last.is_empty()) && self.append_to_room(bytes) {
+            self.grew(bytes.len());
+            return Ok(());
+        }
         let room = self.chunks.back_mut().map_or(0, |chunk| chunk.room());
         let (here, beyond) = bytes.split_at(bytes.len().min(room));
         if !beyond.is_empty() {
@@ -45,7 +49,7 @@ impl Buffer {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.settle();
+        self.reserve = Reserve::None;
         if !self.chunks.front_mut().is_some_and(|chunk| chunk.fill_front(bytes)) {
             // The bytes at its end, so that the next ones in front find room.
             let size = bytes.len().max(SMALL);
@@ -160,11 +164,11 @@ impl Buffer {
         Ok(())
     }
 
-    /// Gives up a reserve that was not used: no empty chunk stays at the end.
+    /// Gives up room that was not used: no empty chunk stays at the end.
     #[inline]
     pub(super) fn settle(&mut self) {
         self.reserve = Reserve::None;
-        if self.chunks.back_mut().is_some_and(|chunk| chunk.is_empty()) {
+        while self.chunks.back_mut().is_some_and(|chunk| chunk.is_empty()) {
             self.chunks.pop_back();
         }
     }

@@ -11,13 +11,14 @@
 //! Nothing here reads or writes descriptors: the hands do, with [`Buffer::pieces`] and [`Buffer::spare`]. Whoever calls
 //! back for changes asks [`Buffer::take_change`] after each operation; [`Observed`] does.
 //!
-//! Reading order: `chunk` is a link; then `grow`, `shrink`, `transfer` (between buffers), `search`, `pool`, `observed`.
+//! Reading order: `chunk` is a link; then `grow`, `room` (memory at the end that others write into), `shrink`, `transfer` (between buffers), `search`, `pool`, `observed`.
 
 mod chain;
 mod chunk;
 mod grow;
 mod observed;
 mod pool;
+mod room;
 mod search;
 mod shrink;
 mod transfer;
@@ -105,7 +106,7 @@ enum Reserve {
 /// A queue of bytes; see the module's head. Appending and draining are O(bytes copied), moving is O(chunks moved).
 #[derive(Default)]
 pub struct Buffer {
-    /// No chunk is empty, but the last one may be: it is the reserve of `spare`.
+    /// No chunk is empty, but the last ones may be: they are room that was made.
     chunks: Chain,
     len: usize,
     added: usize,
@@ -228,7 +229,8 @@ impl Buffer {
         let mut chunks = self.chunks.iter().peekable();
         while let Some(chunk) = chunks.next() {
             assert!(chunk.start <= chunk.end, "{chunk:?}");
-            assert!(!chunk.is_empty() || chunks.peek().is_none(), "an empty chunk inside the chain");
+            let inside = chunks.peek().is_some_and(|next| !next.is_empty());
+            assert!(!chunk.is_empty() || !inside, "an empty chunk inside the chain");
             chunk.verify();
         }
     }

@@ -2,7 +2,7 @@
 
 use super::chunk::{Chunk, Store};
 use super::pool::Pool;
-use super::{Buffer, BufferError, End};
+use super::{Buffer, BufferError, End, Reserve};
 use alloc::vec::Vec;
 
 impl Buffer {
@@ -18,7 +18,10 @@ impl Buffer {
 
     fn drain_with(&mut self, bytes: usize, mut done: impl FnMut(Chunk)) -> Result<usize, BufferError> {
         self.may(End::Front)?;
-        self.settle();
+        self.reserve = Reserve::None;
+        if bytes >= self.len {
+            self.settle();
+        }
         let bytes = bytes.min(self.len);
         let mut left = bytes;
         while left > 0 {
@@ -91,7 +94,7 @@ impl Buffer {
         if bytes == 0 {
             return Ok(&[]);
         }
-        self.settle();
+        self.reserve = Reserve::None;
         let in_place =
             self.chunks.front().is_none_or(|chunk| chunk.len() >= bytes && chunk.bytes().is_some());
         if !in_place {

@@ -92,6 +92,22 @@ fn what_is_shared_is_not_changed_by_either_side() {
 }
 
 #[test]
+fn what_was_lent_and_files_are_not_lent_on() {
+    let mut first = buffer(&[b"abc"]);
+    first.append_region(Arc::new(b"def".to_vec())).unwrap();
+    assert!(first.lends());
+    let (mut second, mut third) = (Buffer::new(), Buffer::new());
+    second.append_shared(&mut first).unwrap();
+    assert!(first.lends() && !second.lends());
+    third.take_from(&mut second, 2).unwrap();
+    assert!(third.lends(), "few bytes are a copy");
+    third.append_shared(&mut second).unwrap();
+    assert_eq!(all(&third), b"abcdef", "it is not enforced");
+    first.append_file(Arc::new(Pretended(b"0123".to_vec())), 0, 4).unwrap();
+    assert!(!first.lends());
+}
+
+#[test]
 fn a_file_is_read_only_where_it_must_be() {
     let mut buffer = buffer(&[b"head "]);
     buffer.append_file(Arc::new(Pretended(b"0123456789".to_vec())), 2, 5).unwrap();

@@ -1,8 +1,8 @@
 //! How bytes go from one buffer to another: by moving chunks, or by referring to the same ones.
 
 use super::chain::Chain;
-use super::chunk::Chunk;
-use super::{Buffer, BufferError, End};
+use super::chunk::{Chunk, Store};
+use super::{Buffer, BufferError, End, Reserve};
 
 /// A part of a chunk up to this long is copied rather than shared: a copy of so little is cheaper than a counted
 /// reference, and leaves both sides memory they can write on in.
@@ -14,6 +14,9 @@ impl Buffer {
         self.may(End::Back)?;
         other.may(End::Front)?;
         self.fits(other.len)?;
+        if other.is_empty() {
+            return Ok(());
+        }
         self.settle();
         other.settle();
         self.chunks.append(&mut other.chunks)?;
@@ -26,7 +29,10 @@ impl Buffer {
         self.may(End::Front)?;
         other.may(End::Front)?;
         self.fits(other.len)?;
-        self.settle();
+        if other.is_empty() {
+            return Ok(());
+        }
+        self.reserve = Reserve::None;
         other.settle();
         other.chunks.append(&mut self.chunks)?;
         core::mem::swap(&mut self.chunks, &mut other.chunks);
@@ -51,7 +57,7 @@ impl Buffer {
         other.may(End::Front)?;
         self.fits(bytes)?;
         self.settle();
-        other.settle();
+        other.reserve = Reserve::None;
         // Made beside both, so that a refusal leaves them as they are.
         let mut taken = Chain::new();
         let (mut whole, mut left) = (0, bytes);
@@ -85,15 +91,30 @@ impl Buffer {
     pub fn append_shared(&mut self, other: &mut Buffer) -> Result<(), BufferError> {
         self.may(End::Back)?;
         self.fits(other.len)?;
+        if other.is_empty() {
+            return Ok(());
+        }
         self.settle();
         other.settle();
         let mut shared = Chain::new();
         for chunk in other.chunks.iter_mut() {
-            shared.push_back(Chunk::new(chunk.share(), chunk.start, chunk.end))?;
+            shared.push_back(Chunk::new(chunk.lend(), chunk.start, chunk.end))?;
         }
         self.chunks.append(&mut shared)?;
         self.grew(other.len);
         Ok(())
+    }
+}
+
+impl Buffer {
+    /// Whether all of it is memory that came neither by [`Buffer::append_shared`] nor as a file, nor forbids it: what
+    /// libevent's evbuffer_add_buffer_reference takes. `append_shared` takes everything.
+    pub fn lends(&self) -> bool {
+        self.chunks.iter().all(|chunk| match &chunk.store {
+            Store::Own(_) => true,
+            Store::Shared(region) => region.may_be_lent(),
+            Store::Lent(_) | Store::File(_) => false,
+        })
     }
 }
 

@@ -119,7 +119,7 @@ fn step(random: &mut Random<'_>, pairs: &mut [Pair; 3], pool: &mut Pool) {
     let (at, apart) = (random.below(3), 1 + random.below(2));
     let [one, two] = pairs.get_disjoint_mut([at, (at + apart) % 3]).expect("two different ones");
     // What has grown beyond a few chunks shrinks.
-    let operation = if one.model.len() > 60_000 { 20 } else { random.below(22) };
+    let operation = if one.model.len() > 60_000 { 20 } else { random.below(25) };
     match operation {
         0..=7 => grow(random, one, pool, operation),
         8..=10 => reserve(random, one, operation),
@@ -134,6 +134,12 @@ fn step(random: &mut Random<'_>, pairs: &mut [Pair; 3], pool: &mut Pool) {
         }
         18 => look(random, one),
         19 => read_line(random, one),
+        22 | 23 => room(random, one),
+        24 => {
+            let wanted = random.length();
+            one.buffer.expand(wanted).unwrap();
+            assert!(one.buffer.room().any(|room| room.len() >= wanted.max(1)));
+        }
         _ => shrink(random, one, pool),
     }
     one.equal();
@@ -195,6 +201,29 @@ fn reserve(random: &mut Random<'_>, one: &mut Pair, operation: usize) {
         one.buffer.commit(bytes.len()).unwrap();
         one.push(&bytes);
     }
+}
+
+/// Pieces that others write into: some made, some filled, in whatever order.
+fn room(random: &mut Random<'_>, one: &mut Pair) {
+    let (wanted, most) = (random.length(), 2 + random.below(3));
+    if random.below(3) > 0 {
+        one.buffer.extend(wanted, most).unwrap();
+        assert!(one.buffer.room().take(most).map(|room| room.len()).sum::<usize>() >= wanted);
+    }
+    let pieces = one.buffer.room().count();
+    let first = random.below(pieces + 1);
+    let mut filled = Vec::new();
+    for room in one.buffer.room().skip(first) {
+        let mut bytes = random.bytes();
+        bytes.truncate(room.len());
+        room[..bytes.len()].copy_from_slice(&bytes);
+        filled.push(bytes);
+    }
+    filled.truncate(random.below(pieces + 1));
+    let lengths: Vec<usize> = filled.iter().map(Vec::len).collect();
+    one.buffer.commit_pieces(first, &lengths).unwrap();
+    assert_eq!(one.buffer.commit_pieces(0, &[usize::MAX]), Err(BufferError::TooShort));
+    filled.iter().for_each(|bytes| one.push(bytes));
 }
 
 fn transfer(random: &mut Random<'_>, one: &mut Pair, two: &mut Pair, operation: usize) {

@@ -22,6 +22,7 @@ pub mod log;
 pub mod mem;
 mod not_yet;
 pub mod thread;
+pub mod util;
 pub mod variadic;
 
 /// struct event_base: opaque to programs.

@@ -35,7 +35,7 @@ jump! {
 
 /// vsnprintf(3) that always ends with a NUL, as evutil_vsnprintf does.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn duolu_vsnprintf(
+pub(crate) unsafe extern "C" fn duolu_vsnprintf(
     to: *mut c_char,
     room: usize,
     format: *const c_char,

@@ -37,4 +37,3 @@ mod listener;
 mod rpc;
 mod tag;
 mod thread;
-mod util;

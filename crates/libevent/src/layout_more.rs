@@ -130,6 +130,7 @@ pub struct evrpc {
 const _: () = assert!(size_of::<evrpc_status>() == 16 && size_of::<evrpc>() == 120);
 
 /// struct evthread_lock_callbacks.
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct evthread_lock_callbacks {
     pub lock_api_version: c_int,
@@ -141,6 +142,7 @@ pub struct evthread_lock_callbacks {
 }
 
 /// struct evthread_condition_callbacks.
+#[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct evthread_condition_callbacks {
     pub condition_api_version: c_int,

@@ -6,6 +6,7 @@ mod pthreads;
 #[cfg(test)]
 mod tests;
 
+pub use crate::layout_more::{evthread_condition_callbacks, evthread_lock_callbacks};
 use crate::log;
 use core::ffi::{c_int, c_uint, c_ulong, c_void};
 use core::ptr::null_mut;
@@ -20,32 +21,6 @@ pub type CondFree = unsafe extern "C" fn(*mut c_void);
 pub type CondSignal = unsafe extern "C" fn(*mut c_void, c_int) -> c_int;
 pub type CondWait = unsafe extern "C" fn(*mut c_void, *mut c_void, *const timeval) -> c_int;
 pub type IdFn = unsafe extern "C" fn() -> c_ulong;
-
-/// struct evthread_lock_callbacks.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct evthread_lock_callbacks {
-    pub lock_api_version: c_int,
-    pub supported_locktypes: c_uint,
-    pub alloc: Option<LockAlloc>,
-    pub free: Option<LockFree>,
-    pub lock: Option<Locking>,
-    pub unlock: Option<Locking>,
-}
-
-/// struct evthread_condition_callbacks.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct evthread_condition_callbacks {
-    pub condition_api_version: c_int,
-    pub alloc_condition: Option<CondAlloc>,
-    pub free_condition: Option<CondFree>,
-    pub signal_condition: Option<CondSignal>,
-    pub wait_condition: Option<CondWait>,
-}
-
-const _: () =
-    assert!(size_of::<evthread_lock_callbacks>() == 40 && size_of::<evthread_condition_callbacks>() == 40);
 
 /// Functions read by every thread: each an atomic word, so that setting them late is no data race. Null is none.
 #[derive(Debug)]

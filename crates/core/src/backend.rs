@@ -141,6 +141,9 @@ pub(crate) fn said(ready: Ready, generation: u32) -> u64 {
 pub struct Features {
     /// `Trigger::Edge` is honoured.
     pub edge: bool,
+    /// A descriptor's edges come as one report in each wait, which says all that is so at that moment, `Interest::URGENT`
+    /// included, and not only what has woken the wait. Streams are watched by such edges.
+    pub exact_edges: bool,
     /// `Trigger::OneShot` is disarmed by the kernel itself (elsewhere by the brain: to the user the same).
     pub one_shot: bool,
     /// `Interest::PEER_CLOSED` is told.

@@ -23,6 +23,7 @@ pub struct Engine<B: Backend + ?Sized, C: Clock> {
     turn_now: Option<Instant>,
     /// Asked once: it does not change.
     edge: bool,
+    exact_edges: bool,
     peer_closed: bool,
     exclusive: bool,
     backend: Box<B>,
@@ -32,11 +33,14 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
     /// Joins them; `priorities` is cut to 1 to 256.
     pub fn new(backend: Box<B>, clock: C, priorities: u16) -> Self {
         let features = backend.features();
+        let mut reactor = Reactor::new(clock.now(), priorities);
+        reactor.exact_edges = features.exact_edges;
         Engine {
-            reactor: Reactor::new(clock.now(), priorities),
+            reactor,
             clock,
             turn_now: None,
             edge: features.edge,
+            exact_edges: features.exact_edges,
             peer_closed: features.peer_closed,
             exclusive: features.exclusive,
             backend,
@@ -49,16 +53,26 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
     }
 
     /// Makes an event known, not yet pending. Edge and one-shot fall back to what the backend has, which
-    /// tells a superset; an event that asks for nothing but PEER_CLOSED is refused where it is never told.
+    /// tells a superset; an event that asks for nothing but PEER_CLOSED or URGENT is refused where that is never told.
     pub fn create(&mut self, mut spec: EventSpec) -> Result<EventId, Refused> {
         if spec.trigger == Trigger::Edge && !self.edge {
             spec.trigger = Trigger::Level;
         }
         spec.exclusive &= self.exclusive;
-        if spec.interest == Interest::PEER_CLOSED && !self.peer_closed {
+        spec.interest = self.can_tell(spec.interest)?;
+        self.reactor.create(&spec)
+    }
+
+    /// What of it the backend tells. What is nothing but what it never tells is refused.
+    fn can_tell(&self, interest: Interest) -> Result<Interest, Refused> {
+        let told = if self.exact_edges { interest } else { interest - Interest::URGENT };
+        if told == Interest::PEER_CLOSED && !self.peer_closed {
             return Err(Refused::Unsupported("PEER_CLOSED"));
         }
-        self.reactor.create(&spec)
+        if told.is_empty() && !interest.is_empty() {
+            return Err(Refused::Unsupported("URGENT"));
+        }
+        Ok(told)
     }
 
     /// Makes an event pending. What the kernel refuses is told here, and the event is then as it was.
@@ -107,14 +121,18 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
 
     /// Replaces what the event asks of its descriptor, from the next poll on.
     pub fn set_interest(&mut self, id: EventId, interest: Interest) -> Result<(), Refused> {
-        if interest == Interest::PEER_CLOSED && !self.peer_closed {
-            return Err(Refused::Unsupported("PEER_CLOSED"));
-        }
+        let interest = self.can_tell(interest)?;
         self.reactor.set_interest(id, interest)
+    }
+
+    /// [`crate::Features::exact_edges`] of the backend.
+    pub fn has_exact_edges(&self) -> bool {
+        self.exact_edges
     }
 
     /// See [`Reactor::adopt`].
     pub fn adopt(&mut self, id: EventId, fd: RawFd, interest: Interest) -> Result<(), Refused> {
+        let interest = self.can_tell(interest)?;
         self.reactor.adopt(id, fd, interest)
     }
 

@@ -182,9 +182,9 @@ impl Event {
         self.state = self.state & !SIMPLE | if self.is_simple() { SIMPLE } else { 0 };
     }
 
-    /// Persistent, level-triggered and without a timeout that starts anew.
+    /// Persistent, not one-shot and without a timeout that starts anew.
     pub(crate) fn is_simple(&self) -> bool {
-        self.kind & (PERSIST | ONE_SHOT | EDGE | INTERNAL) == PERSIST && self.period_ns.get() == 0
+        self.kind & (PERSIST | ONE_SHOT | INTERNAL) == PERSIST && self.period_ns.get() == 0
     }
 
     /// Collected since the last callback.

@@ -57,6 +57,9 @@ flag_set! {
         /// The peer has shut its sending side (FIN): EPOLLRDHUP, libevent's EV_CLOSED. Told even while
         /// unread bytes wait. Only on backends with `Features::PEER_CLOSED`.
         PEER_CLOSED = 2;
+        /// Urgent data waits (EPOLLPRI; TCP's MSG_OOB). Only on backends with `Features::exact_edges`: elsewhere an event
+        /// that asks for more than this is told the rest, and one that does not is refused.
+        URGENT = 8;
     }
 }
 
@@ -68,6 +71,8 @@ flag_set! {
         READ = 1;
         /// Writing would not block.
         WRITE = 4;
+        /// Urgent data waits: where it is marked recv(2) stops short.
+        URGENT = 2;
         /// The peer has shut its sending side.
         PEER_CLOSED = 0x2000;
         /// Both directions are shut (EPOLLHUP). Comes with READ and WRITE for whoever asked for those.
@@ -91,7 +96,8 @@ impl Interest {
     pub const fn as_ready(self) -> Ready {
         const SAME: u32 = Ready::READ.0 | Ready::WRITE.0;
         let peer_closed = if self.contains(Interest::PEER_CLOSED) { Ready::PEER_CLOSED.0 } else { 0 };
-        Ready(self.0 as u32 & SAME | peer_closed)
+        let urgent = if self.contains(Interest::URGENT) { Ready::URGENT.0 } else { 0 };
+        Ready(self.0 as u32 & SAME | peer_closed | urgent)
     }
 }
 

@@ -101,6 +101,8 @@ pub struct Reactor {
     budget: Budget,
     /// One priority and no budget: see `straight`.
     may_go_straight: bool,
+    /// The hands' [`crate::Features::exact_edges`].
+    pub(crate) exact_edges: bool,
     pending: usize,
     internal_active: usize,
     /// There was a stale report since `is_haunted` was last asked, or in the wait before.
@@ -118,6 +120,7 @@ impl Reactor {
         let active = ActiveQueues::new(priorities);
         Reactor {
             may_go_straight: active.priorities() == 1,
+            exact_edges: false,
             events: Slots::new(),
             watches: Watches::new(),
             signals: Signals::new(),

@@ -28,9 +28,9 @@ impl Error {
             Refused::NoSuchEvent => Error::NoSuchEvent,
             Refused::BadDescriptor(_) => Error::Misuse("the descriptor's number is negative or absurd"),
             Refused::BadSignal(_) => Error::Misuse("signals are numbered 1 to 64"),
-            Refused::NoInterest => {
-                Error::Misuse("an event on a descriptor needs an interest: READ, WRITE or PEER_CLOSED")
-            }
+            Refused::NoInterest => Error::Misuse(
+                "an event on a descriptor needs an interest: READ, WRITE, PEER_CLOSED or URGENT",
+            ),
             Refused::MixedTriggers => Error::Misuse(
                 "another event on this descriptor has a different trigger: the kernel keeps one mode for each \
                  descriptor, so make them all level, all edge or all one-shot, or dup(2) the descriptor",

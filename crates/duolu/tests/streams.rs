@@ -13,6 +13,8 @@ mod completions;
 mod connect;
 #[path = "streams/cuts.rs"]
 mod cuts;
+#[path = "streams/edges.rs"]
+mod edges;
 #[path = "streams/ends.rs"]
 mod ends;
 #[path = "streams/flow.rs"]

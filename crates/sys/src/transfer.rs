@@ -2,7 +2,7 @@
 //!
 //! Traps:
 //! (a) A short read has emptied the socket, and a short write has filled it: asking again would only be told EAGAIN. So
-//!     both say `Blocked` at once. Level-triggered, nothing is missed by it. (Not so for sendfile, which is short at the
+//!     both say `Blocked` at once. Level-triggered, nothing is missed by it; by edges, what `core::stream`'s `edges` knows of. (Not so for sendfile, which is short at the
 //!     file's end too.)
 //! (b) sendfile(2) has no MSG_NOSIGNAL: to a socket that the peer has reset it raises SIGPIPE, unless the process ignores
 //!     that, as Rust programs do from the start.

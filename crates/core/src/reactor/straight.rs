@@ -7,14 +7,15 @@
 //!
 //! - everything that changes an event, a descriptor's list or the queue: add, remove, activate, a signal, a timeout;
 //! - a report that is not the usual one: stale, trouble, several events on its descriptor, an event
-//!   that being handed out changes (not persistent, one-shot, a timeout that starts anew), an edge.
+//!   that being handed out changes (not persistent, one-shot, a timeout that starts anew), an edge of hands that may tell it
+//!   twice in one wait ([`crate::Features::exact_edges`]): it is told once.
 //!
 //! Whatever only looks (`is_active`, `active_count`) counts the waiting reports in.
 
 use super::Reactor;
 use super::pass::{Pass, State};
 use crate::backend::Report;
-use crate::event::{Active, NONE, SIMPLE};
+use crate::event::{Active, EDGE, NONE, SIMPLE};
 use crate::interest::{Interest, Ready};
 use alloc::vec::Vec;
 
@@ -88,12 +89,14 @@ impl Reactor {
     }
 
     /// The event and what it is told, where a report concerns one event and handing it out changes nothing about it.
-    /// (Nor for edges: their reports may come twice in one wait, and are then told once.)
     #[inline(never)]
     fn usual(&self, report: &Report) -> Option<(u32, Ready)> {
         let watched = self.watches.resolve(report.token)?;
         let event = self.events.get(watched.head)?;
         if report.ready.intersects(TROUBLE) || !event.has(SIMPLE) || event.next != NONE {
+            return None;
+        }
+        if event.is(EDGE) && !self.exact_edges {
             return None;
         }
         let ready = report.ready & event.interest.as_ready();

@@ -19,6 +19,7 @@
 //!     until its end; or else the kernel would answer with RST, which destroys what is under way.
 
 mod between;
+mod edges;
 mod event;
 mod filter;
 mod group;
@@ -131,6 +132,12 @@ const UNFINISHED: u32 = 1 << 24;
 const ALL_LAYERS: u32 = RAW | HOLDS | SENDS | STARVED | UNFINISHED;
 /// Some of the output has left it, and that was not told.
 const UNWRITTEN: u32 = 1 << 25;
+// Of edges: see `edges`.
+const EDGES: u32 = 1 << 27;
+/// Something may be left to read that the kernel has told of already.
+const READABLE: u32 = 1 << 28;
+/// A short read does not mean that nothing is left.
+const MISTRUSTED: u32 = 1 << 29;
 
 const fn timed_out(direction: Direction) -> u32 {
     match direction {
@@ -502,7 +509,7 @@ impl Stream {
         if self.write == WriteSide::Connecting {
             return Interest::WRITE;
         }
-        let read = if self.reads() { Interest::READ } else { Interest::NONE };
+        let read = if self.reads() { self.read_interest() } else { Interest::NONE };
         if !self.has(BLOCKED | LAYERED | CARRIED) {
             read
         } else if self.has(LAYERED) {

@@ -58,6 +58,7 @@ impl Stream {
     /// The hands have read into the input, no more than [`Stream::read_budget`].
     #[inline]
     pub fn handle_read(&mut self, moved: Moved, now: Instant) {
+        self.note_read(moved);
         self.took_in(moved, moved.bytes, now);
     }
 
@@ -299,6 +300,8 @@ impl Stream {
         assert!(!self.has(HELD) || self.errno != 0, "an error that is held is known");
         assert!(!self.has(ERROR) || self.read == ReadSide::Failed && self.write == WriteSide::Failed);
         assert!(!self.has(EOF) || matches!(self.read, ReadSide::Ended | ReadSide::Failed));
+        assert!(self.has(EDGES) || !self.has(READABLE | MISTRUSTED));
+        assert!(self.has(READABLE) || !self.has(MISTRUSTED));
         assert!(self.reach <= MOST_REACH);
     }
 }

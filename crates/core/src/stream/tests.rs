@@ -1,4 +1,5 @@
 use super::*;
+use crate::interest::Ready;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -475,4 +476,79 @@ fn carried_it_asks_for_both_as_long_as_it_asks_for_anything() {
     stream.output_mut().append(b"more").unwrap();
     stream.handle_write(moved(0, Then::Blocked), at(0));
     assert_eq!(stream.wants(), Interest::WRITE);
+}
+
+fn by_edges() -> Stream {
+    let mut stream = Stream::new();
+    stream.set_edges();
+    stream
+}
+
+/// What the kernel told, and what the read that follows came to.
+fn told_and_read(stream: &mut Stream, ready: Ready, outcome: Moved) {
+    stream.handle_ready(ready);
+    stream.input_mut().append(&vec![0; outcome.bytes]).unwrap();
+    stream.handle_read(outcome, Instant::ZERO);
+    stream.verify();
+}
+
+#[test]
+fn an_edge_is_remembered_until_the_socket_is_empty() {
+    let mut stream = by_edges();
+    assert!(!stream.reads_on());
+    told_and_read(&mut stream, Ready::READ, moved(9, Then::More));
+    assert!(stream.reads_on(), "a read that was filled may have left something");
+    told_and_read(&mut stream, Ready::READ, moved(9, Then::Blocked));
+    assert!(!stream.reads_on(), "a short one has not");
+    told_and_read(&mut stream, Ready::READ, moved(9, Then::More));
+    told_and_read(&mut stream, Ready::READ, moved(0, Then::Blocked));
+    assert!(!stream.reads_on());
+}
+
+#[test]
+fn a_short_read_is_mistrusted_where_the_report_says_why() {
+    for reason in [Ready::PEER_CLOSED, Ready::URGENT, Ready::HANGUP, Ready::ERROR, Ready::INVALID] {
+        let mut stream = by_edges();
+        told_and_read(&mut stream, Ready::READ | reason, moved(9, Then::Blocked));
+        assert!(stream.reads_on(), "{reason:?}");
+        told_and_read(&mut stream, Ready::READ, moved(9, Then::Blocked));
+        assert!(stream.reads_on(), "{reason:?}: until nothing is there");
+        told_and_read(&mut stream, Ready::READ, moved(0, Then::Blocked));
+        assert!(!stream.reads_on(), "{reason:?}");
+        told_and_read(&mut stream, Ready::READ, moved(9, Then::Blocked));
+        assert!(!stream.reads_on(), "{reason:?} is over");
+        told_and_read(&mut stream, Ready::READ | reason, moved(9, Then::Blocked));
+        told_and_read(&mut stream, Ready::READ, moved(0, Then::End));
+        assert!(!stream.reads_on(), "{reason:?}: or the end is met");
+    }
+}
+
+#[test]
+fn what_is_told_to_one_that_rests_counts_when_it_goes_on() {
+    let mut stream = by_edges();
+    stream.pause(Direction::Read, pause::USER);
+    assert_eq!(stream.read_budget(Instant::ZERO), 0);
+    stream.handle_ready(Ready::READ);
+    assert!(!stream.reads_on());
+    stream.resume(Direction::Read, pause::USER);
+    assert!(stream.reads_on());
+    stream.verify();
+}
+
+#[test]
+fn by_edges_the_kernel_is_asked_for_what_a_short_read_cannot_tell() {
+    let mut stream = by_edges();
+    let beside = Interest::PEER_CLOSED | Interest::URGENT;
+    assert_eq!(stream.next_interest(), Some((Interest::NONE, Interest::READ | beside)));
+    assert_eq!(stream.next_interest(), None);
+    stream.pause(Direction::Read, pause::USER);
+    assert_eq!(stream.next_interest(), Some((Interest::READ | beside, Interest::NONE)));
+}
+
+#[test]
+fn by_level_nothing_is_remembered() {
+    let mut stream = Stream::new();
+    told_and_read(&mut stream, Ready::READ | Ready::PEER_CLOSED, moved(9, Then::More));
+    assert!(!stream.reads_on());
+    assert_eq!(stream.wants(), Interest::READ);
 }

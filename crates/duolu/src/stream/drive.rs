@@ -20,7 +20,7 @@ use crate::object::{Cause, Lent, Object};
 use crate::options::Next;
 use duolu_core::buffer::Pool;
 use duolu_core::stream::{self, Action, Moved, Then};
-use duolu_core::{EventId, EventSpec, Instant, Interest, Ready, Timeout};
+use duolu_core::{EventId, EventSpec, Instant, Interest, Ready, Timeout, Trigger};
 use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -101,6 +101,7 @@ impl<S: Transport, H> StreamObject<S, H> {
         pool: &RefCell<Pool>,
     ) {
         let core = &mut self.core;
+        core.handle_ready(ready);
         if ready.intersects(Ready::TIMEOUT) {
             core.timer_gone();
             core.handle_time(now);
@@ -217,6 +218,9 @@ impl<S: Transport, H> StreamObject<S, H> {
         let goes_on = if S::LAYERED { core.layers_go_on(now) } else { core.write_budget(now) > 0 };
         if core.has_events() || goes_on {
             ctx.activate(id, Ready::USER);
+        }
+        if core.reads_on() {
+            ctx.activate(id, Ready::READ);
         }
         if core.is_timed() {
             ask_timers(core, ctx, id, in_memory);
@@ -367,9 +371,18 @@ impl<D: 'static> Context<D> {
             core.handle_layers(socket.layers());
         }
         let carried = self.carries && !connecting && carry::begins(&socket, &mut core);
+        let by_edges = !S::LAYERED
+            && !carried
+            && socket.descriptor().is_some()
+            && socket.short_read_empties()
+            && self.engine.has_exact_edges();
+        if by_edges {
+            core.set_edges();
+        }
         let asked = core.next_interest().map_or(Interest::NONE, |(_, wants)| wants);
         let spec = EventSpec {
             owned: true,
+            trigger: if by_edges { Trigger::Edge } else { Trigger::Level },
             priority: options.priority.unwrap_or(self.default_priority),
             ..socket.descriptor().map_or(IN_MEMORY, |fd| EventSpec::fd(fd, asked))
         };

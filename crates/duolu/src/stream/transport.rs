@@ -32,6 +32,12 @@ pub trait Transport: 'static {
     fn is_plain_socket(&self) -> bool {
         false
     }
+    /// Whether a read that brings less than it was asked for leaves nothing behind, unless the kernel reports an end, an
+    /// error or urgent data: then it may be watched by edges, which is cheaper. True of TCP; not of Unix sockets, where
+    /// a read also ends behind bytes that descriptors came with.
+    fn short_read_empties(&self) -> bool {
+        false
+    }
     /// What to watch from now on, told once: for what had no descriptor as long as it was not connected.
     #[inline]
     fn take_descriptor(&mut self) -> Option<RawFd> {
@@ -115,13 +121,16 @@ pub trait Transport: 'static {
 }
 
 macro_rules! socket_transport {
-    ($socket:ty) => {
+    ($socket:ty, $short_read_empties:expr) => {
         impl Transport for $socket {
             fn descriptor(&self) -> Option<RawFd> {
                 Some(self.as_raw_fd())
             }
             fn is_plain_socket(&self) -> bool {
                 true
+            }
+            fn short_read_empties(&self) -> bool {
+                $short_read_empties
             }
             fn prepare(&mut self) -> io::Result<()> {
                 socket::set_nonblocking(self, true)
@@ -151,8 +160,8 @@ macro_rules! socket_transport {
     };
 }
 
-socket_transport!(TcpStream);
-socket_transport!(UnixStream);
+socket_transport!(TcpStream, true);
+socket_transport!(UnixStream, false);
 
 /// What a program may ask of a transport of any type.
 pub(super) trait Layers {

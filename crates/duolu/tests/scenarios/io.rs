@@ -72,6 +72,23 @@ scenarios! {
         assert_eq!(s.world.read(a, 9), Some(b"x".to_vec()), "the bytes are still there");
     }
 
+    /// What only some backends tell is refused where nothing else is asked for, and left out beside READ.
+    fn urgent_is_asked_for_where_it_is_told(s) {
+        let (a, b) = s.world.stream_pair();
+        let alone = EventSpec::fd(a, Interest::URGENT);
+        if !s.features().exact_edges {
+            assert_eq!(s.engine.create(alone), Err(Refused::Unsupported("URGENT")));
+        }
+        let event = s.watch(a, READ | Interest::URGENT);
+        s.quiet();
+        s.write(b, b"x");
+        assert_eq!(s.turn(), [(event, Ready::READ)], "and nothing urgent");
+        assert_eq!(s.world.read(a, 9), Some(b"x".to_vec()));
+        if !s.features().exact_edges {
+            assert_eq!(s.engine.set_interest(event, Interest::URGENT), Err(Refused::Unsupported("URGENT")));
+        }
+    }
+
     /// Asking for it beside READ is fine everywhere.
     fn peer_closed_beside_read(s) {
         let (a, b) = s.world.stream_pair();

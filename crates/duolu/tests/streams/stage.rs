@@ -142,6 +142,14 @@ impl Transport for Socket {
     fn is_plain_socket(&self) -> bool {
         !matches!(self, Socket::Sim(_))
     }
+    fn short_read_empties(&self) -> bool {
+        match self {
+            Socket::Tcp(socket) => socket.short_read_empties(),
+            Socket::Unix(socket) => socket.short_read_empties(),
+            Socket::Sim(_) => true,
+            Socket::Memory(_) => false,
+        }
+    }
     fn descriptor(&self) -> Option<RawFd> {
         match self {
             Socket::Tcp(socket) => socket.descriptor(),
@@ -166,7 +174,8 @@ impl Transport for Socket {
                 Ok(bytes) if bytes.is_empty() => Moved { bytes: 0, then: Then::End },
                 Ok(bytes) => {
                     input.append(&bytes).expect("room");
-                    Moved { bytes: bytes.len(), then: Then::More }
+                    let short = bytes.len() < limit;
+                    Moved { bytes: bytes.len(), then: if short { Then::Blocked } else { Then::More } }
                 }
                 Err(error) => refused(error),
             },

@@ -97,6 +97,7 @@ impl Hands for Epoll {
     fn features(&self) -> Features {
         Features {
             edge: true,
+            exact_edges: true,
             one_shot: true,
             peer_closed: true,
             o_ready: true,

@@ -16,7 +16,7 @@
 //!     one; so `descriptor` gives a second epoll with ours inside, and that one stays until `reinit`.
 //! (f) A disarmed one-shot must not come back to life when the epoll is built anew, and it cannot be added
 //!     silently: HUP and ERR come unasked. It is left out, and the table remembers that.
-//! (g) EPOLLEXCLUSIVE is refused (EINVAL) by EPOLL_CTL_MOD, from and to, and together with RDHUP or ONESHOT.
+//! (g) EPOLLEXCLUSIVE is refused (EINVAL) by EPOLL_CTL_MOD, from and to, and together with RDHUP, PRI or ONESHOT.
 //!     It is only a wish: where it cannot be had the watch goes without.
 
 use super::{Poll, bits_of};
@@ -352,6 +352,7 @@ impl Backend for Epoll {
     fn features(&self) -> Features {
         Features {
             edge: true,
+            exact_edges: true,
             one_shot: true,
             peer_closed: true,
             o_ready: true,
@@ -420,7 +421,8 @@ fn control(epoll: &OwnedFd, op: i32, token: Token, watch: Watch) -> Result<(), E
 
 /// EPOLLEXCLUSIVE where it is asked for and can be had, trap (g).
 fn exclusive_bit(watch: Watch) -> u32 {
-    let possible = watch.trigger != Trigger::OneShot && !watch.interest.intersects(Interest::PEER_CLOSED);
+    let refused = Interest::PEER_CLOSED.with(Interest::URGENT);
+    let possible = watch.trigger != Trigger::OneShot && !watch.interest.intersects(refused);
     if watch.exclusive && possible { libc::EPOLLEXCLUSIVE as u32 } else { 0 }
 }
 

@@ -202,6 +202,7 @@ const _: () = assert!(libc::POLLERR == 8 && libc::POLLHUP == 0x10 && libc::POLLN
 // They are `Ready`'s own, too.
 const _: () = assert!(Ready::READ.bits() == IN && Ready::WRITE.bits() == OUT);
 const _: () = assert!(Ready::ERROR.bits() == ERR && Ready::HANGUP.bits() == HUP);
+const _: () = assert!(Ready::URGENT.bits() == libc::EPOLLPRI as u32);
 const _: () = assert!(Ready::PEER_CLOSED.bits() == RDHUP && Ready::INVALID.bits() == libc::POLLNVAL as u32);
 
 /// What of the kernel's bits a report may say.

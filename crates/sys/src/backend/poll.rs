@@ -112,6 +112,7 @@ impl Backend for Poll {
     fn features(&self) -> Features {
         Features {
             edge: false,
+            exact_edges: false,
             one_shot: false,
             peer_closed: true,
             o_ready: false,

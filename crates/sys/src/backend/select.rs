@@ -157,6 +157,7 @@ impl Backend for Select {
     fn features(&self) -> Features {
         Features {
             edge: false,
+            exact_edges: false,
             one_shot: false,
             peer_closed: false,
             o_ready: false,

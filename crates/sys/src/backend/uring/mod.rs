@@ -394,6 +394,8 @@ impl Backend for Uring {
     fn features(&self) -> Features {
         Features {
             edge: true,
+            // A wake-up says of urgent data what every arrival says (the wait queue's key), and each makes a completion.
+            exact_edges: false,
             one_shot: true,
             peer_closed: true,
             o_ready: true,

@@ -19,6 +19,7 @@ mod report;
 mod serve;
 mod states;
 mod why;
+mod with;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -56,6 +57,7 @@ enum Verb {
     States(states::Args),
     Load(load::Args),
     Lab(lab::Args),
+    With(with::Args),
     Report(report::Args),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Verb::States(args) => states::run(args),
         Verb::Load(args) => load::run(args),
         Verb::Lab(args) => lab::run(args),
+        Verb::With(args) => with::run(args),
         Verb::Report(args) => report::run(args),
         Verb::Completions(args) => manual::completions(&args, Cli::command()),
         Verb::Man(args) => manual::man(&args, Cli::command()),

@@ -1,5 +1,5 @@
 # Verbs only; what they do is in cargo and scripts/.
-.PHONY: run test lint unit sim asan fuzz bench bench-libevent peers million whole proxy-crowd tools help
+.PHONY: run test lint unit sim asan fuzz bench bench-libevent peers million whole proxy-crowd tools dist help
 
 help:
 	@echo "make run     every I/O model on this machine, side by side (a quick duolu compare)"
@@ -8,6 +8,7 @@ help:
 	@echo "make unit    the tests without lint and the long simulation"
 	@echo "make sim     10,000 simulated seeds; SEED=n replays one, SEEDS=n runs so many"
 	@echo "make asan    streams, buffers and the loop under AddressSanitizer"
+	@echo "make dist    the command and libevent's stand-in laid out in target/dist, and as a Debian package that replaces nothing"
 	@echo "make fuzz    a minute of fuzzing for each target; TARGET=name, SECONDS_EACH=n"
 	@echo "make bench   instruction counts and timings against raw epoll and C libevent"
 	@echo "make bench-libevent  the same programs on C libevent and on duolu's, in turn (10 minutes)"
@@ -53,6 +54,12 @@ asan:
 	env $(APART) RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan cargo test --quiet \
 	  --target $$(rustc -vV | sed -n 's/^host: //p') -p duolu-core -p duolu-sys -p duolu --lib --test models \
 	  --test streams --test scenarios --test face
+
+# For others: DIST=folder lays it out elsewhere, DEB=0 leaves the package out.
+dist:
+	scripts/need.sh strip=binutils memcached=memcached
+	scripts/dist.sh
+	$(if $(DIST)$(DEB),,scripts/dist-check.sh)
 
 fuzz:
 	scripts/fuzz.sh

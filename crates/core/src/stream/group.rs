@@ -114,6 +114,13 @@ impl Group {
         }
     }
 
+    /// So many bytes count against its rate, or (negative) count no longer, without being counted as moved.
+    pub fn charge(&mut self, direction: Direction, bytes: i64) {
+        if let Some(bucket) = &mut self.side_mut(direction).bucket {
+            bucket.charge(bytes);
+        }
+    }
+
     /// How many streams it has.
     pub fn members(&self) -> usize {
         self.members

@@ -150,6 +150,22 @@ fn by_ticks_it_is_as_in_libevent() {
 }
 
 #[test]
+fn what_is_charged_is_not_counted_as_moved() {
+    let ticks = Ticks { bytes_per_tick: 100, burst: 500, tick_ns: 100 * MS };
+    let group = Rc::new(RefCell::new(Group::new(Some(ticks.into()), None)));
+    let mut member = Member::new(Rc::clone(&group), 7);
+    assert_eq!(group.borrow_mut().left(Direction::Read, at(0)), Some(100));
+    group.borrow_mut().charge(Direction::Read, 100);
+    group.borrow_mut().charge(Direction::Write, 100);
+    assert_eq!(member.allowed(Direction::Read, at(1)), 0, "it queues");
+    assert_eq!(group.borrow().totals(), Totals::default());
+    group.borrow_mut().charge(Direction::Read, -40);
+    assert_eq!(group.borrow_mut().left(Direction::Read, at(1)), Some(40));
+    assert_eq!(group.borrow_mut().left(Direction::Write, at(1)), None);
+    group.borrow().verify();
+}
+
+#[test]
 fn another_rate_while_it_is_dry() {
     let group = shared(100, 1_000);
     let mut two = members(&group, 2);

@@ -112,9 +112,14 @@ impl Bucket {
         self.level = self.level.saturating_sub_unsigned(bytes);
     }
 
-    /// Takes that back; more than the burst is never there.
-    pub fn give(&mut self, bytes: u64) {
-        self.level = self.level.saturating_add_unsigned(bytes).min(self.burst());
+    /// Takes so many bytes that moved elsewhere, or (negative) gives them. By ticks what is given may be more than the
+    /// burst, until the next tick, as with libevent.
+    pub fn charge(&mut self, bytes: i64) {
+        let level = self.level.saturating_sub(bytes);
+        self.level = match self.pace {
+            Pace::Even(_) => level.min(self.burst()),
+            Pace::Ticks(_) => level,
+        };
     }
 
     /// When a share worth waking for is there: a hundredth of a second's bytes, or the whole burst where that is less;
@@ -179,6 +184,9 @@ impl Bucket {
             }
             Pace::Ticks(ticks) => {
                 let passed = now.as_nanos() / ticks.tick_ns - since.as_nanos() / ticks.tick_ns;
+                if passed == 0 {
+                    return; // what was given beyond the burst stays until a tick
+                }
                 (u128::from(passed) * u128::from(ticks.bytes_per_tick), 0)
             }
         };

@@ -67,10 +67,13 @@ fn ticks_bring_all_at_once() {
     bucket.take(60);
     assert_eq!((bucket.left(at(950)), bucket.available(at(950))), (-35, 0));
     assert_eq!(bucket.ready_at(), at(1300), "the debt first");
-    bucket.give(6);
+    bucket.charge(-6);
     assert_eq!((bucket.left(at(950)), bucket.ready_at()), (-29, at(1200)));
-    bucket.give(1000);
-    assert_eq!(bucket.left(at(950)), 25);
+    bucket.charge(-1000);
+    assert_eq!(bucket.left(at(950)), 971, "as with libevent, more than the burst");
+    bucket.charge(1);
+    assert_eq!(bucket.left(at(999)), 970);
+    assert_eq!(bucket.left(at(1000)), 25, "until the next tick");
 }
 
 #[test]
@@ -105,7 +108,12 @@ fn extremes_do_not_overflow() {
     }
     assert_eq!(bucket.left(Instant::MAX), i64::MIN);
     assert_eq!(bucket.ready_at(), Instant::MAX);
-    bucket.give(u64::MAX);
+    bucket.charge(i64::MIN);
+    assert_eq!(bucket.left(Instant::MAX), 0, "what was taken is given back");
+    bucket.charge(-1);
+    assert_eq!(bucket.left(Instant::MAX), 1);
+    bucket.charge(i64::MIN);
+    assert_eq!(bucket.left(Instant::MAX), i64::MAX);
     let mut slow = Bucket::new(Rate { bytes_per_second: 0, burst: 0 });
     assert_eq!(slow.available(Instant::MAX), 1);
     slow.take(1);

@@ -278,10 +278,8 @@ impl Stream {
         if self.rules.is_none() {
             return;
         }
-        match &mut self.way_mut(direction).bucket {
-            Some(bucket) if bytes < 0 => bucket.give(bytes.unsigned_abs()),
-            Some(bucket) => bucket.take(bytes.unsigned_abs()),
-            None => {}
+        if let Some(bucket) = &mut self.way_mut(direction).bucket {
+            bucket.charge(bytes);
         }
     }
 

@@ -1,0 +1,80 @@
+/* What event_add and its like refuse, with errno: bad descriptors, files, wrong events; and with what severity it is said. */
+#include "conform.h"
+#include <event2/event_struct.h>
+
+static void told(evutil_socket_t fd, short events, void *arg)
+{
+	say("told %s", events_text(events));
+}
+
+static void logged(int severity, const char *message)
+{
+	/* Words differ; that something was said, and how loudly, does not. */
+	say("log %d", severity);
+}
+
+static void add(struct event_base *base, const char *what, int fd, short events)
+{
+	struct event ev;
+	int result;
+
+	if (event_assign(&ev, base, fd, events, told, NULL) < 0) {
+		say("%s: not assigned", what);
+		return;
+	}
+	errno = 0;
+	result = event_add(&ev, NULL);
+	say("%s: %d, errno %d, pending %s", what, result, result < 0 ? errno : 0,
+	    events_text(event_pending(&ev, EV_READ | EV_WRITE | EV_CLOSED | EV_SIGNAL, NULL)));
+	show(event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED));
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	event_del(&ev);
+	show(event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED));
+}
+
+int main(void)
+{
+	struct event_base *base = a_base();
+	struct timeval tv = ms(1);
+	struct event ev, other;
+	int fd[2], file, closed;
+	char path[] = "/tmp/conform.XXXXXX";
+
+	event_set_log_callback(logged);
+	a_pair(fd);
+	file = mkstemp(path);
+	must(file >= 0);
+	unlink(path);
+	closed = dup(fd[0]);
+	close(closed);
+	if (!strcmp(event_base_get_method(base), "epoll")) {
+		add(base, "closed descriptor", closed, EV_READ);
+		add(base, "regular file", file, EV_READ);
+		add(base, "regular file", file, EV_WRITE | EV_PERSIST);
+	}
+	add(base, "signal and read", fd[0], EV_SIGNAL | EV_READ);
+	add(base, "no descriptor", -1, EV_READ);
+	add(base, "no descriptor", -1, 0);
+	if (event_base_get_features(base) & EV_FEATURE_EARLY_CLOSE)
+		add(base, "closed", fd[0], EV_CLOSED);
+	add(base, "read and edges", fd[0], EV_READ | EV_ET);
+	/* Edge-triggered and not, on one descriptor. */
+	event_assign(&ev, base, fd[0], EV_READ | EV_PERSIST, told, NULL);
+	event_add(&ev, NULL);
+	add(base, "edges beside none", fd[0], EV_READ | EV_ET);
+	event_del(&ev);
+	/* A timeout that is refused leaves nothing behind; -1 of a descriptor is a mere timer. */
+	event_assign(&ev, base, -1, EV_READ, told, NULL);
+	show(event_add(&ev, &tv));
+	show(event_base_dispatch(base));
+	/* What is pending keeps its priority and its base. */
+	event_assign(&other, base, fd[0], EV_READ, told, NULL);
+	event_add(&other, NULL);
+	show(event_base_set(base, &other));
+	event_del(&other);
+	show(event_base_set(base, &other));
+	show(event_add(&other, NULL));
+	event_del(&other);
+	event_base_free(base);
+	return 0;
+}

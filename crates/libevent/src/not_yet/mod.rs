@@ -33,7 +33,5 @@ mod bufferevent;
 mod dns;
 mod event;
 mod http;
-mod listener;
 mod rpc;
-mod tag;
 mod thread;

@@ -22,6 +22,8 @@ pub(crate) struct ActiveQueues {
     /// All that a `u8` can name, so that no access needs a check; 3 KiB.
     queues: Box<[Queue; 256]>,
     priorities: u16,
+    /// The most there ever were.
+    most: u16,
     /// The most urgent queue that is not empty, or [`NO_QUEUE`].
     top: u32,
     occupied: [u64; 4],
@@ -33,9 +35,15 @@ impl ActiveQueues {
         ActiveQueues {
             queues: Box::new([empty; 256]),
             priorities: priorities.clamp(1, 256),
+            most: priorities.clamp(1, 256),
             top: NO_QUEUE,
             occupied: [0; 4],
         }
+    }
+
+    pub(crate) fn set_priorities(&mut self, priorities: u16) {
+        self.priorities = priorities.clamp(1, 256);
+        self.most = self.most.max(self.priorities);
     }
 
     pub(crate) fn priorities(&self) -> usize {
@@ -47,9 +55,9 @@ impl ActiveQueues {
         self.top == NO_QUEUE
     }
 
-    /// O(priorities).
+    /// O(priorities), including those given up while events still had them.
     pub(crate) fn len(&self) -> usize {
-        self.queues[..self.priorities()].iter().map(|queue| queue.len as usize).sum()
+        self.queues[..usize::from(self.most)].iter().map(|queue| queue.len as usize).sum()
     }
 
     #[inline]

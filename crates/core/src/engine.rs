@@ -7,13 +7,14 @@
 //! while let Some(active) = engine.next_active() { face.call(active) }     dispatch: the face's
 //! ```
 
-use crate::backend::{Backend, Clock, Errno, RawFd};
+use crate::backend::{Backend, Clock, Errno, RawFd, Report};
 use crate::event::{Active, EventId, EventSpec};
 use crate::interest::{Interest, Ready, Trigger};
-use crate::reactor::{Budget, Counters, Reactor, Refused, Timeout};
+use crate::reactor::{Budget, Counters, Reactor, Refused, Rules, Timeout};
 use crate::time::Instant;
 use crate::timers::Timers;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// A brain, a pair of hands and a clock.
 pub struct Engine<B: Backend + ?Sized, C: Clock> {
@@ -119,6 +120,42 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         true
     }
 
+    /// Gone for good; see [`Reactor::release`]: no system call now.
+    #[inline]
+    pub fn release(&mut self, id: EventId) -> bool {
+        self.reactor.release(id)
+    }
+
+    /// See [`Reactor::remove_timer`].
+    pub fn remove_timer(&mut self, id: EventId) -> bool {
+        self.reactor.remove_timer(id)
+    }
+
+    /// See [`Reactor::set_priority`].
+    pub fn set_priority(&mut self, id: EventId, priority: u8) -> bool {
+        self.reactor.set_priority(id, priority)
+    }
+
+    /// See [`Reactor::set_priorities`].
+    pub fn set_priorities(&mut self, priorities: u16) -> bool {
+        self.reactor.set_priorities(priorities)
+    }
+
+    /// See [`Reactor::set_rules`].
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.reactor.set_rules(rules);
+    }
+
+    /// See [`Reactor::due`].
+    pub fn due(&mut self, id: EventId) -> Ready {
+        self.reactor.due(id)
+    }
+
+    /// The next question for the time asks the clock again.
+    pub fn forget_now(&mut self) {
+        self.turn_now = None;
+    }
+
     /// Replaces what the event asks of its descriptor, from the next poll on.
     pub fn set_interest(&mut self, id: EventId, interest: Interest) -> Result<(), Refused> {
         let interest = self.can_tell(interest)?;
@@ -187,6 +224,18 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
     /// nothing is due.
     #[inline(always)]
     pub fn poll(&mut self, limit_ns: Option<u64>) -> Result<(), Errno> {
+        let timeout_ns = self.prepare(limit_ns);
+        self.backend.wait(timeout_ns, self.reactor.room_for_reports())?;
+        self.reactor.collect();
+        if !self.reactor.timers().is_empty() {
+            self.expire();
+        }
+        Ok(())
+    }
+
+    /// All of a poll that comes before the wait; gives the wait's limit.
+    #[inline(always)]
+    fn prepare(&mut self, limit_ns: Option<u64>) -> Option<u64> {
         self.flush();
         if self.reactor.is_haunted() {
             self.exorcise();
@@ -201,12 +250,32 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         self.turn_now = None;
         self.reactor.begin_pass();
         self.reactor.counters.waits += 1;
-        self.backend.wait(timeout_ns, self.reactor.room_for_reports())?;
+        timeout_ns
+    }
+
+    /// `poll` in halves, for a face that lets other threads at the engine while one of them waits: the limit for
+    /// [`Backend::wait`], and where to put the reports. The face takes the hands out meanwhile (`swap_backend`).
+    pub fn begin_wait(&mut self, limit_ns: Option<u64>) -> (Option<u64>, Vec<Report>) {
+        let timeout_ns = self.prepare(limit_ns);
+        (timeout_ns, core::mem::take(self.reactor.room_for_reports()))
+    }
+
+    /// The other half. `disturbed`: the engine was used meanwhile, so that reports may be stale without anything being wrong.
+    pub fn end_wait(&mut self, reports: Vec<Report>, disturbed: bool) {
+        self.turn_now = None;
+        *self.reactor.room_for_reports() = reports;
         self.reactor.collect();
+        if disturbed {
+            self.reactor.excuse_stale();
+        }
         if !self.reactor.timers().is_empty() {
             self.expire();
         }
-        Ok(())
+    }
+
+    /// Puts other hands in the place of the present ones.
+    pub fn swap_backend(&mut self, other: Box<B>) -> Box<B> {
+        core::mem::replace(&mut self.backend, other)
     }
 
     #[inline(never)]

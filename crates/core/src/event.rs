@@ -79,6 +79,10 @@ pub struct Active {
     pub ready: Ready,
     /// How many signals were merged into this one call; 0 for other events. Stops at 65,535.
     pub count: u16,
+    /// It is not pending any more and its slot has been given up before its callback ([`Rules::release_done`]).
+    ///
+    /// [`Rules::release_done`]: crate::Rules::release_done
+    pub released: bool,
 }
 
 pub use crate::slots::EventId;

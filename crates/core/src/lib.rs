@@ -31,7 +31,7 @@ pub use backend::{Backend, Change, Clock, Errno, Features, RawFd, Report, Token,
 pub use engine::Engine;
 pub use event::{Active, EventSpec, Source};
 pub use interest::{Interest, Ready, Trigger};
-pub use reactor::{Budget, Counters, Reactor, Refused, Timeout};
+pub use reactor::{Budget, Counters, Reactor, Refused, Rules, Timeout};
 pub use slots::{EventId, reserve_table};
 pub use time::Instant;
 pub use timers::{CommonTimeout, Timers};

@@ -8,7 +8,8 @@
 //! (b) Interests that change while the kernel knows the descriptor are merged and told before the next wait.
 //! (c) An event removed and added again looks unchanged, but its number may mean another file by now. Only
 //!     where the loop holds the descriptor open itself (`owned`) is the system call skipped; elsewhere the
-//!     kernel is asked again, under a new generation.
+//!     kernel is told again before the next wait, once however often that happens, under a new generation. Until
+//!     then what it reports under the old one resolves to nothing.
 //! (d) Edge and one-shot: adding must report what is ready already, so the kernel is always told again.
 //! (e) A descriptor found not to be open is dead until something is added to it again: never told, never retried.
 
@@ -164,8 +165,10 @@ impl Watches {
             return Err(Refused::NotAlone);
         }
         watched.wanted |= interest;
-        if watched.has(IN_KERNEL) && owned && !watched.has(SUSPECT) && all_owned(events, watched.head) {
-            if trigger != Trigger::Level {
+        if watched.has(IN_KERNEL) {
+            if !owned || watched.has(SUSPECT) || !all_owned(events, watched.head) {
+                watched.flags |= SUSPECT | REARM; // (c)
+            } else if trigger != Trigger::Level {
                 watched.flags |= REARM; // (d)
             }
             if watched.wanted != watched.known || watched.has(REARM) {
@@ -174,32 +177,41 @@ impl Watches {
             self.link(events, fd, index);
             return Ok(None);
         }
-        let known = watched.has(IN_KERNEL);
         let token = watched.told(fd, true);
         let watch = watched.watch();
         self.link(events, fd, index);
-        Ok(Some(if known { Change::Modify { token, watch } } else { Change::Add { token, watch } }))
+        Ok(Some(Change::Add { token, watch }))
     }
 
-    /// Links an event that was removed and is added again, where nothing is different from what the kernel
-    /// knows: no more than this for a non-persistent event that is re-armed. False: `attach` must look closer.
+    /// Links an event that was removed and is added again, alone on its descriptor: no more than this for a non-persistent
+    /// event that is re-armed. Rule (c) holds. False: `attach` must look closer.
     #[inline]
     pub(crate) fn reattach(&mut self, events: &mut Slots<Event>, index: u32) -> bool {
-        const KINDS: u8 = ON_FD | OWNED | EDGE | ONE_SHOT | EXCLUSIVE;
-        const FLAGS: u8 = IN_KERNEL | REARM | SUSPECT | DEAD | ALONE | EDGES | ONCE;
+        const KINDS: u8 = ON_FD | EDGE | ONE_SHOT | EXCLUSIVE;
+        const FLAGS: u8 = IN_KERNEL | DEAD | ALONE | EDGES | ONCE;
         let event = &mut events[index];
         let Some(watched) = self.table.get_mut(event.number as usize) else { return false };
-        let unchanged = event.kind & KINDS == ON_FD | OWNED
-            && watched.head == NONE
-            && watched.flags & FLAGS == IN_KERNEL
-            && watched.known == event.interest;
-        if unchanged {
-            event.state |= LISTED;
-            event.next = NONE;
-            watched.head = index;
-            watched.wanted = event.interest;
+        if event.kind & KINDS != ON_FD
+            || event.interest.is_empty()
+            || watched.head != NONE
+            || watched.flags & FLAGS != IN_KERNEL
+        {
+            return false;
         }
-        unchanged
+        let owned = event.is(OWNED);
+        if owned && (watched.flags & (REARM | SUSPECT) != 0 || watched.known != event.interest) {
+            return false;
+        }
+        event.state |= LISTED;
+        event.next = NONE;
+        watched.head = index;
+        watched.wanted = event.interest;
+        if !owned {
+            watched.flags |= SUSPECT | REARM;
+            let fd = event.number;
+            self.mark(fd);
+        }
+        true
     }
 
     /// At the tail: events of one descriptor are told in the order they were added.
@@ -333,7 +345,8 @@ impl Watches {
                 let token = watched.told(fd, true);
                 return Some(Change::Add { token, watch: watched.watch() });
             } else if watched.has(REARM) || watched.wanted != watched.known {
-                let token = watched.told(fd, false);
+                let fresh = watched.has(SUSPECT);
+                let token = watched.told(fd, fresh);
                 return Some(Change::Modify { token, watch: watched.watch() });
             }
         }
@@ -344,8 +357,14 @@ impl Watches {
     #[inline]
     pub(crate) fn resolve(&self, token: Token) -> Option<&Descriptor> {
         match self.table.get(token.fd() as usize) {
-            Some(watched) if watched.generation == token.generation() && watched.has(IN_KERNEL) => {
-                Some(watched)
+            Some(watched) if watched.generation == token.generation() => {
+                let anew = watched.flags & (IN_KERNEL | SUSPECT | REARM);
+                // Where it is about to be told under a new generation, this one is over already.
+                if anew & IN_KERNEL != 0 && anew != IN_KERNEL | SUSPECT | REARM {
+                    Some(watched)
+                } else {
+                    None
+                }
             }
             _ => None,
         }

@@ -37,7 +37,25 @@ pub struct Budget {
     pub from_priority: u8,
 }
 
+/// How due events are handed out. By default a pass over a queue is as long as the queue was when its turn came, and an
+/// event exists until it is destroyed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rules {
+    /// A queue is handed out until it is empty: what a callback makes due in its own queue runs before the kernel is asked
+    /// again (libevent's way; a callback that activates itself for ever starves I/O, unless a [`Budget`] ends the pass).
+    pub until_empty: bool,
+    /// An event that is handed out and not pending any more is forgotten before its callback, its slot and its id with it:
+    /// for faces whose events live in their callers' memory, which may be gone without a word ([`Active::released`]).
+    pub release_done: bool,
+}
+
 impl Reactor {
+    /// Sets how due events are handed out.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.settle();
+        self.rules = rules;
+    }
+
     /// A poll begins: the next `next_active` starts with the most urgent queue.
     #[inline]
     pub(crate) fn begin_pass(&mut self) {
@@ -73,12 +91,15 @@ impl Reactor {
         self.counters.activations += 1;
         let (ready, count) = (event.ready(), core::mem::take(&mut event.count));
         event.set_ready(Ready::NONE);
-        if event.has(SIMPLE) {
+        let is_plain = event.state & (SIMPLE | PENDING) == SIMPLE | PENDING;
+        let id = self.events.id(index);
+        let mut released = false;
+        if is_plain {
             self.told += 1;
         } else {
-            self.follow_up(index, ready, now);
+            released = self.follow_up(index, ready, now);
         }
-        Some(Active { id: self.events.id(index), ready, count })
+        Some(Active { id, ready, count, released })
     }
 
     /// Chooses the queue to go on with; false when it is time to ask the kernel again.
@@ -89,6 +110,7 @@ impl Reactor {
         let (priority, left) = match state {
             State::Over => return false,
             State::Running if priority == top && left > 0 => (priority, left),
+            State::Running if priority == top && self.rules.until_empty => (top, self.active.queue_len(top)),
             // Its queue is done, and it told the program something: time to ask the kernel again.
             State::Running if priority <= top && self.told > 0 => {
                 self.pass = Pass::OVER;
@@ -104,9 +126,9 @@ impl Reactor {
         true
     }
 
-    /// What handing out means for an event that is not simply persistent.
+    /// What handing out means for an event that is not simply persistent. True: it is gone, by the rules.
     #[inline(never)]
-    fn follow_up(&mut self, index: u32, ready: Ready, now: impl FnOnce() -> Instant) {
+    fn follow_up(&mut self, index: u32, ready: Ready, now: impl FnOnce() -> Instant) -> bool {
         let event = &mut self.events[index];
         if event.is(INTERNAL) {
             self.internal_active -= 1;
@@ -131,6 +153,11 @@ impl Reactor {
             self.rearm(index, period_ns, now, now.saturating_add_nanos(period_ns));
             self.update_pending(index);
         }
+        let gone = self.rules.release_done && !self.events[index].has(PENDING);
+        if gone {
+            self.events.release(index);
+        }
+        gone
     }
 
     /// Cuts passes short; see [`Budget`].

@@ -135,7 +135,7 @@ impl Reactor {
             Some(plain) => plain,
             None => self.next_usual()?,
         };
-        Some(Active { id: self.events.id(index), ready, count: 0 })
+        Some(Active { id: self.events.id(index), ready, count: 0, released: false })
     }
 
     /// The next waiting report, where its descriptor's row alone says whose it is. The event is known to exist.

@@ -7,7 +7,7 @@
 //! while let Some(active) = engine.next_active() { face.call(active) }     dispatch: the face's
 //! ```
 
-use crate::backend::{Backend, Clock, Errno, RawFd, Report};
+use crate::backend::{Backend, Change, Clock, Errno, RawFd, Report};
 use crate::event::{Active, EventId, EventSpec};
 use crate::interest::{Interest, Ready, Trigger};
 use crate::reactor::{Budget, Counters, Reactor, Refused, Rules, Timeout};
@@ -270,6 +270,14 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         }
         if !self.reactor.timers().is_empty() {
             self.expire();
+        }
+    }
+
+    /// Tells the hands what others kept for them meanwhile; a refusal is then told to the descriptor's events.
+    pub fn apply_late(&mut self, change: Change) {
+        if let Err(errno) = self.backend.apply(change) {
+            self.reactor.settle();
+            self.reactor.change_failed(change, errno);
         }
     }
 

@@ -474,6 +474,11 @@ impl Reactor {
         !self.active.is_empty() || self.is_waiting()
     }
 
+    /// How many events are due, if every report that waits is for one of its own. O(priorities).
+    pub fn due_at_most(&self) -> usize {
+        self.active.len() - self.internal_active + self.reports_waiting()
+    }
+
     /// Whether the queue has anything; reports that wait are not in it.
     #[inline(always)]
     pub(crate) fn has_queued(&self) -> bool {

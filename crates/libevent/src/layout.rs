@@ -30,6 +30,17 @@ pub struct event_callback {
     pub arg: *mut c_void,
 }
 
+/// The part of an event that is of signals (a union with what descriptors' events have there).
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct SignalPart {
+    pub next: Link,
+    /// ev_ncalls, a short.
+    pub ncalls: u64,
+    /// ev_pncalls, an address.
+    pub pncalls: u64,
+}
+
 /// struct event.
 #[repr(C)]
 pub struct event {
@@ -37,7 +48,7 @@ pub struct event {
     pub timeout_pos: Link,
     pub fd: Socket,
     pub base: *mut crate::event_base,
-    pub io_or_signal: [u64; 4],
+    pub signal: SignalPart,
     pub events: c_short,
     pub res: c_short,
     pub timeout: timeval,
@@ -50,7 +61,7 @@ const _: () = {
     assert!(offset_of!(event_callback, arg) == 32);
     assert!(size_of::<event>() == 128 && offset_of!(event, timeout_pos) == 40);
     assert!(offset_of!(event, fd) == 56 && offset_of!(event, base) == 64);
-    assert!(offset_of!(event, io_or_signal) == 72 && offset_of!(event, events) == 104);
+    assert!(offset_of!(event, signal) == 72 && offset_of!(event, events) == 104);
     assert!(offset_of!(event, res) == 106 && offset_of!(event, timeout) == 112);
 };
 

@@ -14,7 +14,9 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("duolu runs on Linux only");
 
+pub mod base;
 pub mod buffer;
+pub mod event;
 pub mod layout;
 pub mod layout_more;
 pub mod listener;
@@ -27,6 +29,4 @@ pub mod thread;
 pub mod util;
 pub mod variadic;
 
-/// struct event_base: opaque to programs.
-#[derive(Debug)]
-pub struct event_base {}
+pub use base::event_base;

@@ -199,6 +199,11 @@ impl Reactor {
         events.iter().filter(|at| !self.events[**at].is(crate::event::INTERNAL)).count()
     }
 
+    /// How many reports are waiting.
+    pub(super) fn reports_waiting(&self) -> usize {
+        self.waiting.reports.len() - self.waiting.next
+    }
+
     /// Whether reports are waiting.
     #[inline(always)]
     pub(crate) fn is_waiting(&self) -> bool {

@@ -31,7 +31,6 @@ macro_rules! fails {
 mod buffer;
 mod bufferevent;
 mod dns;
-mod event;
 mod http;
 mod rpc;
 mod thread;

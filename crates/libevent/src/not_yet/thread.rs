@@ -1,5 +1,4 @@
 //! event2/thread.h: see [`super`].
 
 fails! { minus_one;
-    evthread_make_base_notifiable
 }

@@ -1,0 +1,241 @@
+//! Calling back: one pass over what is due.
+//!
+//! While a callback runs the lock is not held and nothing is borrowed: it may free its event, its base's other events, or
+//! throw.
+
+use super::rows::Row;
+use super::{Base, NOBODY, deferred, event_base, finalize};
+use crate::event::Ev;
+use crate::event::ev::{ACTIVE, ACTIVE_LATER, EV_ET, EV_PERSIST, IO, TIMEOUT, closure};
+use crate::lock;
+use core::ffi::{c_short, c_void};
+use core::ptr;
+use duolu_core::{Active, Instant, Ready};
+
+/// A reason as libevent writes it.
+#[inline(always)]
+pub(super) fn what(ready: Ready) -> c_short {
+    let bits = ready.bits();
+    // READ, WRITE, TIMEOUT, CLOSED, SIGNAL.
+    ((bits & 1) << 1 | bits & 4 | bits >> 12 & 1 | bits >> 6 & 0x80 | bits >> 11 & 8) as c_short
+}
+
+const _: () = assert!(Ready::READ.bits() == 1 && Ready::WRITE.bits() == 4);
+const _: () = assert!(Ready::TIMEOUT.bits() == 1 << 12 && Ready::PEER_CLOSED.bits() == 0x80 << 6);
+const _: () = assert!(Ready::SIGNAL.bits() == 8 << 11);
+
+/// Hands out what is due until it is time to ask the kernel again. Says whether a callback of the program's was called.
+///
+/// # Safety
+/// The lock is held, and no reference to the base lives.
+pub(super) unsafe fn pass(base: Base) -> bool {
+    // SAFETY: the caller's; so for every `get` below: no reference outlives its line into a callback.
+    let this = unsafe { base.get() };
+    let until = this.dispatch.interval_ns.map(|ns| {
+        this.engine.forget_now();
+        this.engine.now().saturating_add_nanos(ns)
+    });
+    let mut told = false;
+    loop {
+        // SAFETY: as above.
+        let this = unsafe { base.get() };
+        let priority = if let Some((index, ready)) = this.engine.next_plain() {
+            // SAFETY: only a program's event waits for a descriptor without being internal.
+            let ev = unsafe { this.rows.event(index) };
+            told = true;
+            // SAFETY: as above.
+            unsafe { call_plain(base, ev, what(ready)) };
+            0
+        } else {
+            let Some(active) = this.engine.next_active() else { return told };
+            let row = this.rows.get(active.id.index());
+            told |= !matches!(row, Row::Signals | Row::Waker);
+            // SAFETY: as above.
+            unsafe { deliver(base, row, active) }
+        };
+        // SAFETY: as above.
+        let this = unsafe { base.get() };
+        if this.interrupt != 0 || until.is_some_and(|until| this.time_is_up(until, priority)) {
+            return told;
+        }
+    }
+}
+
+impl event_base {
+    #[cold]
+    fn time_is_up(&mut self, until: Instant, priority: u8) -> bool {
+        if priority < self.dispatch.from_priority {
+            return false;
+        }
+        self.engine.forget_now();
+        self.engine.now() >= until
+    }
+
+    /// What was put off until this turn becomes active.
+    #[cold]
+    pub(super) fn begin_later(&mut self) {
+        for id in core::mem::take(&mut self.later) {
+            self.engine.activate(id, Ready::USER);
+        }
+    }
+}
+
+/// Calls a persistent event's callback, where being called changes nothing about the event.
+///
+/// # Safety
+/// As `pass`.
+#[inline(always)]
+unsafe fn call_plain(base: Base, ev: Ev, res: c_short) {
+    ev.set_res(res);
+    let (callback, fd, arg) = (ev.callback(), ev.fd(), ev.arg());
+    let Some(callback) = callback else { return };
+    // SAFETY: the caller's; the callback is the program's.
+    unsafe {
+        begin_call(base, ev.as_ptr().cast());
+        callback(fd, res, arg);
+        end_call(base);
+    }
+}
+
+/// The lock is let go of, and it is known whose callback runs.
+///
+/// # Safety
+/// As `pass`.
+#[inline(always)]
+pub(super) unsafe fn begin_call(base: Base, whose: *mut c_void) {
+    let base = base.as_ptr();
+    // SAFETY: the caller's.
+    unsafe {
+        (*base).current = whose;
+        (*base).in_callback = true;
+        lock::release((*base).lock);
+    }
+}
+
+/// # Safety
+/// After `begin_call`.
+#[inline(always)]
+pub(super) unsafe fn end_call(base: Base) {
+    let base = base.as_ptr();
+    // SAFETY: the caller's.
+    unsafe {
+        lock::acquire((*base).lock);
+        (*base).in_callback = false;
+        (*base).current = NOBODY;
+        (*base).calls += 1;
+        if (*base).waiters > 0 {
+            lock::cond_signal((*base).returned, true);
+        }
+    }
+}
+
+/// Calls what is due, and gives its priority.
+///
+/// # Safety
+/// As `pass`.
+unsafe fn deliver(base: Base, row: Row, active: Active) -> u8 {
+    // SAFETY: the caller's.
+    unsafe {
+        match row {
+            Row::Event(ev) => {
+                let priority = ev.priority();
+                deliver_event(base, ev, active);
+                priority
+            }
+            Row::Deferred(deferred) => deferred::call(base, deferred),
+            Row::Finalizer(finalizer) => {
+                finalize::call(base, finalizer);
+                0
+            }
+            Row::Signals => {
+                base.get().take_signals();
+                0
+            }
+            Row::Waker => {
+                base.get().woken();
+                0
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As `pass`.
+unsafe fn deliver_event(base: Base, ev: Ev, active: Active) {
+    // SAFETY: the caller's.
+    let this = unsafe { base.get() };
+    let mut res = what(active.ready);
+    if res & IO != 0 {
+        res |= ev.events() & EV_ET;
+    }
+    if ev.has(ACTIVE | ACTIVE_LATER) {
+        res |= ev.res();
+        ev.change_flags(0, ACTIVE | ACTIVE_LATER);
+    }
+    if active.released {
+        if ev.events() & EV_PERSIST != 0 {
+            // It waits for nothing that the engine knows; where it was added it still is.
+            ev.set_slot(0);
+            this.forget_timeout(ev);
+        } else {
+            this.forget(ev);
+        }
+    } else if active.ready.intersects(Ready::TIMEOUT) && this.engine.reactor().deadline(active.id).is_none() {
+        // A timeout that does not start anew ends the event.
+        this.engine.release(active.id);
+        this.forget(ev);
+    }
+    if ev.closure() >= closure::FINALIZE {
+        // SAFETY: the caller's.
+        return unsafe { finalize::call_event(base, ev) };
+    }
+    if ev.closure() == closure::SIGNAL {
+        if active.ready.intersects(Ready::SIGNAL) {
+            ev.set_ncalls(active.count.min(c_short::MAX as u16) as c_short);
+        }
+        ev.set_res(res);
+        // SAFETY: the caller's.
+        return unsafe { call_signal(base, ev, res) };
+    }
+    // SAFETY: the caller's.
+    unsafe { call_plain(base, ev, res) }
+}
+
+impl event_base {
+    fn forget_timeout(&mut self, ev: Ev) {
+        if ev.has(TIMEOUT) {
+            self.added -= 1;
+            ev.change_flags(0, TIMEOUT);
+        }
+    }
+}
+
+/// Calls a signal's callback as often as the signal came, until the callback removes the event or breaks the loop.
+///
+/// # Safety
+/// As `pass`.
+unsafe fn call_signal(base: Base, ev: Ev, res: c_short) {
+    let mut left = ev.ncalls();
+    let (Some(callback), fd, arg) = (ev.callback(), ev.fd(), ev.arg()) else { return };
+    // Reached by event_del through the event, from another frame: so only through a pointer here.
+    let left = &raw mut left;
+    // SAFETY: the caller's; `left` outlives its address in the event, which is taken back before each last call, and the
+    // event is not touched after a callback unless calls are left, which says that it was not removed.
+    unsafe {
+        while ptr::read_volatile(left) > 0 {
+            let after = ptr::read_volatile(left) - 1;
+            ptr::write_volatile(left, after);
+            ev.set_ncalls(after);
+            ev.set_pncalls(if after == 0 { 0 } else { left as u64 });
+            begin_call(base, ev.as_ptr().cast());
+            callback(fd, res, arg);
+            end_call(base);
+            if base.get().interrupt & super::control::BREAK != 0 {
+                if ptr::read_volatile(left) != 0 {
+                    ev.set_pncalls(0);
+                }
+                return;
+            }
+        }
+    }
+}

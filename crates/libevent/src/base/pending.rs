@@ -1,0 +1,231 @@
+//! Adding, removing and making active: what `event_add` and its kin do once they hold the lock.
+
+use super::event_base;
+use super::rows::Row;
+use crate::event::ev::{
+    ACTIVE, ACTIVE_LATER, EV_ET, EV_PERSIST, EV_SIGNAL, FINALIZING, INSERTED, IO, TIMEOUT, closure,
+};
+use crate::event::{Ev, debug};
+use crate::log;
+use core::ffi::{c_int, c_short};
+use duolu_core::{Errno, EventId, EventSpec, Interest, Ready, Refused, Source, Timeout, Trigger};
+use duolu_sys::syscall::set_errno;
+use libc::timeval;
+
+impl event_base {
+    /// What the engine is to wait for. A descriptor below zero, or an interest that the method cannot tell, is nothing to
+    /// wait for: such an event is pending for its timeout only, and for being made active.
+    #[inline]
+    fn spec(&self, ev: Ev) -> EventSpec {
+        let events = ev.events();
+        let (source, interest) = if events & EV_SIGNAL != 0 {
+            (Source::Signal(ev.fd()), Interest::NONE)
+        } else {
+            let interest = ev.interest();
+            let told = interest != Interest::PEER_CLOSED || self.method.tells_peer_closed;
+            if interest.is_empty() || ev.fd() < 0 || !told {
+                (Source::None, Interest::NONE)
+            } else {
+                (Source::Fd(ev.fd()), interest)
+            }
+        };
+        EventSpec {
+            source,
+            interest,
+            trigger: if events & EV_ET != 0 { Trigger::Edge } else { Trigger::Level },
+            persist: events & EV_PERSIST != 0,
+            priority: ev.priority().min((self.priorities - 1) as u8),
+            ..EventSpec::new()
+        }
+    }
+
+    fn create(&mut self, ev: Ev, spec: EventSpec) -> Result<EventId, Refused> {
+        let id = self.engine.create(spec)?;
+        self.rows.set(id.index(), Row::Event(ev));
+        ev.set_slot(id.to_bits());
+        Ok(id)
+    }
+
+    /// event_add. -1 with errno where it is refused.
+    #[inline]
+    pub(crate) fn add(&mut self, ev: Ev, timeout: Option<&timeval>) -> c_int {
+        debug::assert_is_setup("event_add", ev);
+        if ev.has(FINALIZING) {
+            return -1;
+        }
+        match self.try_add(ev, timeout) {
+            Ok(()) => {
+                self.wake();
+                debug::note_added(ev, true);
+                0
+            }
+            Err(refused) => self.refused(ev, refused),
+        }
+    }
+
+    #[inline]
+    fn try_add(&mut self, ev: Ev, timeout: Option<&timeval>) -> Result<(), Refused> {
+        let after = match timeout {
+            None => Timeout::Keep,
+            Some(timeout) => self.timeout_of(ev, timeout),
+        };
+        let id = match ev.id() {
+            Some(id) => id,
+            None => {
+                let spec = self.spec(ev);
+                if spec.source == Source::None && timeout.is_none() {
+                    self.note_added(ev, false);
+                    return Ok(());
+                }
+                if let Source::Signal(signo) = spec.source
+                    && !ev.has(INSERTED)
+                {
+                    self.subscribe(signo)?;
+                }
+                self.create(ev, spec)?
+            }
+        };
+        let signal = ev.events() & EV_SIGNAL != 0 && !ev.has(INSERTED);
+        let added = self.engine.add(id, after);
+        if signal && added.is_ok() {
+            self.signal_added(ev.fd());
+        }
+        if let Err(refused) = added {
+            // It had no slot before, or it is still due.
+            if !self.engine.is_active(id) && !self.engine.is_pending(id) {
+                self.engine.release(id);
+                ev.set_slot(0);
+            }
+            return Err(refused);
+        }
+        self.note_added(ev, timeout.is_some());
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn note_added(&mut self, ev: Ev, timed: bool) {
+        let flags = ev.flags();
+        let mut now = if ev.events() & (IO | EV_SIGNAL) != 0 { INSERTED } else { 0 };
+        now |= if timed { TIMEOUT } else { 0 };
+        let new = now & !flags;
+        self.added += new.count_ones() as usize;
+        ev.set_flags(flags | now);
+        self.most.note_added(self.added);
+    }
+
+    #[cold]
+    fn refused(&mut self, ev: Ev, refused: Refused) -> c_int {
+        let errno = match refused {
+            Refused::Kernel(errno) => errno,
+            Refused::BadDescriptor(_) => Errno(libc::EBADF),
+            Refused::MixedTriggers => {
+                log::warnx(format_args!(
+                    "event_add: edge-triggered and level-triggered events on the same descriptor {}",
+                    ev.fd()
+                ));
+                Errno(libc::EINVAL)
+            }
+            _ => Errno(libc::EINVAL),
+        };
+        set_errno(errno);
+        if matches!(refused, Refused::Kernel(_) | Refused::BadDescriptor(_)) {
+            log::warn_errno(format_args!("event_add: descriptor {} is refused", ev.fd()));
+            set_errno(errno);
+        }
+        -1
+    }
+
+    /// event_del, but for the waiting.
+    #[inline]
+    pub(crate) fn del(&mut self, ev: Ev, even_if_finalizing: bool) -> c_int {
+        if ev.has(FINALIZING) && !even_if_finalizing {
+            return 0;
+        }
+        if ev.events() & EV_SIGNAL != 0 {
+            stop_calls(ev);
+        }
+        if let Some(id) = ev.id() {
+            self.engine.release(id);
+            self.wake();
+        }
+        self.forget(ev);
+        debug::note_added(ev, false);
+        0
+    }
+
+    /// Its slot has been given up: it is neither pending nor active.
+    #[inline]
+    pub(crate) fn forget(&mut self, ev: Ev) {
+        let flags = ev.flags();
+        ev.set_slot(0);
+        self.added -= (flags & (INSERTED | TIMEOUT)).count_ones() as usize;
+        ev.set_flags(flags & !(INSERTED | TIMEOUT | ACTIVE | ACTIVE_LATER));
+        if flags & INSERTED != 0 && ev.events() & EV_SIGNAL != 0 {
+            self.signal_removed(ev.fd());
+        }
+    }
+
+    /// event_remove_timer.
+    pub(crate) fn remove_timer(&mut self, ev: Ev) -> c_int {
+        if !ev.has(TIMEOUT) {
+            return 0;
+        }
+        self.added -= 1;
+        ev.change_flags(0, TIMEOUT);
+        if let Some(id) = ev.id() {
+            self.engine.remove_timer(id);
+            self.release_if_idle(ev, id);
+        }
+        0
+    }
+
+    /// Gives up a slot whose event is neither pending nor active any more for the engine.
+    pub(crate) fn release_if_idle(&mut self, ev: Ev, id: EventId) {
+        if !self.engine.is_pending(id) && self.engine.due(id).is_empty() {
+            self.engine.release(id);
+            ev.set_slot(0);
+        }
+    }
+
+    /// event_active.
+    pub(crate) fn activate(&mut self, ev: Ev, res: c_short, ncalls: c_short) {
+        if ev.has(FINALIZING) {
+            return;
+        }
+        if ev.has(ACTIVE) {
+            ev.set_res(ev.res() | res);
+            return;
+        }
+        self.activate_anew(ev, res, ncalls);
+    }
+
+    /// The same where nobody has made it active yet.
+    pub(crate) fn activate_anew(&mut self, ev: Ev, res: c_short, ncalls: c_short) {
+        let id = match ev.id() {
+            Some(id) => id,
+            None => {
+                // Not to wait for anything, so that it cannot be refused; event_add gives it its source (below).
+                let spec = self.spec(ev);
+                let Ok(id) = self.create(ev, spec) else { return };
+                id
+            }
+        };
+        ev.set_res(res);
+        ev.change_flags(ACTIVE, ACTIVE_LATER);
+        if ev.events() & EV_SIGNAL != 0 {
+            ev.set_ncalls(ncalls);
+            ev.set_pncalls(0);
+        }
+        self.engine.activate(id, Ready::USER);
+        self.wake();
+    }
+}
+
+/// Stops the calls of a signal's callback that are still to come in its present turn.
+fn stop_calls(ev: Ev) {
+    if ev.closure() == closure::SIGNAL && ev.pncalls() != 0 {
+        let left = ev.pncalls() as *mut c_short;
+        // SAFETY: set by `deliver`, on whose stack it is, and taken back before that returns.
+        unsafe { *left = 0 };
+    }
+}

@@ -1,0 +1,75 @@
+//! Signals of a base: one [`SignalHub`], made with the first signal that is added.
+//!
+//! Every base gets its own arrivals, unlike libevent's, where the base that last ran a loop gets all.
+
+use super::event_base;
+use super::rows::Row;
+use duolu_core::{EventSpec, Interest, Refused, Timeout};
+use duolu_sys::signal::SignalHub;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Linux has signals 1 to 64.
+const SIGNALS: usize = 65;
+
+#[derive(Debug)]
+pub struct Signals {
+    hub: SignalHub,
+    /// Events that wait for each.
+    waiting: [u32; SIGNALS],
+}
+
+impl event_base {
+    /// Has `signo` arrive here.
+    pub(super) fn subscribe(&mut self, signo: i32) -> Result<(), Refused> {
+        if !(1..SIGNALS as i32).contains(&signo) {
+            return Err(Refused::BadSignal(signo));
+        }
+        if self.signals.is_none() {
+            let hub = SignalHub::new().map_err(Refused::Kernel)?;
+            let spec = EventSpec {
+                owned: true,
+                internal: true,
+                ..EventSpec::fd(hub.as_fd().as_raw_fd(), Interest::READ)
+            };
+            let id = self.engine.create(spec)?;
+            self.rows.set(id.index(), Row::Signals);
+            if let Err(refused) = self.engine.add(id, Timeout::Keep) {
+                self.engine.destroy(id);
+                return Err(refused);
+            }
+            self.signals = Some(Box::new(Signals { hub, waiting: [0; SIGNALS] }));
+        }
+        let Some(signals) = &self.signals else { return Ok(()) };
+        signals.hub.subscribe(signo).map_err(|error| Refused::Kernel(error.errno()))
+    }
+
+    pub(super) fn signal_added(&mut self, signo: i32) {
+        if let Some(waiting) =
+            self.signals.as_mut().and_then(|signals| signals.waiting.get_mut(signo as usize))
+        {
+            *waiting += 1;
+        }
+    }
+
+    /// One event less waits for `signo`; with the last the former handler comes back.
+    pub(super) fn signal_removed(&mut self, signo: i32) {
+        let Some(signals) = &mut self.signals else { return };
+        let Some(waiting) = signals.waiting.get_mut(signo as usize) else { return };
+        *waiting = waiting.saturating_sub(1);
+        if *waiting == 0 {
+            signals.hub.unsubscribe(signo);
+        }
+    }
+
+    /// The hub's descriptor is readable.
+    pub(super) fn take_signals(&mut self) {
+        let Some(signals) = &self.signals else { return };
+        let engine = &mut self.engine;
+        signals.hub.take(|signo, count| engine.deliver_signal(signo, count));
+    }
+
+    /// In the child after a fork.
+    pub(super) fn reinit_signals(&mut self) -> Result<(), duolu_core::Errno> {
+        self.signals.as_ref().map_or(Ok(()), |signals| signals.hub.reinit())
+    }
+}

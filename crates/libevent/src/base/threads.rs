@@ -1,0 +1,174 @@
+//! Other threads at a base whose loop waits.
+//!
+//! The loop lets go of the lock while it waits in the kernel, and takes its hands (the backend) with it. For the others the
+//! engine then has a stand-in, which looks whether the descriptor of an addition is open, as the kernel would say at
+//! once, and keeps the change. They wake the loop, which does what was kept when it has the lock again.
+
+use super::rows::Row;
+use super::{Base, event_base};
+use core::cell::RefCell;
+use core::ffi::c_int;
+use duolu_core::{Backend, Change, Errno, EventSpec, Features, Interest, RawFd, Report, Timeout};
+use duolu_sys::{Waker, syscall};
+use std::os::fd::{AsFd, AsRawFd};
+use std::rc::Rc;
+
+/// What wakes a loop, and what stands in for its hands.
+pub struct Notifier {
+    waker: Waker,
+    stand_in: Option<Box<dyn Backend>>,
+    /// What the stand-in was told. Under the base's lock, so that one thread at a time is at it.
+    kept: Rc<RefCell<Vec<Change>>>,
+}
+
+struct StandIn {
+    name: &'static str,
+    features: Features,
+    kept: Rc<RefCell<Vec<Change>>>,
+}
+
+impl Backend for StandIn {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn features(&self) -> Features {
+        self.features
+    }
+
+    fn apply(&mut self, change: Change) -> Result<(), Errno> {
+        if !matches!(change, Change::Remove { .. }) {
+            // SAFETY: no memory is passed.
+            syscall!(unsafe { libc::fcntl(change.token().fd(), libc::F_GETFD) })?;
+        }
+        self.kept.borrow_mut().push(change);
+        Ok(())
+    }
+
+    fn wait(&mut self, _: Option<u64>, _: &mut Vec<Report>) -> Result<(), Errno> {
+        Err(Errno(libc::EBUSY))
+    }
+
+    fn reinit(&mut self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn descriptor(&mut self) -> Option<RawFd> {
+        None
+    }
+}
+
+impl event_base {
+    /// Has the loop look at what was changed, if it waits just now.
+    #[inline(always)]
+    pub(crate) fn wake(&mut self) {
+        if self.waiting {
+            self.wake_now();
+        }
+    }
+
+    #[cold]
+    fn wake_now(&mut self) {
+        self.disturbed = true;
+        if let Some(notifier) = &self.waker {
+            notifier.waker.wake();
+        }
+    }
+
+    /// A wake has come through.
+    pub(super) fn woken(&mut self) {
+        if let Some(notifier) = &self.waker {
+            notifier.waker.drain();
+        }
+    }
+
+    /// Makes it possible for other threads to wake the loop. One descriptor.
+    pub(crate) fn make_notifiable(&mut self) -> c_int {
+        if self.waker.is_some() {
+            return 0;
+        }
+        match self.try_make_notifiable() {
+            Ok(()) => 0,
+            Err(errno) => {
+                syscall::set_errno(errno);
+                -1
+            }
+        }
+    }
+
+    fn try_make_notifiable(&mut self) -> Result<(), Errno> {
+        let waker = Waker::new()?;
+        let fd = waker.as_fd().as_raw_fd();
+        let spec = EventSpec { owned: true, internal: true, ..EventSpec::fd(fd, Interest::READ) };
+        let refused = |_| Errno(libc::EINVAL);
+        let id = self.engine.create(spec).map_err(refused)?;
+        self.rows.set(id.index(), Row::Waker);
+        self.engine.add(id, Timeout::Keep).map_err(refused)?;
+        let backend = self.engine.backend();
+        let (name, features) = (backend.name(), backend.features());
+        let kept = Rc::new(RefCell::new(Vec::new()));
+        let stand_in = Box::new(StandIn { name, features, kept: Rc::clone(&kept) });
+        self.waker = Some(Box::new(Notifier { waker, stand_in: Some(stand_in), kept }));
+        Ok(())
+    }
+
+    /// In the child after a fork.
+    pub(super) fn reinit_waker(&mut self) -> Result<(), Errno> {
+        self.waker.as_ref().map_or(Ok(()), |notifier| notifier.waker.reinit())
+    }
+}
+
+/// One poll. Other threads get at the base meanwhile, if they know how.
+///
+/// # Safety
+/// The lock is held, and no reference to the base lives.
+#[inline]
+pub(super) unsafe fn poll(base: Base, limit_ns: Option<u64>) -> Result<(), Errno> {
+    // SAFETY: the caller's.
+    let this = unsafe { base.get() };
+    if this.lock.is_null() || this.waker.is_none() {
+        this.engine.poll(limit_ns)
+    } else {
+        wait_apart(base, limit_ns)
+    }
+}
+
+#[inline(never)]
+fn wait_apart(base: Base, limit_ns: Option<u64>) -> Result<(), Errno> {
+    // SAFETY: as `poll`; the reference ends before the lock is let go of.
+    let this = unsafe { base.get() };
+    let (timeout_ns, mut reports) = this.engine.begin_wait(limit_ns);
+    let stand_in = this.waker.as_mut().and_then(|notifier| notifier.stand_in.take());
+    let Some(stand_in) = stand_in else { return Err(Errno(libc::EBUSY)) };
+    let mut hands = this.engine.swap_backend(stand_in);
+    this.waiting = true;
+    let lock = this.lock;
+    // SAFETY: held, and not freed while a loop runs.
+    unsafe { crate::lock::release(lock) };
+    let waited = hands.wait(timeout_ns, &mut reports);
+    // SAFETY: as above, and from here on the lock is held again.
+    let this = unsafe {
+        crate::lock::acquire(lock);
+        base.get()
+    };
+    this.waiting = false;
+    let stand_in = this.engine.swap_backend(hands);
+    if let Some(notifier) = &mut this.waker {
+        notifier.stand_in = Some(stand_in);
+        for change in notifier.kept.borrow_mut().drain(..) {
+            this.engine.apply_late(change);
+        }
+    }
+    let disturbed = core::mem::take(&mut this.disturbed);
+    this.engine.end_wait(reports, disturbed);
+    waited
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evthread_make_base_notifiable(base: *mut event_base) -> c_int {
+    // SAFETY: null or a base.
+    match unsafe { Base::of(base) } {
+        Some(base) => base.enter().make_notifiable(),
+        None => -1,
+    }
+}

@@ -39,7 +39,7 @@ fn structs_have_the_layout_of_the_headers() {
         }
         event = "struct event" {
             evcallback = "ev_evcallback", timeout_pos = "ev_timeout_pos", fd = "ev_fd", base = "ev_base",
-            io_or_signal = "ev_", events = "ev_events", res = "ev_res", timeout = "ev_timeout",
+            signal = "ev_", events = "ev_events", res = "ev_res", timeout = "ev_timeout",
             evcallback.flags = "ev_evcallback.evcb_flags",
         }
         event_list = "struct event_list" { first = "tqh_first", last = "tqh_last" }

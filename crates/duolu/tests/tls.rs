@@ -20,7 +20,5 @@ mod interop;
 mod layer;
 #[path = "tls/streams.rs"]
 mod streams;
-#[path = "tls/whole.rs"]
-mod whole;
 #[path = "tls/wire.rs"]
 mod wire;

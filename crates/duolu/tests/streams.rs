@@ -21,6 +21,8 @@ mod ends;
 mod flow;
 #[path = "streams/inside.rs"]
 mod inside;
+#[path = "streams/inside_layers.rs"]
+mod inside_layers;
 #[path = "streams/layers.rs"]
 mod layers;
 #[path = "streams/limits.rs"]
@@ -29,6 +31,8 @@ mod limits;
 mod pairs;
 #[path = "streams/race.rs"]
 mod race;
+#[path = "streams/replacing.rs"]
+mod replacing;
 #[path = "streams/splices.rs"]
 mod splices;
 #[path = "streams/splices_told.rs"]

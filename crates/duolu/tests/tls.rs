@@ -14,10 +14,14 @@ mod config;
 mod far;
 #[path = "tls/faults.rs"]
 mod faults;
+#[path = "tls/inside.rs"]
+mod inside;
 #[path = "tls/interop.rs"]
 mod interop;
 #[path = "tls/layer.rs"]
 mod layer;
+#[path = "streams/replacing.rs"]
+mod replacing;
 #[path = "tls/streams.rs"]
 mod streams;
 #[path = "tls/wire.rs"]

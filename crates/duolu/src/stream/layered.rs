@@ -48,6 +48,18 @@ pub struct Layered<S, L> {
     ended: bool,
     /// The layer's own end is in `wire_out`, or further on.
     finished: bool,
+    flush: Flush,
+}
+
+/// Whether the program wants out what the layer keeps back. It means what it has written before, so that must have been
+/// given to the layer first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    No,
+    /// And nothing was seen that it would have to wait for.
+    Asked,
+    /// Behind what is in the output.
+    Waits,
 }
 
 impl<S: Transport, L: Layer + 'static> Layered<S, L> {
@@ -64,6 +76,7 @@ impl<S: Transport, L: Layer + 'static> Layered<S, L> {
             starved_out: false,
             ended: false,
             finished: false,
+            flush: Flush::No,
         }
     }
 
@@ -168,7 +181,18 @@ impl<S: Transport, L: Layer + 'static> Layered<S, L> {
     }
 
     fn sends_by_itself(&self) -> bool {
-        self.layer.has_to_send() && !self.starved_out && self.error.is_none()
+        let flushes = self.flush == Flush::Asked && self.layer.is_established() && !self.finished;
+        (self.layer.has_to_send() && !self.starved_out || flushes) && self.error.is_none()
+    }
+
+    /// All that was written before has been encoded: now the layer gives what it keeps back, and then the ones below.
+    #[cold]
+    fn flush_now(&mut self, output: &mut Buffer, pool: &mut Pool, finish: bool) -> Result<(), LayerError> {
+        self.flush = Flush::No;
+        self.starved_out = false;
+        self.layer.flush();
+        self.below.flush_layers();
+        if self.layer.has_to_send() { self.encode(output, pool, 0, finish) } else { Ok(()) }
     }
 }
 
@@ -277,6 +301,17 @@ impl<S: Transport, L: Layer + 'static> Transport for Layered<S, L> {
             failed = Some(Then::Failed(error.errno()));
             self.error = Some(error);
         }
+        if self.flush != Flush::No && !self.finished && self.error.is_none() {
+            let waits = !output.is_empty() || !may_encode;
+            self.flush = if waits { Flush::Waits } else { Flush::Asked };
+            if !waits
+                && self.layer.is_established()
+                && let Err(error) = self.flush_now(output, pool, finish)
+            {
+                failed = Some(Then::Failed(error.errno()));
+                self.error = Some(error);
+            }
+        }
         let ended = finish && self.finished;
         let below = self.below.layers();
         let mut then = Then::More;
@@ -315,8 +350,6 @@ impl<S: Transport, L: Layer + 'static> Transport for Layered<S, L> {
     }
 
     fn flush_layers(&mut self) {
-        self.layer.flush();
-        self.starved_out = false;
-        self.below.flush_layers();
+        self.flush = Flush::Asked;
     }
 }

@@ -282,6 +282,45 @@ scenarios! {
         assert_eq!(s.told(1), [StreamEvent::Error(Direction::Read, duolu_core::Errno(71))]);
     }
 
+    /// Written and flushed in one callback, before the layers stand and after: all of it goes out.
+    fn a_flush_waits_for_what_was_written_before_it(s) {
+        let (id, mut peer) = s.stream_upon(1, StreamOptions::new(), stack, |_, _, _| {});
+        let (mut far, mut got) = (Far::new(), Vec::new());
+        for round in 1..=3 {
+            s.event_loop.with_stream(id, |_, stream| {
+                stream.write_all(b"aaab").expect("it is kept");
+                stream.flush().expect("open");
+            });
+            if round == 1 {
+                s.quiet();
+                let greeting = far.greeting();
+                s.send_all(&mut peer, &greeting);
+            }
+            s.until("what was written", |_| {
+                let wire = peer.receive().unwrap_or_default();
+                got.extend(far.decode(&wire, false));
+                got.len() == 4 * round
+            });
+        }
+        assert_eq!(got, b"aaabaaabaaab");
+        // Held by the program, it waits, and nothing spins.
+        s.event_loop.with_stream(id, |_, stream| {
+            stream.suspend(Direction::Write);
+            stream.write_all(b"cccc").expect("it is kept");
+            stream.flush().expect("open");
+        });
+        s.quiet_but_reads();
+        let turns = s.event_loop.stats().turns;
+        (0..4).for_each(|_| s.turn());
+        assert!(s.event_loop.stats().turns - turns <= 8, "it spins");
+        s.event_loop.with_stream(id, |_, stream| stream.unsuspend(Direction::Write));
+        s.until("what was written", |_| {
+            let wire = peer.receive().unwrap_or_default();
+            got.extend(far.decode(&wire, false));
+            got.len() == 16
+        });
+    }
+
     /// What a compressor keeps back goes out at a flush, and `Stream::layer` reaches it.
     fn flush_and_layer_reach_through_a_stack(s) {
         let upon = |socket| Layered::new(Layered::new(socket, Runs::default()), Hex);

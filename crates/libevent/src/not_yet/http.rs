@@ -1,5 +1,11 @@
 //! event2/http.h: see [`super`].
 
+use super::say_once;
+use crate::layout_more::evkeyvalq;
+use core::ffi::{c_char, c_int, c_void};
+use core::ptr::{addr_of_mut, null_mut};
+use core::sync::atomic::AtomicBool;
+
 fails! { null;
     evhttp_accept_socket_with_handle
     evhttp_bind_listener
@@ -52,15 +58,9 @@ fails! { minus_one;
     evhttp_connection_set_flags
     evhttp_del_cb
     evhttp_make_request
-    evhttp_parse_query
-    evhttp_parse_query_str
     evhttp_remove_header
     evhttp_remove_server_alias
     evhttp_remove_virtual_host
-    evhttp_request_get_command
-    evhttp_request_get_response_code
-    evhttp_request_is_owned
-    evhttp_set_cb
     evhttp_set_flags
     evhttp_uri_get_port
     evhttp_uri_set_fragment
@@ -77,7 +77,6 @@ fails! { nothing;
     evhttp_clear_headers
     evhttp_connection_free
     evhttp_connection_free_on_completion
-    evhttp_connection_get_peer
     evhttp_connection_set_base
     evhttp_connection_set_closecb
     evhttp_connection_set_family
@@ -114,4 +113,58 @@ fails! { nothing;
     evhttp_set_timeout_tv
     evhttp_uri_free
     evhttp_uri_set_flags
+}
+
+// Of a request that there is not: no command, no code, nobody's.
+fails! { zero;
+    evhttp_request_get_command
+    evhttp_request_get_response_code
+    evhttp_request_is_owned
+}
+
+// -1 would be: there is one already.
+fails! { minus_two;
+    evhttp_set_cb
+}
+
+/// Nobody, on no port.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evhttp_connection_get_peer(
+    _: *mut c_void,
+    address: *mut *mut c_char,
+    port: *mut u16,
+) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    say_once(&SAID, "evhttp_connection_get_peer");
+    // SAFETY: what the header asks.
+    unsafe {
+        address.write(null_mut());
+        port.write(0);
+    }
+}
+
+/// No fields: programs look at the list whatever the answer was, and clear it.
+unsafe fn no_fields(fields: *mut evkeyvalq) -> c_int {
+    // SAFETY: what the header asks.
+    unsafe {
+        (*fields).first = null_mut();
+        (*fields).last = addr_of_mut!((*fields).first);
+    }
+    -1
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evhttp_parse_query(_: *const c_char, fields: *mut evkeyvalq) -> c_int {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    say_once(&SAID, "evhttp_parse_query");
+    // SAFETY: what the header asks.
+    unsafe { no_fields(fields) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evhttp_parse_query_str(_: *const c_char, fields: *mut evkeyvalq) -> c_int {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    say_once(&SAID, "evhttp_parse_query_str");
+    // SAFETY: what the header asks.
+    unsafe { no_fields(fields) }
 }

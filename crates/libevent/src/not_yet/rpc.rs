@@ -16,7 +16,6 @@ fails! { minus_one;
     evrpc_make_request
     evrpc_register_generic
     evrpc_register_rpc
-    evrpc_remove_hook
     evrpc_resume_request
     evrpc_send_request_generic
     evrpc_unregister_rpc
@@ -32,4 +31,9 @@ fails! { nothing;
     evrpc_request_done
     evrpc_request_set_cb
     evrpc_request_set_pool
+}
+
+// 1 is success, 0 is failure.
+fails! { zero;
+    evrpc_remove_hook
 }

@@ -1,5 +1,6 @@
 /* HTTP, DNS and RPC come later: until then they fail as their headers say, and say so once each. conform: alone=not-yet methods=epoll */
 #include "conform.h"
+#include <sys/queue.h>
 #include <event2/dns.h>
 #include <event2/dns_compat.h>
 #include <event2/http.h>

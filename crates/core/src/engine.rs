@@ -408,3 +408,7 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         self.reactor.verify();
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

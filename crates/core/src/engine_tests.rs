@@ -1,0 +1,287 @@
+//! What faces can choose: how due events are handed out, what is told to the kernel when, and waiting in halves.
+
+use crate::backend::{Backend, Change, Clock, Errno, Features, RawFd, Report};
+use crate::engine::Engine;
+use crate::event::{EventId, EventSpec};
+use crate::interest::{Interest, Ready, Trigger};
+use crate::reactor::{Refused, Rules, Timeout};
+use crate::time::Instant;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cell::Cell;
+
+/// Hands that note what they are told and report what the test says.
+#[derive(Default)]
+struct Noting {
+    changes: Vec<Change>,
+    next: Vec<Report>,
+    refuse: Option<Errno>,
+    reinits: u32,
+}
+
+impl Backend for Noting {
+    fn name(&self) -> &'static str {
+        "noting"
+    }
+    fn features(&self) -> Features {
+        Features { edge: true, peer_closed: true, ..Features::default() }
+    }
+    fn apply(&mut self, change: Change) -> Result<(), Errno> {
+        self.changes.push(change);
+        self.refuse.take().map_or(Ok(()), Err)
+    }
+    fn wait(&mut self, _: Option<u64>, reports: &mut Vec<Report>) -> Result<(), Errno> {
+        reports.append(&mut self.next);
+        Ok(())
+    }
+    fn reinit(&mut self) -> Result<(), Errno> {
+        self.reinits += 1;
+        Ok(())
+    }
+    fn descriptor(&mut self) -> Option<RawFd> {
+        None
+    }
+}
+
+#[derive(Default)]
+struct Hand(Cell<u64>);
+
+impl Clock for Hand {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.get())
+    }
+}
+
+type Loop = Engine<Noting, Hand>;
+
+const C_FACE: Rules = Rules { until_empty: true, release_done: true };
+
+fn new_loop(priorities: u16) -> Loop {
+    let mut engine = Engine::new(Box::new(Noting::default()), Hand::default(), priorities);
+    engine.set_rules(C_FACE);
+    engine
+}
+
+fn reader(fd: RawFd) -> EventSpec {
+    EventSpec { persist: false, ..EventSpec::fd(fd, Interest::READ) }
+}
+
+fn added(engine: &mut Loop, spec: EventSpec) -> EventId {
+    let id = engine.create(spec).unwrap();
+    engine.add(id, Timeout::Keep).unwrap();
+    engine.verify();
+    id
+}
+
+fn changes(engine: &mut Loop) -> Vec<Change> {
+    core::mem::take(&mut engine.backend().changes)
+}
+
+/// The kernel says that `fd` is readable, under the token it was last told.
+fn readable(engine: &mut Loop, fd: RawFd) -> Report {
+    let report = Report { ready: Ready::READ, token: engine.reactor().token(fd).unwrap() };
+    engine.backend().next.push(report);
+    report
+}
+
+fn handed_out(engine: &mut Loop) -> Vec<EventId> {
+    let mut ids = Vec::new();
+    while let Some(active) = engine.next_active() {
+        engine.verify();
+        ids.push(active.id);
+    }
+    ids
+}
+
+#[test]
+fn a_queue_is_handed_out_until_it_is_empty() {
+    let mut engine = new_loop(2);
+    let [first, second, urgent] = [0, 1, 2].map(|n| {
+        let priority = if n == 2 { 0 } else { 1 };
+        engine.create(EventSpec { priority, ..EventSpec::new() }).unwrap()
+    });
+    engine.activate(first, Ready::USER);
+    engine.poll(Some(0)).unwrap();
+    assert_eq!(engine.next_active().unwrap().id, first);
+    // What its callback makes due in the same queue comes in the same pass, and what is more urgent before that.
+    engine.activate(second, Ready::USER);
+    engine.activate(urgent, Ready::USER);
+    assert_eq!(handed_out(&mut engine), [urgent]);
+    engine.poll(Some(0)).unwrap();
+    assert_eq!(handed_out(&mut engine), [second]);
+    // Without the rule a pass is as long as the queue was.
+    engine.set_rules(Rules::default());
+    let [first, second] = [0, 1].map(|_| engine.create(EventSpec::new()).unwrap());
+    engine.activate(first, Ready::USER);
+    engine.poll(Some(0)).unwrap();
+    assert_eq!(engine.next_active().unwrap().id, first);
+    engine.activate(second, Ready::USER);
+    assert!(engine.next_active().is_none());
+}
+
+#[test]
+fn what_is_done_is_forgotten_before_its_callback() {
+    let mut engine = new_loop(1);
+    let once = added(&mut engine, reader(3));
+    let again = added(&mut engine, EventSpec { persist: true, ..reader(4) });
+    let timed = engine.create(EventSpec { persist: true, ..EventSpec::new() }).unwrap();
+    engine.add(timed, Timeout::After(5)).unwrap();
+    let idle = engine.create(EventSpec { persist: true, ..reader(5) }).unwrap();
+    engine.activate(idle, Ready::USER);
+    for fd in [3, 4] {
+        readable(&mut engine, fd);
+    }
+    engine.clock().0.set(5);
+    engine.poll(Some(0)).unwrap();
+    let mut released = Vec::new();
+    while let Some(active) = engine.next_active() {
+        assert_eq!(active.released, !engine.exists(active.id));
+        released.push((active.id, active.released));
+        engine.verify();
+    }
+    released.sort();
+    let mut expected = vec![(once, true), (again, false), (timed, false), (idle, true)];
+    expected.sort();
+    assert_eq!(released, expected);
+}
+
+#[test]
+fn a_released_event_costs_a_change_at_the_next_wait_and_one_readded_costs_one_in_all() {
+    let mut engine = new_loop(1);
+    let id = added(&mut engine, reader(3));
+    assert!(matches!(changes(&mut engine)[..], [Change::Add { .. }]));
+    assert!(engine.release(id));
+    engine.verify();
+    assert_eq!((engine.exists(id), engine.release(id)), (false, false));
+    assert_eq!(changes(&mut engine), []);
+    engine.poll(Some(0)).unwrap();
+    assert!(matches!(changes(&mut engine)[..], [Change::Remove { .. }]));
+    // A thousand removals and additions between two waits are one change.
+    let mut id = added(&mut engine, reader(3));
+    let first = readable(&mut engine, 3).token;
+    engine.backend().next.clear();
+    changes(&mut engine);
+    for _ in 0..1000 {
+        engine.release(id);
+        id = added(&mut engine, reader(3));
+    }
+    assert_eq!(changes(&mut engine), []);
+    engine.poll(Some(0)).unwrap();
+    let told = changes(&mut engine);
+    // The number may mean another file by now: a new generation, so that reports for the old one are nobody's.
+    assert!(matches!(told[..], [Change::Modify { token, .. }] if token != first), "{told:?}");
+    engine.backend().next.push(Report { ready: Ready::READ, token: first });
+    engine.poll(Some(0)).unwrap();
+    assert_eq!((handed_out(&mut engine), engine.counters().stale_reports), (vec![], 1));
+}
+
+#[test]
+fn a_changed_interest_is_part_of_the_one_change() {
+    let mut engine = new_loop(1);
+    let id = added(&mut engine, reader(3));
+    engine.release(id);
+    added(&mut engine, EventSpec { interest: Interest::WRITE, ..reader(3) });
+    added(&mut engine, EventSpec { interest: Interest::READ, ..reader(3) });
+    changes(&mut engine);
+    engine.poll(Some(0)).unwrap();
+    let both = Interest::READ.with(Interest::WRITE);
+    assert!(matches!(changes(&mut engine)[..], [Change::Modify { watch, .. }] if watch.interest == both));
+}
+
+#[test]
+fn an_edge_is_armed_again_by_being_added_again() {
+    let mut engine = new_loop(1);
+    let edge = EventSpec { trigger: Trigger::Edge, ..reader(3) };
+    let id = added(&mut engine, edge);
+    engine.release(id);
+    added(&mut engine, edge);
+    changes(&mut engine);
+    engine.poll(Some(0)).unwrap();
+    assert!(
+        matches!(changes(&mut engine)[..], [Change::Modify { watch, .. }] if watch.trigger == Trigger::Edge)
+    );
+}
+
+#[test]
+fn a_first_addition_is_refused_at_once_and_a_later_one_at_the_wait() {
+    const EBADF: Errno = Errno(9);
+    let mut engine = new_loop(1);
+    engine.backend().refuse = Some(EBADF);
+    let id = engine.create(reader(3)).unwrap();
+    assert_eq!(engine.add(id, Timeout::Keep), Err(Refused::Kernel(EBADF)));
+    engine.release(id);
+    engine.verify();
+    let id = added(&mut engine, reader(3));
+    engine.release(id);
+    let id = added(&mut engine, reader(3));
+    engine.backend().refuse = Some(EBADF);
+    engine.poll(Some(0)).unwrap();
+    let active = engine.next_active().unwrap();
+    assert!(active.id == id && active.ready.contains(Ready::READ.with(Ready::INVALID)));
+    engine.verify();
+}
+
+#[test]
+fn others_use_the_engine_while_its_hands_wait() {
+    let mut engine = new_loop(1);
+    let gone = added(&mut engine, EventSpec { persist: true, ..reader(3) });
+    added(&mut engine, EventSpec { persist: true, ..reader(5) });
+    for _ in 0..5 {
+        let told = [readable(&mut engine, 3), readable(&mut engine, 5)];
+        engine.backend().next.clear();
+        let (_, mut reports) = engine.begin_wait(None);
+        let hands = engine.swap_backend(Box::new(Noting::default()));
+        // Meanwhile: one is removed and added again, one comes, a timeout begins.
+        engine.release(gone);
+        let [again, new] = [3, 4].map(|fd| added(&mut engine, EventSpec { persist: true, ..reader(fd) }));
+        engine.add(new, Timeout::After(7)).unwrap();
+        let kept = core::mem::take(&mut engine.swap_backend(hands).changes);
+        assert!(matches!(kept[..], [Change::Add { token, .. }] if token.fd() == 4));
+        for change in kept {
+            engine.apply_late(change);
+        }
+        reports.extend(told);
+        engine.end_wait(reports, true);
+        engine.verify();
+        // Descriptor 3's report was for what it was before.
+        assert_eq!(handed_out(&mut engine).len(), 1);
+        // And no reason to believe that the kernel is haunted.
+        assert_eq!((engine.counters().rebuilds, engine.backend().reinits), (0, 0));
+        engine.release(again);
+        engine.release(new);
+        engine.poll(Some(0)).unwrap();
+        added(&mut engine, EventSpec { persist: true, ..reader(3) });
+    }
+}
+
+#[test]
+fn a_timer_is_taken_and_a_queue_changed_while_pending() {
+    let mut engine = new_loop(3);
+    let id = engine.create(EventSpec { persist: true, priority: 2, ..reader(3) }).unwrap();
+    engine.add(id, Timeout::After(5)).unwrap();
+    assert!(engine.set_priority(id, 1) && !engine.set_priority(id, 3));
+    assert!(engine.remove_timer(id));
+    engine.verify();
+    engine.clock().0.set(100);
+    engine.poll(Some(0)).unwrap();
+    assert_eq!(handed_out(&mut engine), []);
+    assert!(engine.is_pending(id));
+    // One that has run out and is not told yet is taken back as well.
+    engine.add(id, Timeout::After(5)).unwrap();
+    engine.clock().0.set(200);
+    engine.poll(Some(0)).unwrap();
+    assert!(engine.is_active(id) && !engine.set_priority(id, 2));
+    assert!(!engine.set_priorities(9));
+    engine.remove_timer(id);
+    assert!(!engine.is_active(id));
+    assert_eq!(engine.due(id), Ready::NONE);
+    assert!(engine.set_priorities(9) && engine.set_priority(id, 8));
+    engine.activate(id, Ready::USER);
+    assert_eq!(engine.due(id), Ready::USER);
+    engine.poll(Some(0)).unwrap();
+    engine.verify();
+    assert_eq!(handed_out(&mut engine), [id]);
+    assert_eq!(engine.reactor().on_descriptor(3).collect::<Vec<_>>(), [id]);
+    assert_eq!(engine.reactor().ids().collect::<Vec<_>>(), [id]);
+}

@@ -192,6 +192,8 @@ unsafe fn deliver_event(base: Base, ev: Ev, active: Active) {
     if ev.closure() == closure::SIGNAL {
         if active.ready.intersects(Ready::SIGNAL) {
             ev.set_ncalls(active.count.min(c_short::MAX as u16) as c_short);
+        } else if !active.ready.intersects(Ready::USER) {
+            ev.set_ncalls(1);
         }
         ev.set_res(res);
         // SAFETY: the caller's.

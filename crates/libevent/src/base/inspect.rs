@@ -3,7 +3,9 @@
 use super::rows::Row;
 use super::{Base, event_base};
 use crate::event::Ev;
-use crate::event::ev::{ACTIVE_LATER, EV_SIGNAL, EV_TIMEOUT, INSERTED, INTERNAL, IO, TIMEOUT};
+use crate::event::ev::{
+    ACTIVE, ACTIVE_LATER, EV_PERSIST, EV_READ, EV_SIGNAL, EV_TIMEOUT, INIT, INSERTED, INTERNAL, IO, TIMEOUT,
+};
 use crate::event::names;
 use crate::layout::{Socket, event};
 use core::ffi::{c_char, c_int, c_short, c_void};
@@ -13,15 +15,19 @@ use duolu_core::{EventId, Ready};
 type ForEach = Option<unsafe extern "C-unwind" fn(*const event_base, *const event, *mut c_void) -> c_int>;
 
 impl event_base {
-    /// The program's events that are pending or active, those that wait for a descriptor or signal first.
-    fn events(&self) -> Vec<Ev> {
+    /// The events that are pending or active, the base's own among them; those that wait for a descriptor or signal first.
+    fn events(&mut self) -> Vec<Ev> {
+        let signals = self.signals.as_mut().map(|signals| &raw mut signals.shown);
+        let waker = self.waker.as_mut().map(|notifier| &raw mut notifier.shown);
+        // SAFETY: they live as long as the base; nobody else writes to them.
+        let own: Vec<Ev> = signals.into_iter().chain(waker).map(|shown| unsafe { Ev::of(shown) }).collect();
+        own.iter().for_each(|ev| ev.set_base(self));
         let rows = self.engine.reactor().ids().map(|id| self.rows.get(id.index()));
-        let mut events: Vec<Ev> = rows
-            .filter_map(|row| match row {
-                Row::Event(ev) => Some(ev),
-                _ => None,
-            })
-            .collect();
+        let programs = rows.filter_map(|row| match row {
+            Row::Event(ev) => Some(ev),
+            _ => None,
+        });
+        let mut events: Vec<Ev> = own.into_iter().chain(programs).collect();
         events.sort_by_key(|ev| !ev.has(INSERTED));
         events
     }
@@ -34,6 +40,16 @@ impl event_base {
     }
 }
 
+/// An event that stands for one of the base's own, which libevent shows as well.
+pub(super) fn internal(fd: Socket) -> event {
+    // SAFETY: zeroes are a value of all its fields.
+    let mut shown: event = unsafe { core::mem::zeroed() };
+    shown.fd = fd;
+    shown.events = EV_READ | EV_PERSIST;
+    shown.evcallback.flags = INIT | INSERTED | INTERNAL;
+    shown
+}
+
 /// The callback must not change the base's events. What it returns, unless 0, ends it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn event_base_foreach_event(
@@ -43,7 +59,7 @@ pub unsafe extern "C-unwind" fn event_base_foreach_event(
 ) -> c_int {
     // SAFETY: null or a base.
     let (Some(base), Some(callback)) = (unsafe { Base::of(base) }, callback) else { return -1 };
-    let held = base.enter();
+    let mut held = base.enter();
     for ev in held.events() {
         // SAFETY: the program's callback; it may only look.
         let result = unsafe { callback(base.as_ptr(), ev.as_ptr(), arg) };
@@ -153,7 +169,6 @@ impl event_base {
 
     /// Why an event is active; 0 where it is not.
     pub(crate) fn active_as(&mut self, ev: Ev) -> c_short {
-        use crate::event::ev::ACTIVE;
         let Some(id) = ev.id() else { return 0 };
         let due = self.engine.due(id);
         let mut res = super::deliver::what(due);

@@ -7,7 +7,7 @@ use super::config::{self, event_config};
 use crate::log;
 use core::ffi::{CStr, c_char, c_int};
 use duolu_core::Backend;
-use duolu_sys::backend::{self, BackendKind};
+use duolu_sys::backend::{self, BackendKind, Epoll, Unavailable};
 
 const ET: c_int = 1;
 const O1: c_int = 2;
@@ -85,7 +85,7 @@ pub fn choose(config: Option<&event_config>, flags: &mut u32) -> Option<(Box<dyn
     let others =
         KNOWN.iter().filter(|known| known.kind != BackendKind::IoUring && Some(known.kind) != preferred);
     for known in first.chain(others).filter(allowed) {
-        match backend::open(known.kind) {
+        match open(known.kind) {
             Ok(backend) => {
                 let mut method = known.method;
                 if look && variable(c"EVENT_EPOLL_USE_CHANGELIST").is_some() {
@@ -101,6 +101,18 @@ pub fn choose(config: Option<&event_config>, flags: &mut u32) -> Option<(Box<dyn
     }
     log::warnx(format_args!("event_base_new_with_config: no event mechanism available"));
     None
+}
+
+/// epoll refuses regular files, as programs know it from libevent: some go another way then.
+fn open(kind: BackendKind) -> Result<Box<dyn Backend>, Unavailable> {
+    match kind {
+        BackendKind::Epoll => match Epoll::refusing_files() {
+            Ok(epoll) => Ok(Box::new(epoll)),
+            // For the reason in words.
+            Err(_) => backend::open(kind),
+        },
+        _ => backend::open(kind),
+    }
 }
 
 /// What DUOLU_BACKEND asks for.

@@ -85,21 +85,36 @@ impl event_base {
                 self.create(ev, spec)?
             }
         };
-        let signal = ev.events() & EV_SIGNAL != 0 && !ev.has(INSERTED);
-        let added = self.engine.add(id, after);
-        if signal && added.is_ok() {
-            self.signal_added(ev.fd());
+        if let Err(refused) = self.engine.add(id, after) {
+            self.add_otherwise(ev, id, after, refused)?;
         }
-        if let Err(refused) = added {
-            // It had no slot before, or it is still due.
-            if !self.engine.is_active(id) && !self.engine.is_pending(id) {
-                self.engine.release(id);
-                ev.set_slot(0);
-            }
-            return Err(refused);
+        if ev.events() & EV_SIGNAL != 0 && !ev.has(INSERTED) {
+            self.signal_added(ev.fd());
         }
         self.note_added(ev, timeout.is_some());
         Ok(())
+    }
+
+    /// An addition was refused. Where that is for its trigger it gets the one that the descriptor's other events have,
+    /// as with libevent, which refuses such a mixture in debug mode only.
+    #[cold]
+    fn add_otherwise(
+        &mut self,
+        ev: Ev,
+        id: EventId,
+        after: Timeout,
+        refused: Refused,
+    ) -> Result<(), Refused> {
+        self.release_if_idle(ev, id);
+        if refused != Refused::MixedTriggers || debug::is_on() || ev.id().is_some() {
+            return Err(refused);
+        }
+        let mut spec = self.spec(ev);
+        spec.trigger = if spec.trigger == Trigger::Edge { Trigger::Level } else { Trigger::Edge };
+        let id = self.create(ev, spec)?;
+        let added = self.engine.add(id, after);
+        self.release_if_idle(ev, id);
+        added
     }
 
     #[inline(always)]
@@ -110,7 +125,9 @@ impl event_base {
         let new = now & !flags;
         self.added += new.count_ones() as usize;
         ev.set_flags(flags | now);
-        self.most.note_added(self.added);
+        if new != 0 {
+            self.most.note_added(self.added + self.engine.reactor().due_at_most());
+        }
     }
 
     #[cold]
@@ -128,6 +145,12 @@ impl event_base {
             _ => Errno(libc::EINVAL),
         };
         set_errno(errno);
+        if ev.events() & EV_SIGNAL != 0 {
+            if matches!(refused, Refused::Kernel(_)) {
+                log::warn_errno(format_args!("sigaction"));
+            }
+            return -1;
+        }
         if matches!(refused, Refused::Kernel(_) | Refused::BadDescriptor(_)) {
             log::warn_errno(format_args!("event_add: descriptor {} is refused", ev.fd()));
             set_errno(errno);
@@ -217,6 +240,9 @@ impl event_base {
             ev.set_pncalls(0);
         }
         self.engine.activate(id, Ready::USER);
+        let active = self.engine.reactor().due_at_most();
+        self.most.note_active(active);
+        self.most.note_added(self.added + active);
         self.wake();
     }
 }

@@ -113,7 +113,9 @@ unsafe fn turns(base: Base, flags: c_int) -> Result<c_int, Errno> {
         // SAFETY: as above.
         let this = unsafe { base.get() };
         if this.engine.reactor().has_active() {
-            this.most.note_active(this.engine.reactor().due_at_most());
+            let active = this.engine.reactor().due_at_most();
+            this.most.note_active(active);
+            this.most.note_added(this.added + active);
             // SAFETY: the lock is held.
             let told = unsafe { deliver::pass(base) };
             // SAFETY: as above.

@@ -2,8 +2,9 @@
 //!
 //! Every base gets its own arrivals, unlike libevent's, where the base that last ran a loop gets all.
 
-use super::event_base;
 use super::rows::Row;
+use super::{event_base, inspect};
+use crate::layout::event;
 use duolu_core::{EventSpec, Interest, Refused, Timeout};
 use duolu_sys::signal::SignalHub;
 use std::os::fd::{AsFd, AsRawFd};
@@ -11,9 +12,11 @@ use std::os::fd::{AsFd, AsRawFd};
 /// Linux has signals 1 to 64.
 const SIGNALS: usize = 65;
 
-#[derive(Debug)]
+#[allow(missing_debug_implementations)]
 pub struct Signals {
     hub: SignalHub,
+    /// What stands for it among the base's events.
+    pub(super) shown: event,
     /// Events that wait for each.
     waiting: [u32; SIGNALS],
 }
@@ -37,7 +40,11 @@ impl event_base {
                 self.engine.destroy(id);
                 return Err(refused);
             }
-            self.signals = Some(Box::new(Signals { hub, waiting: [0; SIGNALS] }));
+            self.signals = Some(Box::new(Signals {
+                shown: inspect::internal(hub.as_fd().as_raw_fd()),
+                hub,
+                waiting: [0; SIGNALS],
+            }));
         }
         let Some(signals) = &self.signals else { return Ok(()) };
         signals.hub.subscribe(signo).map_err(|error| Refused::Kernel(error.errno()))

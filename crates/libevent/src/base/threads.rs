@@ -5,7 +5,8 @@
 //! once, and keeps the change. They wake the loop, which does what was kept when it has the lock again.
 
 use super::rows::Row;
-use super::{Base, event_base};
+use super::{Base, event_base, inspect};
+use crate::layout::event;
 use core::cell::RefCell;
 use core::ffi::c_int;
 use duolu_core::{Backend, Change, Errno, EventSpec, Features, Interest, RawFd, Report, Timeout};
@@ -16,6 +17,8 @@ use std::rc::Rc;
 /// What wakes a loop, and what stands in for its hands.
 pub struct Notifier {
     waker: Waker,
+    /// What stands for it among the base's events.
+    pub(super) shown: event,
     stand_in: Option<Box<dyn Backend>>,
     /// What the stand-in was told. Under the base's lock, so that one thread at a time is at it.
     kept: Rc<RefCell<Vec<Change>>>,
@@ -108,7 +111,8 @@ impl event_base {
         let (name, features) = (backend.name(), backend.features());
         let kept = Rc::new(RefCell::new(Vec::new()));
         let stand_in = Box::new(StandIn { name, features, kept: Rc::clone(&kept) });
-        self.waker = Some(Box::new(Notifier { waker, stand_in: Some(stand_in), kept }));
+        self.waker =
+            Some(Box::new(Notifier { shown: inspect::internal(fd), waker, stand_in: Some(stand_in), kept }));
         Ok(())
     }
 

@@ -64,8 +64,11 @@ unsafe fn del(ev: *mut event, blocking: Blocking) -> c_int {
     let ev = unsafe { Ev::of(ev) };
     if ev.slot() == 0 && ev.flags() & (INSERTED | TIMEOUT) == 0 && !crate::lock::enabled() {
         // Nothing to remove. Its base may be gone by now, as programs have it that free it first.
+        if ev.base().is_null() {
+            return no_base_del();
+        }
         debug::note_added(ev, false);
-        return if ev.base().is_null() { no_base_del() } else { 0 };
+        return 0;
     }
     let Some(base) = base_of(ev, "event_del") else { return -1 };
     let waits = match blocking {

@@ -18,7 +18,7 @@ static TOO_LATE: AtomicBool = AtomicBool::new(false);
 static KNOWN: Mutex<Option<HashMap<usize, bool>>> = Mutex::new(None);
 
 #[inline(always)]
-fn is_on() -> bool {
+pub fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 

@@ -50,6 +50,8 @@ pub struct Epoll {
     has_pwait2: bool,
     /// Trap (e).
     front: Option<Front>,
+    /// Regular files are refused, as the kernel does, instead of trap (c).
+    refuses_files: bool,
     /// A failure to build anew has been logged; not again at each wait.
     complained: bool,
 }
@@ -105,8 +107,15 @@ impl Epoll {
             suspect: false,
             has_pwait2: true,
             front: None,
+            refuses_files: false,
             complained: false,
         })
+    }
+
+    /// The same, but an addition of a regular file is refused with EPERM, as by epoll_ctl(2) itself: for programs that
+    /// expect that of epoll and go another way then.
+    pub fn refusing_files() -> Result<Self, Errno> {
+        Ok(Epoll { refuses_files: true, ..Self::new()? })
     }
 
     /// The same without epoll_pwait2, as on Linux before 5.11: for the tests of trap (d).
@@ -141,7 +150,7 @@ impl Epoll {
                 let _ = control(&self.epoll, libc::EPOLL_CTL_DEL, token, watch);
                 control(&self.epoll, libc::EPOLL_CTL_ADD, token, watch)?;
             }
-            Err(Errno(libc::EPERM)) => return self.set_file(token, watch),
+            Err(Errno(libc::EPERM)) if !self.refuses_files => return self.set_file(token, watch),
             other => other?,
         }
         self.files.unset(token.fd());

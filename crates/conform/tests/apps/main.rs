@@ -1,0 +1,7 @@
+//! Programs of Debian's, unmodified, on our library: they serve, with every method.
+//!
+//! `DUOLU_LIBEVENT` and `DUOLU_LIBEVENT_PRELOAD` have another object tested, a sanitized one say; `DUOLU_APPS_SECONDS` has the
+//! loads last longer.
+
+mod kit;
+mod memcached;

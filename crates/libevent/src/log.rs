@@ -49,17 +49,21 @@ pub extern "C" fn event_enable_debug_logging(which: u32) {
 }
 
 /// Text of limited length on the stack, with a NUL behind it.
-struct Text {
+pub(crate) struct Text {
     bytes: [u8; 1024],
     length: usize,
 }
 
 impl Text {
-    fn of(message: fmt::Arguments<'_>) -> Self {
+    pub(crate) fn of(message: fmt::Arguments<'_>) -> Self {
         let mut text = Self { bytes: [0; 1024], length: 0 };
         // What is too long is cut off.
         let _ = text.write_fmt(message);
         text
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }
 

@@ -130,3 +130,10 @@ pub fn has_ours(pid: u32) -> bool {
     maps.contains(object.to_str().expect("a plain path"))
         && !files.any(|path| path.contains("/libevent") && !path.starts_with(object.to_str().expect("plain")))
 }
+
+/// Whether every base of a program's was made with this method, as the library tells.
+pub fn used(folder: &Folder, method: &str) -> bool {
+    let told = folder.read("verbose");
+    let mut made = told.lines().filter_map(|line| line.split_once(" made: ")).peekable();
+    made.peek().is_some() && made.all(|(_, what)| what.ends_with(&format!("method {method}")))
+}

@@ -1,6 +1,6 @@
 //! memcached: the protocol's own checks, and many clients whose every answer is compared.
 
-use crate::kit::{Folder, Server, has_ours, methods, on_ours, seconds, until};
+use crate::kit::{Folder, Server, has_ours, methods, on_ours, seconds, until, used};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -38,6 +38,7 @@ fn start(method: &str) -> (Server, u16) {
         ports.lines().find_map(|line| line.strip_prefix("TCP INET: ")).and_then(|port| port.parse().ok())
     });
     assert!(has_ours(server.child.id()));
+    assert!(used(&server.folder, method), "{}", server.folder.read("verbose"));
     (server, port)
 }
 
@@ -46,6 +47,9 @@ fn finish(mut server: Server) {
     let status = server.end("INT");
     let said = server.folder.complaints();
     assert!(status.success(), "{status}: {said}");
+    let told = server.folder.read("verbose");
+    let counted = |line: &str| line.contains(" waits, ") && !line.contains(" 0 events called");
+    assert!(told.lines().filter(|line| counted(line)).count() > THREADS, "the loops' counters: {told}");
     assert!(!said.contains("report."), "{said}");
 }
 

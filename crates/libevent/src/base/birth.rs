@@ -4,7 +4,7 @@ use super::config::{Dispatch, NOLOCK, PRECISE_TIMER, event_config, event_config_
 use super::control::Most;
 use super::rows::{Row, Rows};
 use super::time::Times;
-use super::{Base, NOBODY, base_or_current, current, deferred, event_base, finalize, method, once};
+use super::{Base, NOBODY, base_or_current, current, deferred, event_base, finalize, method, once, verbose};
 use crate::event::debug;
 use crate::{lock, log, mem};
 use core::ffi::c_int;
@@ -44,7 +44,10 @@ pub unsafe extern "C" fn event_base_new_with_config(config: *const event_config)
         },
     );
     match made {
-        Some(Some(base)) => base.as_ptr(),
+        Some(Some(base)) => {
+            verbose::made(base);
+            base.as_ptr()
+        }
         _ => null_mut(),
     }
 }
@@ -167,6 +170,7 @@ unsafe fn free(base: *mut event_base, run_finalizers: bool) {
     }
     once::free_all(base);
     current::forget(base);
+    verbose::ends(base);
     free_memory(base.as_ptr());
 }
 

@@ -9,7 +9,7 @@
 //! - [`pending`]: adding, removing, making active, for `crate::event`
 //! - [`threads`]: other threads while the loop waits; [`signals`], [`time`]
 //! - [`deferred`], [`finalize`], [`once`]: what else is called by the loop
-//! - [`inspect`]: looking at what is there; [`current`]: the base that nobody names
+//! - [`inspect`]: looking at what is there, [`verbose`]: telling of it; [`current`]: the base that nobody names
 
 pub mod birth;
 pub mod config;
@@ -27,6 +27,7 @@ pub mod run;
 mod signals;
 pub mod threads;
 pub mod time;
+pub mod verbose;
 
 use crate::event::Ev;
 use crate::lock;

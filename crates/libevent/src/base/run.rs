@@ -1,7 +1,7 @@
 //! The loop: event_base_loop.
 
 use super::control::BREAK;
-use super::{Base, NOBODY, deliver, event_base, threads};
+use super::{Base, NOBODY, deliver, event_base, threads, verbose};
 use crate::{lock, log};
 use core::ffi::c_int;
 use duolu_core::Errno;
@@ -45,6 +45,7 @@ impl Drop for Running {
             (*base).current = NOBODY;
             (*base).calls += 1;
             (*base).running = false;
+            verbose::publish(&*base);
             (*base).engine.forget_now();
             if (*base).waiters > 0 {
                 lock::cond_signal((*base).returned, true);
@@ -108,6 +109,7 @@ unsafe fn turns(base: Base, flags: c_int) -> Result<c_int, Errno> {
         if !this.later.is_empty() {
             this.begin_later();
         }
+        verbose::publish(this);
         // SAFETY: the lock is held.
         unsafe { threads::poll(base, limit_ns)? };
         // SAFETY: as above.

@@ -63,7 +63,24 @@ unsafe extern "C" fn duolu_vwarn(with_errno: c_int, format: *const c_char, argum
     log::warn_bytes(text, (with_errno != 0).then_some(errno));
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn duolu_add_vprintf(_: *mut c_void, _: *const c_char, _: *mut c_void) -> c_int {
-    -1
+/// The words of a va_list, which is passed as a pointer to them (System V x86-64 ABI, 3.5.7; AAPCS64, appendix B).
+#[cfg(target_arch = "x86_64")]
+const WORDS: usize = 3;
+#[cfg(target_arch = "aarch64")]
+const WORDS: usize = 4;
+
+/// A copy of a va_list (va_copy), for who has to read the arguments twice.
+pub(crate) struct Arguments([u64; WORDS]);
+
+impl Arguments {
+    /// # Safety
+    /// `arguments` is a va_list as it was passed, not yet read.
+    pub(crate) unsafe fn copy(arguments: *const c_void) -> Self {
+        // SAFETY: the caller's. Both ABIs allow a va_list to be copied as it lies there.
+        Arguments(unsafe { arguments.cast::<[u64; WORDS]>().read_unaligned() })
+    }
+
+    pub(crate) fn pass(&mut self) -> *mut c_void {
+        self.0.as_mut_ptr().cast()
+    }
 }

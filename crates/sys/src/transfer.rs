@@ -24,8 +24,8 @@ use std::sync::Arc;
 
 /// Blocks that one call reads into at most.
 const MOST_BLOCKS: usize = 4;
-/// Pieces that one call writes at most.
-const MOST_PIECES: usize = 16;
+/// Pieces that one call writes at most: libevent's number. Many small ones are common where memory is added by reference.
+const MOST_PIECES: usize = 128;
 
 /// What sort of descriptor it is: send(2) spares the process a SIGPIPE, but only sockets know it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -43,6 +43,9 @@ impl Buffer {
     pub fn copy_out(&self, from: usize, into: &mut [u8]) -> Result<usize, BufferError> {
         let (mut skip, mut done) = (from, 0);
         for chunk in self.chunks.iter() {
+            if done == into.len() {
+                break;
+            }
             let left_out = skip.min(chunk.len());
             skip -= left_out;
             let taken = (chunk.len() - left_out).min(into.len() - done);

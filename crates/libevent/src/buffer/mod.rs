@@ -1,42 +1,69 @@
 //! event2/buffer.h and buffer_compat.h: struct evbuffer, a [`Buffer`] with a lock, callbacks and an owner.
 //!
-//! Every function comes through [`with`]: it takes the lock, works on the buffer, and afterwards, when nothing is borrowed
-//! any more, tells what has changed. As the header says, the lock is held while callbacks run (it is recursive); the
-//! release hooks of memory that was added by reference run without it.
+//! Every function comes through [`with`] or [`with_two`]: they take the lock, work on the buffer, and afterwards, when nothing
+//! is borrowed any more, call the program: first the release hooks of memory that it added by reference, without the lock;
+//! then the callbacks for what has changed, with the lock, as the header says (it is recursive). Whatever they do, the
+//! evbuffer is there until the last of them has returned.
 //!
 //! An evbuffer has few bytes, because an idle bufferevent has two: what few buffers need stands in [`Extra`], and the two of
 //! a bufferevent find their lock and their owner by where they lie ([`Pair`]).
+//!
+//! Where libevent's documentation leaves something open, its behaviour is kept as far as a program can see it: a freeze is
+//! looked at only where libevent looks, an empty buffer cannot be written (-1), one evbuffer_read reads at most 4096 bytes.
+//! What depends on the sizes of chunks (how many pieces evbuffer_peek shows) differs.
 
+mod add;
 mod callback;
+mod descriptor;
 pub mod hook;
+mod life;
+mod look;
+pub mod pool;
+mod reference;
+mod room;
+mod search;
+mod segment;
+mod take;
+mod two;
 
 use crate::layout::bufferevent;
+use crate::lock;
 use callback::Extra;
 use core::ffi::c_void;
 use core::mem::offset_of;
 use core::ptr::{NonNull, null_mut};
-use duolu_core::buffer::Buffer;
+use duolu_core::Errno;
+use duolu_core::buffer::{Buffer, BufferError};
+use duolu_sys::syscall::set_errno;
+
+pub use add::duolu_add_vprintf;
 
 /// EVBUFFER_FLAG_DRAINS_TO_FD: files may be sent by sendfile(2), since nobody looks at the bytes.
-pub const DRAINS_TO_FD: u32 = 1;
+pub const DRAINS_TO_FD: u16 = 1;
 /// The input of a [`Pair`].
-const INPUT: u32 = 1 << 16;
+const INPUT: u16 = 1 << 8;
 /// The output of a [`Pair`].
-const OUTPUT: u32 = 1 << 17;
+const OUTPUT: u16 = 1 << 9;
+/// It has a lock of its own, or one that evbuffer_enable_locking was given.
+const LOCKED: u16 = 1 << 10;
+/// evbuffer_free was called; the last user frees it.
+const FREED: u16 = 1 << 11;
 
 /// struct evbuffer: opaque to programs.
 #[derive(Debug)]
 pub struct evbuffer {
     buffer: Buffer,
     /// EVBUFFER_FLAG_* of the program's, and the bits above.
-    flags: u32,
+    flags: u16,
+    /// Who needs it to exist although it may have been freed: callbacks that run, and one that is put off.
+    users: u16,
     extra: Option<NonNull<Extra>>,
 }
 
 impl evbuffer {
     /// An empty one that stands alone.
     pub const fn new() -> Self {
-        evbuffer { buffer: Buffer::new(), flags: 0, extra: None }
+        evbuffer { buffer: Buffer::new(), flags: 0, users: 0, extra: None }
     }
 }
 
@@ -49,7 +76,7 @@ impl Default for evbuffer {
 /// The two buffers of a bufferevent and the lock they share with it. It lies directly behind the public struct, in the
 /// same allocation, and does not move.
 ///
-/// What changes in them is told to [`hook`] before the program's callbacks.
+/// What changes in them is told to [`hook`] after the program's callbacks.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Pair {
@@ -69,7 +96,8 @@ impl Pair {
 }
 
 /// The pair that an evbuffer is in; null if it is in none.
-fn pair_of(this: *mut evbuffer, flags: u32) -> *mut Pair {
+#[inline]
+fn pair_of(this: *mut evbuffer, flags: u16) -> *mut Pair {
     let offset = match flags & (INPUT | OUTPUT) {
         0 => return null_mut(),
         INPUT => offset_of!(Pair, input),
@@ -88,20 +116,153 @@ pub unsafe fn parent(this: *mut evbuffer) -> *mut bufferevent {
     if pair.is_null() { null_mut() } else { pair.wrapping_byte_sub(size_of::<bufferevent>()).cast() }
 }
 
+/// The lock of an evbuffer, or null.
+#[inline]
+unsafe fn lock_of(this: *mut evbuffer) -> *mut c_void {
+    // SAFETY: `this` is an evbuffer, and what its flags say of it is so.
+    unsafe {
+        let flags = (*this).flags;
+        match (*this).extra {
+            Some(extra) if flags & LOCKED != 0 => (*extra.as_ptr()).lock,
+            _ if flags & (INPUT | OUTPUT) != 0 => (*pair_of(this, flags)).lock,
+            _ => null_mut(),
+        }
+    }
+}
+
+/// Holds an evbuffer's lock; in the end it frees the evbuffer, if that was asked for meanwhile and nobody else needs it.
+struct Entered {
+    this: *mut evbuffer,
+    lock: *mut c_void,
+}
+
+impl Entered {
+    /// # Safety
+    /// `this` is an evbuffer that is not freed before this is dropped, other than by evbuffer_free.
+    #[inline]
+    unsafe fn new(this: *mut evbuffer) -> Self {
+        // SAFETY: the caller's.
+        unsafe {
+            let lock = lock_of(this);
+            lock::acquire(lock);
+            Entered { this, lock }
+        }
+    }
+
+    /// Calls what is due after work on the buffer.
+    ///
+    /// # Safety
+    /// Nothing borrows the buffer.
+    #[inline]
+    unsafe fn tell(&self) {
+        // SAFETY: the caller's, and of `new`.
+        unsafe {
+            if reference::is_due() {
+                self.release_references();
+            }
+            callback::tell(self.this);
+        }
+    }
+
+    #[cold]
+    unsafe fn release_references(&self) {
+        // SAFETY: the evbuffer stays while it has a user; the lock is held again before that is looked at.
+        unsafe {
+            let _user = User::of(self.this);
+            lock::release(self.lock);
+            let _again = TakenAgain(self.lock);
+            reference::release_all();
+        }
+    }
+}
+
+/// Takes a lock again that was let go of, also when something is thrown.
+struct TakenAgain(*mut c_void);
+
+impl Drop for TakenAgain {
+    fn drop(&mut self) {
+        // SAFETY: its owner, an evbuffer with a user, is there.
+        unsafe { lock::acquire(self.0) };
+    }
+}
+
+impl Drop for Entered {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: of `new`. Who asked for the end is gone once its users are.
+        unsafe {
+            let end = (*self.this).flags & FREED != 0 && (*self.this).users == 0;
+            lock::release(self.lock);
+            if end {
+                life::destroy(self.this);
+            }
+        }
+    }
+}
+
+/// Keeps an evbuffer from being freed.
+struct User(*mut evbuffer);
+
+impl User {
+    /// # Safety
+    /// `this` lives and is locked, and is locked when this is dropped.
+    unsafe fn of(this: *mut evbuffer) -> Self {
+        // SAFETY: the caller's.
+        unsafe { (*this).users = (*this).users.saturating_add(1) };
+        User(this)
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        // SAFETY: of `of`.
+        unsafe { (*self.0).users -= 1 };
+    }
+}
+
 /// Works on the buffer of `this` under its lock, and then tells what has changed. `work` must not call the program.
 ///
 /// # Safety
 /// `this` is an evbuffer that is not freed, and nothing borrows its buffer.
+#[inline]
 pub unsafe fn with<R>(this: *mut evbuffer, work: impl FnOnce(&mut Buffer) -> R) -> R {
     // SAFETY: the caller's.
     unsafe {
+        let entered = Entered::new(this);
         let result = work(&mut (*this).buffer);
-        callback::tell(this);
+        entered.tell();
         result
     }
 }
 
-/// As [`with`], and tells nobody: for who tells itself.
+/// As [`with`] on two different ones, of which `first`'s callbacks are told first.
+///
+/// # Safety
+/// As [`with`], of both.
+unsafe fn with_two<R>(
+    first: *mut evbuffer,
+    second: *mut evbuffer,
+    work: impl FnOnce(&mut Buffer, &mut Buffer) -> R,
+) -> R {
+    // SAFETY: the caller's. Everybody takes two locks in the order of their addresses.
+    unsafe {
+        let (one, two) = if lock_of(first) <= lock_of(second) {
+            let one = Entered::new(first);
+            (one, Entered::new(second))
+        } else {
+            let two = Entered::new(second);
+            (Entered::new(first), two)
+        };
+        let result = work(&mut (*first).buffer, &mut (*second).buffer);
+        // A callback of one may free the other.
+        let _users = (User::of(first), User::of(second));
+        one.tell();
+        two.tell();
+        result
+    }
+}
+
+/// As [`with`], and tells nobody of what changed, and does not look for locks: for who holds the lock and tells itself.
 ///
 /// # Safety
 /// As [`with`].
@@ -123,5 +284,26 @@ pub unsafe fn retire(this: *mut evbuffer) {
     unsafe {
         drop(core::mem::take(&mut (*this).buffer));
         callback::forget_all(this);
+        reference::release_all();
     }
+}
+
+/// The result of an operation, with errno set where it was refused.
+fn told<T>(result: Result<T, BufferError>) -> Option<T> {
+    result.map_err(|error| set_errno(errno_of(error))).ok()
+}
+
+/// The same as C says it: 0 or -1.
+fn status<T>(result: Result<T, BufferError>) -> core::ffi::c_int {
+    if told(result).is_some() { 0 } else { -1 }
+}
+
+fn errno_of(error: BufferError) -> Errno {
+    Errno(match error {
+        BufferError::Frozen(_) => libc::EPERM,
+        BufferError::TooLong => libc::EOVERFLOW,
+        BufferError::NoMemory => libc::ENOMEM,
+        BufferError::TooShort | BufferError::NotInMemory => libc::EINVAL,
+        BufferError::File(errno) => return errno,
+    })
 }

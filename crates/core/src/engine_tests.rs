@@ -55,7 +55,7 @@ impl Clock for Hand {
 
 type Loop = Engine<Noting, Hand>;
 
-const C_FACE: Rules = Rules { until_empty: true, release_done: true };
+const C_FACE: Rules = Rules { until_empty: true, release_done: true, newest_first: true };
 
 fn new_loop(priorities: u16) -> Loop {
     let mut engine = Engine::new(Box::new(Noting::default()), Hand::default(), priorities);

@@ -76,6 +76,8 @@ const _: () = assert!(size_of::<Descriptor>() == 16);
 pub(crate) struct Watches {
     table: Vec<Descriptor>,
     dirty: Vec<RawFd>,
+    /// Of one descriptor's events the one that was added last is told first (else last).
+    pub(crate) newest_first: bool,
 }
 
 impl Descriptor {
@@ -130,7 +132,7 @@ impl Descriptor {
 
 impl Watches {
     pub(crate) const fn new() -> Self {
-        Watches { table: Vec::new(), dirty: Vec::new() }
+        Watches { table: Vec::new(), dirty: Vec::new(), newest_first: false }
     }
 
     /// Links a pending event. `Some` change must be applied at once, and `detach` undoes a refused one.
@@ -214,7 +216,7 @@ impl Watches {
         true
     }
 
-    /// At the tail: events of one descriptor are told in the order they were added.
+    /// At the tail: events of one descriptor are told in the order they were added. At the head where that is turned.
     fn link(&mut self, events: &mut Slots<Event>, fd: RawFd, index: u32) {
         let event = &mut events[index];
         event.state |= LISTED;
@@ -222,8 +224,9 @@ impl Watches {
         let watched = &mut self.table[fd as usize];
         watched.plain = NOT_PLAIN;
         let mut at = watched.head;
-        if at == NONE {
+        if at == NONE || self.newest_first {
             watched.head = index;
+            events[index].next = at;
             return;
         }
         while events[at].next != NONE {

@@ -47,6 +47,9 @@ pub struct Rules {
     /// An event that is handed out and not pending any more is forgotten before its callback, its slot and its id with it:
     /// for faces whose events live in their callers' memory, which may be gone without a word ([`Active::released`]).
     pub release_done: bool,
+    /// Of the events of one descriptor the one that was added last is told first, as with libevent; else they are told in
+    /// the order in which they were added. For events that are added from now on.
+    pub newest_first: bool,
 }
 
 impl Reactor {
@@ -54,6 +57,7 @@ impl Reactor {
     pub fn set_rules(&mut self, rules: Rules) {
         self.settle();
         self.rules = rules;
+        self.watches.newest_first = rules.newest_first;
     }
 
     /// A poll begins: the next `next_active` starts with the most urgent queue.
@@ -166,5 +170,38 @@ impl Reactor {
         self.budget = budget;
         self.may_go_straight = self.active.priorities() == 1 && budget.max_callbacks == u32::MAX;
         self.watches.none_plain();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventId, EventSpec, Interest, Source};
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn of_one_descriptor_the_newest_event_is_told_first_if_the_rules_say_so() {
+        for newest_first in [false, true] {
+            let mut reactor = Reactor::new(Instant::ZERO, 1);
+            reactor.set_rules(Rules { newest_first, ..Rules::default() });
+            let spec = EventSpec { source: Source::Fd(5), interest: Interest::READ, ..EventSpec::new() };
+            let ids: Vec<EventId> = (0..3).map(|_| reactor.create(&spec).unwrap()).collect();
+            let add = |reactor: &mut Reactor, id: EventId| {
+                let index = reactor.find(id).unwrap();
+                reactor.attach(index).unwrap();
+                reactor.verify();
+            };
+            ids.iter().for_each(|id| add(&mut reactor, *id));
+            let told = |reactor: &Reactor| reactor.on_descriptor(5).collect::<Vec<_>>();
+            let (first, last) = if newest_first { (2, 0) } else { (0, 2) };
+            assert_eq!(told(&reactor), vec![ids[first], ids[1], ids[last]]);
+            // Added anew it is the newest.
+            reactor.del(ids[1]);
+            reactor.verify();
+            add(&mut reactor, ids[1]);
+            let again = if newest_first { [1, 2, 0] } else { [0, 2, 1] };
+            assert_eq!(told(&reactor), again.map(|which| ids[which]));
+        }
     }
 }

@@ -10,6 +10,7 @@
 use crate::buffer::evbuffer;
 use crate::{log, mem};
 use core::ffi::{c_char, c_int, c_uint, c_void};
+use core::ptr::null_mut;
 use libc::timeval;
 
 // Rust is at the other side, too.
@@ -139,14 +140,16 @@ unsafe fn take_number(buffer: *mut evbuffer, most: usize) -> Option<u64> {
     }
 }
 
-/// Takes a tag and a length off the front, if as much payload is there, and an int can say how much.
+/// Takes a tag and a length off the front, if as much payload is there, and an int can say how much. The tag is given as
+/// soon as it is known.
 ///
 /// # Safety
-/// `buffer` is an evbuffer.
-unsafe fn take_header(buffer: *mut evbuffer) -> Option<(u32, usize)> {
+/// `buffer` is an evbuffer, `found` null or the caller's.
+unsafe fn take_header(buffer: *mut evbuffer, found: *mut u32) -> Option<(u32, usize)> {
     // SAFETY: the caller's.
     unsafe {
         let (tag, _) = take_tag(buffer)?;
+        give(found, tag);
         let length = c_int::try_from(take_number(buffer, INT)?).ok()?;
         let length = usize::try_from(length).ok()?;
         (length <= evbuffer_get_length(buffer)).then_some((tag, length))
@@ -327,14 +330,15 @@ pub unsafe extern "C" fn evtag_marshal_timeval(buffer: *mut evbuffer, tag: u32, 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn evtag_unmarshal_header(buffer: *mut evbuffer, tag: *mut u32) -> c_int {
     // SAFETY: what the header asks.
-    unsafe { told(take_header(buffer).map(|(found, length)| (give(tag, found), length).1)) }
+    unsafe { told(take_header(buffer, tag).map(|(_, length)| length)) }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn evtag_consume(buffer: *mut evbuffer) -> c_int {
     // SAFETY: what the header asks.
     unsafe {
-        let drained = take_header(buffer).filter(|(_, length)| evbuffer_drain(buffer, *length) == 0);
+        let drained =
+            take_header(buffer, null_mut()).filter(|(_, length)| evbuffer_drain(buffer, *length) == 0);
         told(drained.map(|_| 0))
     }
 }
@@ -343,8 +347,7 @@ pub unsafe extern "C" fn evtag_consume(buffer: *mut evbuffer) -> c_int {
 pub unsafe extern "C" fn evtag_unmarshal(from: *mut evbuffer, tag: *mut u32, to: *mut evbuffer) -> c_int {
     // SAFETY: what the header asks.
     unsafe {
-        let Some((found, length)) = take_header(from) else { return -1 };
-        give(tag, found);
+        let Some((_, length)) = take_header(from, tag) else { return -1 };
         let moved = if length == 0 { 0 } else { evbuffer_remove_buffer(from, to, length) };
         if usize::try_from(moved) == Ok(length) { told(Some(length)) } else { -1 }
     }
@@ -399,7 +402,7 @@ pub unsafe extern "C" fn evtag_unmarshal_fixed(
 ) -> c_int {
     // SAFETY: what the header asks: `size` bytes at `data`.
     unsafe {
-        match take_header(buffer) {
+        match take_header(buffer, null_mut()) {
             Some((tag, length)) if tag == need && length == size => {
                 let removed = if size == 0 { 0 } else { evbuffer_remove(buffer, data, size) };
                 if usize::try_from(removed) == Ok(size) { 0 } else { -1 }
@@ -417,7 +420,9 @@ pub unsafe extern "C" fn evtag_unmarshal_string(
 ) -> c_int {
     // SAFETY: what the header asks. As many bytes as are in the buffer, and a NUL.
     unsafe {
-        let Some((_, length)) = take_header(buffer).filter(|(tag, _)| *tag == need) else { return -1 };
+        let Some((_, length)) = take_header(buffer, null_mut()).filter(|(tag, _)| *tag == need) else {
+            return -1;
+        };
         let copy = mem::malloc(length + 1).cast::<c_char>();
         if copy.is_null() {
             log::warn_errno(format_args!("a string of {length} bytes"));
@@ -441,7 +446,7 @@ pub unsafe extern "C" fn evtag_unmarshal_timeval(
 ) -> c_int {
     // SAFETY: what the header asks.
     unsafe {
-        let Some((tag, length)) = take_header(buffer) else { return -1 };
+        let Some((tag, length)) = take_header(buffer, null_mut()) else { return -1 };
         let front = front(buffer);
         let payload = front.as_slice().get(..length.min(front.length)).unwrap_or_default();
         let found = number_in(payload, INT).filter(|_| tag == need).and_then(|(seconds, used)| {
@@ -463,6 +468,28 @@ pub unsafe extern "C" fn evtag_unmarshal_timeval(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Rust is at the other side, too.
+    #[allow(improper_ctypes)]
+    unsafe extern "C" {
+        fn evbuffer_new() -> *mut evbuffer;
+        fn evbuffer_free(buffer: *mut evbuffer);
+    }
+
+    /// Header and payload together are more than 32 bits can say: libevent answers 5.
+    #[test]
+    fn a_length_that_wraps_is_none() {
+        // SAFETY: an evbuffer of our own.
+        unsafe {
+            let (buffer, mut length) = (evbuffer_new(), 7);
+            evtag_encode_tag(buffer, 1);
+            evtag_encode_int(buffer, u32::MAX);
+            assert_eq!((evtag_payload_length(buffer, &mut length), length), (0, u32::MAX));
+            assert_eq!((evtag_peek_length(buffer, &mut length), length), (-1, u32::MAX));
+            assert_eq!((evtag_unmarshal_header(buffer, &mut length), length), (-1, 1));
+            evbuffer_free(buffer);
+        }
+    }
 
     #[test]
     fn numbers_and_tags_come_back() {

@@ -162,7 +162,8 @@ static void reserve(int one)
 {
 	struct evbuffer_iovec vectors[4];
 	size_t wanted = 1 + a_length(), left = below((unsigned)wanted) + below(2), length = evbuffer_get_length(buffers[one]);
-	int most = 1 + (int)below(4), used = 0, count;
+	/* One piece where there are bytes may be one that libevent does not take back. */
+	int most = 1 + (length > 0) + (int)below(3), used = 0, count;
 	const char *bytes = some_bytes(wanted);
 
 	count = evbuffer_reserve_space(buffers[one], (ev_ssize_t)wanted, vectors, most);

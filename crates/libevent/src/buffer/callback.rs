@@ -6,15 +6,21 @@
 //! (b) The newest comes first, and an entry that a callback adds is not called for the change that is being told.
 //! (c) While callbacks are put off, those that are not (NODEFER, internal to libevent but reachable by flag) see the counts
 //!     since the last time the others ran: libevent counts once for both.
+//! (d) A callback that is put off is not called when the evbuffer is freed before its turn. (libevent calls it, with a buffer
+//!     that the program has given up.)
 
-use super::{Entered, FREED, INPUT, OUTPUT, User, evbuffer, hook, parent};
-use crate::layout::evbuffer_cb_info;
+use super::{DEFERRED, Entered, FREED, INPUT, OUTPUT, User, evbuffer, hook, parent};
+use crate::base::deferred::Deferred;
+use crate::base::event_base;
+use crate::layout::{bufferevent, evbuffer_cb_info};
 use crate::mem;
 use core::ffi::{c_int, c_void};
 use core::ptr::{NonNull, null_mut};
 
 /// EVBUFFER_CB_ENABLED.
 const ENABLED: u32 = 1;
+/// EVBUFFER_CB_NODEFER.
+const NODEFER: u32 = 2;
 /// What the program may change.
 const USER_FLAGS: u32 = 0xffff;
 /// Its function has the signature of evbuffer_setcb.
@@ -59,6 +65,9 @@ pub(super) struct Extra {
     /// What came and left since the callbacks were told.
     added: usize,
     removed: usize,
+    /// Where callbacks are put off: the loop they run on, and their turn there.
+    base: *mut event_base,
+    deferred: Deferred,
 }
 
 /// The extra of an evbuffer, made if there is none.
@@ -77,6 +86,8 @@ pub(super) unsafe fn extra(this: *mut evbuffer) -> *mut Extra {
             entries: null_mut(),
             added: 0,
             removed: 0,
+            base: null_mut(),
+            deferred: Deferred::new(0, run_deferred, this.cast()),
         })))
     })
     .as_ptr()
@@ -111,10 +122,75 @@ unsafe fn tell_all(this: *mut evbuffer, info: &evbuffer_cb_info) {
             let extra = extra.as_ptr();
             (*extra).added = (*extra).added.saturating_add(info.n_added);
             (*extra).removed = (*extra).removed.saturating_add(info.n_deleted);
-            run(this, extra, ENABLED, ENABLED, true);
+            if (*this).flags & DEFERRED == 0 {
+                run(this, extra, ENABLED, ENABLED, true);
+            } else {
+                if Deferred::schedule(&raw mut (*extra).deferred, (*extra).base) {
+                    (*this).users = (*this).users.saturating_add(1);
+                    if (*this).flags & (INPUT | OUTPUT) != 0 {
+                        hook::hold(parent(this));
+                    }
+                }
+                run(this, extra, ENABLED | NODEFER, ENABLED | NODEFER, false); // (c)
+            }
         }
         if (*this).flags & (INPUT | OUTPUT) != 0 {
             hook::changed(parent(this), (*this).flags & OUTPUT != 0, info);
+        }
+    }
+}
+
+/// The turn of callbacks that were put off.
+unsafe extern "C-unwind" fn run_deferred(_: *mut Deferred, this: *mut c_void) {
+    let this = this.cast::<evbuffer>();
+    // SAFETY: the evbuffer has a user since this was scheduled.
+    unsafe {
+        let _parent = LetGo(if (*this).flags & (INPUT | OUTPUT) != 0 { parent(this) } else { null_mut() });
+        let _entered = Entered::new(this);
+        let _user = User(this);
+        if let Some(extra) = (*this).extra {
+            run(this, extra.as_ptr(), ENABLED | NODEFER, ENABLED, true);
+        }
+    }
+}
+
+/// The bufferevent that was held for the turn.
+struct LetGo(*mut bufferevent);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: held when the turn was scheduled, and its lock was let go of before.
+            unsafe { hook::let_go(self.0) };
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evbuffer_defer_callbacks(this: *mut evbuffer, base: *mut event_base) -> c_int {
+    // SAFETY: the header's contract.
+    unsafe {
+        let _entered = Entered::new(this);
+        let extra = extra(this);
+        let deferred = &raw mut (*extra).deferred;
+        let priorities = crate::base::control::event_base_get_npriorities(base);
+        (*extra).base = base;
+        Deferred::set_priority(deferred, base, u8::try_from(priorities / 2).unwrap_or(0));
+        (*this).flags |= DEFERRED;
+    }
+    0
+}
+
+/// What is put off of an evbuffer: null if nothing ever is. For a bufferevent's end.
+///
+/// # Safety
+/// `this` lives and is locked.
+pub unsafe fn deferred_of(this: *mut evbuffer) -> *mut Deferred {
+    // SAFETY: the caller's.
+    unsafe {
+        match (*this).extra {
+            Some(extra) if (*this).flags & DEFERRED != 0 => &raw mut (*extra.as_ptr()).deferred,
+            _ => null_mut(),
         }
     }
 }

@@ -37,6 +37,8 @@ use duolu_core::buffer::{Buffer, BufferError};
 use duolu_sys::syscall::set_errno;
 
 pub use add::duolu_add_vprintf;
+pub use callback::deferred_of;
+pub use reference::release_all;
 
 /// EVBUFFER_FLAG_DRAINS_TO_FD: files may be sent by sendfile(2), since nobody looks at the bytes.
 pub const DRAINS_TO_FD: u16 = 1;
@@ -48,6 +50,9 @@ const OUTPUT: u16 = 1 << 9;
 const LOCKED: u16 = 1 << 10;
 /// evbuffer_free was called; the last user frees it.
 const FREED: u16 = 1 << 11;
+
+/// Its callbacks are put off to the loop.
+const DEFERRED: u16 = 1 << 12;
 
 /// struct evbuffer: opaque to programs.
 #[derive(Debug)]

@@ -33,7 +33,6 @@ macro_rules! fails {
     )* };
 }
 
-mod buffer;
 mod bufferevent;
 mod dns;
 mod http;

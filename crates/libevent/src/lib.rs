@@ -16,6 +16,7 @@ compile_error!("duolu runs on Linux only");
 
 pub mod base;
 pub mod buffer;
+pub mod bufferevent;
 pub mod event;
 pub mod layout;
 pub mod layout_more;

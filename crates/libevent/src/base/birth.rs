@@ -90,6 +90,7 @@ fn make(config: Option<&event_config>) -> Option<Base> {
         priorities: 1,
         deferred_now: 0,
         current: NOBODY,
+        turn: core::sync::atomic::AtomicU32::new(0),
         calls: 0,
         waiters: 0,
         owner: 0,

@@ -4,6 +4,7 @@ use super::control::BREAK;
 use super::{Base, NOBODY, deliver, event_base, threads, verbose};
 use crate::{lock, log};
 use core::ffi::c_int;
+use core::sync::atomic::Ordering::Relaxed;
 use duolu_core::Errno;
 use duolu_sys::syscall::set_errno;
 
@@ -81,6 +82,16 @@ pub unsafe extern "C-unwind" fn event_base_loop(base: *mut event_base, flags: c_
     }
 }
 
+/// Which turn of the loop it is, from 1; it wraps.
+///
+/// # Safety
+/// A base that is not freed.
+#[inline]
+pub unsafe fn turn_of(base: *mut event_base) -> u32 {
+    // SAFETY: the caller's.
+    unsafe { (*base).turn.load(Relaxed) }
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn event_base_dispatch(base: *mut event_base) -> c_int {
     // SAFETY: the caller's.
@@ -98,6 +109,7 @@ unsafe fn turns(base: Base, flags: c_int) -> Result<c_int, Errno> {
         // A loopbreak stays, for got_break.
         this.interrupt &= BREAK;
         this.deferred_now = 0;
+        this.turn.store(this.turn.load(Relaxed).wrapping_add(1), Relaxed);
         if this.exit_asked || this.interrupt != 0 {
             return Ok(0);
         }

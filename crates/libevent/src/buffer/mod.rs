@@ -12,19 +12,19 @@
 //! looked at only where libevent looks, an empty buffer cannot be written (-1), one evbuffer_read reads at most 4096 bytes.
 //! What depends on the sizes of chunks (how many pieces evbuffer_peek shows) differs.
 
-mod add;
+pub(crate) mod add;
 mod callback;
 mod descriptor;
 pub mod hook;
-mod life;
+pub(crate) mod life;
 mod look;
 pub mod pool;
 mod reference;
 mod room;
 mod search;
 mod segment;
-mod take;
-mod two;
+pub(crate) mod take;
+pub(crate) mod two;
 
 use crate::layout::bufferevent;
 use crate::lock;

@@ -33,7 +33,6 @@ macro_rules! fails {
     )* };
 }
 
-mod bufferevent;
 mod dns;
 mod http;
 mod rpc;

@@ -3,7 +3,7 @@
 mod address;
 mod port;
 mod random;
-mod resolve;
+pub mod resolve;
 pub mod sockets;
 mod text;
 mod time;

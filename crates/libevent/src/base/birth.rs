@@ -156,7 +156,10 @@ unsafe fn free(base: *mut event_base, run_finalizers: bool) {
         return;
     };
     // A finalizer may add events and finalizers anew.
-    while let Some((id, row)) = base.enter().first_of_programs() {
+    loop {
+        // The lock is let go of before the body: a finalizer takes it.
+        let next = base.enter().first_of_programs();
+        let Some((id, row)) = next else { break };
         match row {
             Row::Event(ev) => {
                 base.enter().del(ev, true);

@@ -244,7 +244,7 @@ static void between(void)
 {
 	struct evbuffer *one = of("one"), *two = of("two");
 	int fd[2];
-	char bytes[100];
+	char bytes[100] = "";
 
 	show(evbuffer_add_buffer(one, one));
 	show(evbuffer_prepend_buffer(one, two));

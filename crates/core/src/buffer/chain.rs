@@ -89,11 +89,17 @@ impl Chain {
     }
 
     /// Moves all links of `other` behind (or before) these. O(fewer of the two, plus a move of links).
+    #[inline]
     pub(super) fn append(&mut self, other: &mut Chain) -> Result<(), BufferError> {
         if self.first.is_none() {
             core::mem::swap(self, other);
             return Ok(());
         }
+        self.append_behind(other)
+    }
+
+    #[inline(never)]
+    fn append_behind(&mut self, other: &mut Chain) -> Result<(), BufferError> {
         if other.first.is_none() {
             return Ok(());
         }
@@ -104,6 +110,12 @@ impl Chain {
             rest.append(&mut others[0]);
         }
         Ok(())
+    }
+
+    /// The first link, where there is no other.
+    #[inline]
+    pub(super) fn take_only(&mut self) -> Option<Chunk> {
+        if self.rest.is_none() { self.first.take() } else { None }
     }
 
     #[inline]

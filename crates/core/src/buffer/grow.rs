@@ -168,6 +168,13 @@ impl Buffer {
     #[inline]
     pub(super) fn settle(&mut self) {
         self.reserve = Reserve::None;
+        if self.chunks.back_mut().is_some_and(|chunk| chunk.is_empty()) {
+            self.drop_empty();
+        }
+    }
+
+    #[inline(never)]
+    fn drop_empty(&mut self) {
         while self.chunks.back_mut().is_some_and(|chunk| chunk.is_empty()) {
             self.chunks.pop_back();
         }

@@ -20,6 +20,13 @@ impl Buffer {
         self.may(End::Front)?;
         self.reserve = Reserve::None;
         if bytes >= self.len {
+            // Mostly it is all, and in one chunk.
+            if let Some(only) = self.chunks.take_only() {
+                let len = self.len;
+                self.shrank(len);
+                done(only);
+                return Ok(len);
+            }
             self.settle();
         }
         let bytes = bytes.min(self.len);

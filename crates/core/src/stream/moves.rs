@@ -292,6 +292,20 @@ impl Stream {
         }
     }
 
+    /// Nothing is to be told, sent, asked for or given back: neither [`Stream::settle`] nor anything behind it would do
+    /// anything. So most messages end, and it is worth a look. Never where there are rules or layers.
+    #[inline]
+    pub fn is_at_rest(&self) -> bool {
+        self.state & !(EDGES | HALF_OPEN) == 0
+            && self.input.is_empty()
+            && self.output.is_empty()
+            && self.rules.is_none()
+            && self.read == ReadSide::Open
+            && self.write == WriteSide::Open
+            && self.read_paused | self.write_paused == 0
+            && self.asked == self.read_interest()
+    }
+
     /// Asserts its invariants: for tests and simulation.
     pub fn verify(&self) {
         self.input.verify();
@@ -300,6 +314,8 @@ impl Stream {
         assert!(!self.has(HELD) || self.errno != 0, "an error that is held is known");
         assert!(!self.has(ERROR) || self.read == ReadSide::Failed && self.write == WriteSide::Failed);
         assert!(!self.has(EOF) || matches!(self.read, ReadSide::Ended | ReadSide::Failed));
+        let idle = !self.has_events() && !self.reads_on() && self.wants() == self.asked;
+        assert!(!self.is_at_rest() || idle, "at rest, and something is to be done");
         assert!(self.has(EDGES) || !self.has(READABLE | MISTRUSTED));
         assert!(self.has(READABLE) || !self.has(MISTRUSTED));
         assert!(self.reach <= MOST_REACH);

@@ -552,3 +552,43 @@ fn by_level_nothing_is_remembered() {
     assert!(!stream.reads_on());
     assert_eq!(stream.wants(), Interest::READ);
 }
+
+#[test]
+fn at_rest_is_only_who_has_nothing_to_do() {
+    for mut stream in [Stream::new(), by_edges()] {
+        assert!(!stream.is_at_rest(), "the kernel is to be asked");
+        stream.next_interest();
+        assert!(stream.is_at_rest());
+        stream.verify();
+        read(&mut stream, b"x", Instant::ZERO);
+        assert!(!stream.is_at_rest(), "to be told");
+        assert_eq!(events(&mut stream), [StreamEvent::Read]);
+        assert!(!stream.is_at_rest(), "not taken");
+        let (input, output) = stream.both();
+        output.append_buffer(input).unwrap();
+        assert!(!stream.is_at_rest(), "to be sent");
+        write(&mut stream, 0, Instant::ZERO);
+        assert!(!stream.is_at_rest(), "the kernel is to say when it takes more");
+        stream.handle_writable();
+        write(&mut stream, 1, Instant::ZERO);
+        assert_eq!(events(&mut stream), [StreamEvent::Written]);
+        assert!(stream.is_at_rest());
+        stream.verify();
+    }
+    let disturbances: [fn(&mut Stream); 8] = [
+        |stream| stream.finish(),
+        |stream| stream.close(0),
+        |stream| stream.reset(),
+        |stream| stream.pause(Direction::Read, pause::USER),
+        |stream| stream.set_timeout(Direction::Read, Some(MS)),
+        |stream| stream.set_carried(),
+        |stream| stream.handle_layers(LayerState::NONE),
+        |stream| end(stream),
+    ];
+    for disturb in disturbances {
+        let mut stream = Stream::new();
+        stream.next_interest();
+        disturb(&mut stream);
+        assert!(!stream.is_at_rest());
+    }
+}

@@ -69,6 +69,10 @@ impl<D: 'static, S: Transport, H: StreamHandler<D>> Object<D> for StreamObject<S
                     return; // (a)
                 }
             }
+            // Other transports than plain sockets may have something to do of which the judgement does not know.
+            if self.core.is_at_rest() && self.socket.is_plain_socket() && self.socket.descriptor().is_some() {
+                return;
+            }
             self.send(ctx, &pool);
             if !self.core.has_events() {
                 break;

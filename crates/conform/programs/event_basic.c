@@ -123,7 +123,9 @@ static void asked(struct event_base *base, int fd[2])
 	show(event_base_loop(base, EVLOOP_NONBLOCK));
 	event_free(ev);
 	show(event_new(base, -1, EV_SIGNAL | EV_READ, told, NULL) == NULL);
-	show(event_new(base, 0, 0, told, event_self_cbarg()) != NULL);
+	ev = event_new(base, 0, 0, told, event_self_cbarg());
+	show(ev != NULL);
+	event_free(ev);
 }
 
 int main(void)

@@ -29,7 +29,7 @@ int main(void)
 		lock_either, NULL };
 	struct evthread_condition_callbacks conditions = { EVTHREAD_CONDITION_API_VERSION, condition_alloc, condition_free,
 		condition_signal, NULL };
-	struct event_base *base;
+	static struct event_base *base;
 	int child, status;
 
 	event_set_log_callback(count);

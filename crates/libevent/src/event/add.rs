@@ -62,7 +62,8 @@ enum Blocking {
 unsafe fn del(ev: *mut event, blocking: Blocking) -> c_int {
     // SAFETY: the caller's event.
     let ev = unsafe { Ev::of(ev) };
-    if ev.slot() == 0 && ev.flags() & (INSERTED | TIMEOUT) == 0 && !crate::lock::enabled() {
+    // With threads an event is only looked at under its base's lock.
+    if !crate::lock::enabled() && ev.slot() == 0 && ev.flags() & (INSERTED | TIMEOUT) == 0 {
         // Nothing to remove. Its base may be gone by now, as programs have it that free it first.
         if ev.base().is_null() {
             return no_base_del();

@@ -72,6 +72,7 @@ int main(void)
 {
 	struct evbuffer_iovec vectors[2] = { { "a", 1 }, { "b", 1 } };
 	struct event_base *base;
+	struct evbuffer *readers[2];
 	pthread_t threads[4];
 	char bytes[10000], *line;
 
@@ -144,6 +145,20 @@ int main(void)
 	event_base_loop(base, EVLOOP_NONBLOCK);
 	must(called == 0);
 	event_base_free(base);
+	/* What two pull up of the same bytes is each one's own: libevent writes both into the room behind those. */
+	buffer = evbuffer_new();
+	evbuffer_add(buffer, "abc", 3);
+	for (int i = 0; i < 2; i++) {
+		readers[i] = evbuffer_new();
+		must(evbuffer_add_buffer_reference(readers[i], buffer) == 0);
+		must(evbuffer_add_printf(readers[i], "%d", i) == 1);
+	}
+	must(memcmp(evbuffer_pullup(readers[0], -1), "abc0", 4) == 0);
+	must(memcmp(evbuffer_pullup(readers[1], -1), "abc1", 4) == 0);
+	must(memcmp(evbuffer_pullup(readers[0], -1), "abc0", 4) == 0);
+	evbuffer_free(readers[0]);
+	evbuffer_free(readers[1]);
+	evbuffer_free(buffer);
 	/* Bytes of one buffer in four, each in a thread of its own without a lock; their first owner is gone. */
 	evthread_use_pthreads();
 	buffer = evbuffer_new();

@@ -142,6 +142,13 @@ impl Buffer {
         self.len == 0
     }
 
+    /// Whether there is nothing in it to lose: no bytes, no room that was made, no change that was not asked for.
+    #[inline]
+    pub fn holds_nothing(&self) -> bool {
+        let changed = self.added != 0 || self.removed != 0;
+        self.chunks.front().is_none() && !changed && self.reserve == Reserve::None
+    }
+
     /// Bytes of its own chunks' memory, used or not; memory of others is not counted.
     pub fn capacity(&self) -> usize {
         self.chunks.iter().map(Chunk::capacity).sum()

@@ -255,3 +255,17 @@ fn a_block_that_holds_few_bytes_is_given_back() {
     buffer.append_whole_block(Pool::new(4096, 1).take(), 0, &mut pool).unwrap();
     assert_eq!((pool.len(), buffer.len()), (1, 4006), "an empty one is put back at once");
 }
+
+#[test]
+fn it_holds_nothing_when_nothing_can_be_lost() {
+    let mut buffer = Buffer::new();
+    assert!(buffer.holds_nothing());
+    buffer.append(b"ab").unwrap();
+    assert!(!buffer.holds_nothing());
+    buffer.drain(2).unwrap();
+    assert!(!buffer.holds_nothing(), "a change that nobody asked for");
+    assert_eq!(buffer.take_change(), Some(Change { before: 0, added: 2, removed: 2 }));
+    assert!(buffer.holds_nothing());
+    buffer.extend(10, 1).unwrap();
+    assert!(!buffer.holds_nothing(), "room that was made");
+}

@@ -16,6 +16,7 @@ pub(crate) mod add;
 mod callback;
 mod descriptor;
 pub mod hook;
+mod lazy;
 pub(crate) mod life;
 mod look;
 pub mod pool;
@@ -35,6 +36,7 @@ use core::ptr::{NonNull, null_mut};
 use duolu_core::Errno;
 use duolu_core::buffer::{Buffer, BufferError};
 use duolu_sys::syscall::set_errno;
+use lazy::Lazy;
 
 pub use add::duolu_add_vprintf;
 pub use callback::deferred_of;
@@ -57,7 +59,7 @@ const DEFERRED: u16 = 1 << 12;
 /// struct evbuffer: opaque to programs.
 #[derive(Debug)]
 pub struct evbuffer {
-    buffer: Buffer,
+    buffer: Lazy,
     /// EVBUFFER_FLAG_* of the program's, and the bits above.
     flags: u16,
     /// Who needs it to exist although it may have been freed: callbacks that run, and one that is put off.
@@ -68,7 +70,7 @@ pub struct evbuffer {
 impl evbuffer {
     /// An empty one that stands alone.
     pub const fn new() -> Self {
-        evbuffer { buffer: Buffer::new(), flags: 0, users: 0, extra: None }
+        evbuffer { buffer: Lazy::new(), flags: 0, users: 0, extra: None }
     }
 }
 
@@ -196,6 +198,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         // SAFETY: of `new`. Who asked for the end is gone once its users are.
         unsafe {
+            (*self.this).buffer.rest();
             let end = (*self.this).flags & FREED != 0 && (*self.this).users == 0;
             lock::release(self.lock);
             if end {

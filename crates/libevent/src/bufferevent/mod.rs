@@ -100,7 +100,7 @@ mod flag {
     pub const WATCHES_INPUT: u16 = 0x0400;
 }
 
-/// struct bufferevent and what is behind it: 592 bytes, so that an idle one is small. Cells, because programs and callbacks
+/// struct bufferevent and what is behind it: 448 bytes, so that an idle one is small. Cells, because programs and callbacks
 /// change it while it is looked at.
 #[repr(C)]
 pub struct Private {
@@ -149,6 +149,7 @@ const _: () = {
     assert!(offset_of!(Private, timeout_write) == offset_of!(bufferevent, timeout_write));
     assert!(offset_of!(Private, enabled) == offset_of!(bufferevent, enabled));
     assert!(offset_of!(Private, pair) == size_of::<bufferevent>());
+    assert!(size_of::<Private>() == 448);
 };
 
 /// A bufferevent that lives: one that a caller named, or that is held. Copied freely; what it points to does not move.

@@ -12,6 +12,16 @@ static int left, depth;
 
 static void called(evutil_socket_t fd, short what, void *arg);
 
+/* A persistent event that is deleted and added without a timeout gets its old one back with C libevent, once it is called.
+ * That is a fault (and none of ours), so it is assigned anew. */
+static void forget_timeout(struct event *ev)
+{
+	int level = event_get_priority(ev);
+
+	event_assign(ev, base, -1, event_get_events(ev), called, ev);
+	event_priority_set(ev, level);
+}
+
 static void step(void)
 {
 	int which = below(EVENTS);
@@ -22,14 +32,18 @@ static void step(void)
 	switch (below(depth ? 11 : 9)) {
 	case 0:
 	case 1:
-		if (left-- > 0) {
+		/* Not what may also be due by its timeout: C libevent forgets the one over the other. */
+		if (left-- > 0 && which != 0) {
 			short result = results[below(5)];
 
 			event_active(ev, result, 1);
 			trace("active %d %d", which, result);
 		}
 		break;
-	case 2: trace("del %d %d", which, event_del(ev)); break;
+	case 2:
+		trace("del %d %d", which, event_del(ev));
+		forget_timeout(ev);
+		break;
 	case 3: trace("add %d %d", which, event_add(ev, NULL)); break;
 	case 4: trace("add far %d %d", which, event_add(ev, &far)); break;
 	case 5:
@@ -75,10 +89,10 @@ static void look(void)
 	int i;
 
 	for (i = 0; i < EVENTS; i++)
-		trace("%d: %d %x", i, event_pending(&events[i], EV_READ | EV_WRITE | EV_TIMEOUT | EV_CLOSED, NULL),
-		    events[i].ev_evcallback.evcb_flags);
-	trace("active %d added %d", event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE),
-	    event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED));
+		trace("%d: %d", i, event_pending(&events[i], EV_READ | EV_WRITE | EV_TIMEOUT | EV_CLOSED, NULL));
+	/* C libevent does not count a timeout among the added any more once it has run out. */
+	if (!event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE))
+		trace("added %d", event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED));
 }
 
 static void run(void)

@@ -104,9 +104,19 @@ fn a_queue_is_handed_out_until_it_is_empty() {
     engine.activate(first, Ready::USER);
     engine.poll(Some(0)).unwrap();
     assert_eq!(engine.next_active().unwrap().id, first);
-    // What its callback makes due in the same queue comes in the same pass, and what is more urgent before that.
+    // What its callback makes due in the same queue comes in the same pass.
+    engine.activate(second, Ready::USER);
+    assert_eq!(handed_out(&mut engine), [second]);
+    // What it makes due in a more urgent one ends the pass: the kernel is asked before that.
+    let [first, second] =
+        [0, 1].map(|_| engine.create(EventSpec { priority: 1, ..EventSpec::new() }).unwrap());
+    engine.activate(first, Ready::USER);
+    engine.poll(Some(0)).unwrap();
+    assert_eq!(engine.next_active().unwrap().id, first);
     engine.activate(second, Ready::USER);
     engine.activate(urgent, Ready::USER);
+    assert!(handed_out(&mut engine).is_empty());
+    engine.poll(Some(0)).unwrap();
     assert_eq!(handed_out(&mut engine), [urgent]);
     engine.poll(Some(0)).unwrap();
     assert_eq!(handed_out(&mut engine), [second]);

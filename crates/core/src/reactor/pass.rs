@@ -43,6 +43,7 @@ pub struct Budget {
 pub struct Rules {
     /// A queue is handed out until it is empty: what a callback makes due in its own queue runs before the kernel is asked
     /// again (libevent's way; a callback that activates itself for ever starves I/O, unless a [`Budget`] ends the pass).
+    /// What it makes due in a more urgent queue ends the pass: the kernel is asked first.
     pub until_empty: bool,
     /// An event that is handed out and not pending any more is forgotten before its callback, its slot and its id with it:
     /// for faces whose events live in their callers' memory, which may be gone without a word ([`Active::released`]).
@@ -116,7 +117,7 @@ impl Reactor {
             State::Running if priority == top && left > 0 => (priority, left),
             State::Running if priority == top && self.rules.until_empty => (top, self.active.queue_len(top)),
             // Its queue is done, and it told the program something: time to ask the kernel again.
-            State::Running if priority <= top && self.told > 0 => {
+            State::Running if (priority <= top || self.rules.until_empty) && self.told > 0 => {
                 self.pass = Pass::OVER;
                 return false;
             }

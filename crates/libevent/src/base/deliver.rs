@@ -165,7 +165,7 @@ unsafe fn deliver_event(base: Base, ev: Ev, active: Active) {
     // SAFETY: the caller's.
     let this = unsafe { base.get() };
     let mut res = what(active.ready);
-    if res & IO != 0 {
+    if res & IO != 0 && this.method.tells_edges {
         res |= ev.events() & EV_ET;
     }
     if ev.has(ACTIVE | ACTIVE_LATER) {

@@ -32,7 +32,7 @@ impl event_base {
         events
     }
 
-    fn event_of(&self, id: EventId) -> Option<Ev> {
+    pub(super) fn event_of(&self, id: EventId) -> Option<Ev> {
         match self.rows.get(id.index()) {
             Row::Event(ev) => Some(ev),
             _ => None,

@@ -21,6 +21,8 @@ pub struct Method {
     /// EV_FEATURE_*.
     pub features: c_int,
     pub tells_peer_closed: bool,
+    /// Elsewhere an edge-triggered event is told as a level-triggered one, and without EV_ET in its reasons.
+    pub tells_edges: bool,
 }
 
 struct Known {
@@ -31,7 +33,7 @@ struct Known {
 }
 
 const fn method(name: &'static CStr, features: c_int) -> Method {
-    Method { name, features, tells_peer_closed: features & EARLY_CLOSE != 0 }
+    Method { name, features, tells_peer_closed: features & EARLY_CLOSE != 0, tells_edges: features & ET != 0 }
 }
 
 /// In libevent's order of preference. Its names; io_uring, which it does not have, is the true name.

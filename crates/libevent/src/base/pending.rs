@@ -3,7 +3,8 @@
 use super::event_base;
 use super::rows::Row;
 use crate::event::ev::{
-    ACTIVE, ACTIVE_LATER, EV_ET, EV_PERSIST, EV_SIGNAL, FINALIZING, INSERTED, IO, TIMEOUT, closure,
+    ACTIVE, ACTIVE_LATER, EV_ET, EV_PERSIST, EV_SIGNAL, EV_TIMEOUT, FINALIZING, INSERTED, IO, TIMEOUT,
+    closure,
 };
 use crate::event::{Ev, debug};
 use crate::log;
@@ -53,6 +54,9 @@ impl event_base {
         if ev.has(FINALIZING) {
             return -1;
         }
+        if debug::is_on() && self.mixes_triggers(ev) {
+            return self.refused(ev, Refused::MixedTriggers);
+        }
         match self.try_add(ev, timeout) {
             Ok(()) => {
                 self.wake();
@@ -63,12 +67,30 @@ impl event_base {
         }
     }
 
+    /// Whether an event that differs in EV_ET waits for the same descriptor, which debug mode refuses also where the method
+    /// has no edges.
+    #[cold]
+    fn mixes_triggers(&self, ev: Ev) -> bool {
+        let others: Vec<EventId> = self.engine.reactor().on_descriptor(ev.fd()).collect();
+        let mut others = others.into_iter().filter_map(|id| self.event_of(id));
+        ev.events() & IO != 0
+            && !ev.has(INSERTED)
+            && others.any(|other| (other.events() ^ ev.events()) & EV_ET != 0)
+    }
+
     #[inline]
     fn try_add(&mut self, ev: Ev, timeout: Option<&timeval>) -> Result<(), Refused> {
         let after = match timeout {
             None => Timeout::Keep,
             Some(timeout) => self.timeout_of(ev, timeout),
         };
+        if timeout.is_some() && ev.has(ACTIVE) && ev.res() & EV_TIMEOUT != 0 {
+            // Due as if its timeout had run out, by the program's word: as a real one it starts anew instead.
+            if let Some(id) = ev.id() {
+                self.engine.release(id);
+            }
+            self.forget(ev);
+        }
         let id = match ev.id() {
             Some(id) => id,
             None => {
@@ -170,6 +192,9 @@ impl event_base {
         if let Some(id) = ev.id() {
             self.engine.release(id);
             self.wake();
+        } else if ev.has(INSERTED) {
+            // It waited for nothing, and kept the loop running all the same.
+            self.wake();
         }
         self.forget(ev);
         debug::note_added(ev, false);
@@ -191,6 +216,10 @@ impl event_base {
     /// event_remove_timer.
     pub(crate) fn remove_timer(&mut self, ev: Ev) -> c_int {
         if !ev.has(TIMEOUT) {
+            return 0;
+        }
+        // One that has run out is no timer any more, but a callback that is due.
+        if ev.id().is_some_and(|id| self.engine.due(id).intersects(Ready::TIMEOUT)) {
             return 0;
         }
         self.added -= 1;

@@ -305,14 +305,16 @@ impl Epoll {
         for (fd, slot) in rows.filter(|(_, slot)| slot.state == State::InKernel) {
             let token = Token::new(fd, slot.generation);
             match control(&fresh, libc::EPOLL_CTL_ADD, token, slot.watch) {
-                Err(Errno(libc::EBADF | libc::EPERM)) => refused.push((token, slot.watch)),
+                // Invalid: the number of a closed descriptor that the fresh epoll has got just now.
+                Err(Errno(libc::EBADF | libc::EPERM | libc::EINVAL)) => refused.push((token, slot.watch)),
                 other => other?,
             }
         }
+        move_to(&fresh, &self.epoll)?;
+        drop(fresh);
         if let Some(front) = &self.front {
-            watch_inside(&front.epoll, &fresh)?;
+            watch_inside(&front.epoll, &self.epoll)?;
         }
-        self.epoll = fresh;
         for (token, watch) in refused {
             // Closed, or a regular file by now: the poll of files tells which at the next wait.
             self.set_file(token, watch)?;
@@ -396,7 +398,10 @@ impl Backend for Epoll {
     /// After a fork the epoll is shared with the parent: closing our side does not touch the parent's, whereas
     /// an EPOLL_CTL_DEL would.
     fn reinit(&mut self) -> Result<(), Errno> {
-        let fresh = Epoll { has_pwait2: self.has_pwait2, ..Self::new()? };
+        let (has_pwait2, refuses_files) = (self.has_pwait2, self.refuses_files);
+        let mut fresh = Epoll { has_pwait2, refuses_files, ..Self::new()? };
+        move_to(&fresh.epoll, &self.epoll)?;
+        core::mem::swap(&mut fresh.epoll, &mut self.epoll);
         *self = fresh;
         Ok(())
     }
@@ -409,6 +414,13 @@ impl Backend for Epoll {
         }
         self.front.as_ref().map(|front| front.epoll.as_raw_fd())
     }
+}
+
+/// Puts an epoll under the number that another has, whose end this is: a program that uses numbers of its own choice (dup2)
+/// knows which were free when it asked.
+fn move_to(fresh: &OwnedFd, old: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: no memory is passed, and both are ours.
+    syscall!(unsafe { libc::dup3(fresh.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) }).map(drop)
 }
 
 fn create() -> Result<OwnedFd, Errno> {

@@ -100,7 +100,7 @@ static void dump(void)
 int main(void)
 {
 	struct event reads, writes, timer, usr1, lost;
-	struct timeval tv = ms(100), far = { 500, 0 };
+	struct timeval tv = ms(500), far = { 500, 0 };
 	int fd[2], seen = 0, kinds[3] = { 0, 0, 0 };
 
 	base = a_base();

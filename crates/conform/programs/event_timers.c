@@ -22,7 +22,17 @@ static void rings(evutil_socket_t fd, short events, void *arg)
 	}
 }
 
-static void in_order(void)
+/* In a callback all timeouts count from the same moment, however long the adding takes. */
+static void at_one_moment(event_callback_fn body)
+{
+	struct event ev;
+
+	event_assign(&ev, base, -1, 0, body, NULL);
+	event_active(&ev, EV_READ, 1);
+	event_base_loop(base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+}
+
+static void add_many(evutil_socket_t fd, short events, void *arg)
 {
 	int i;
 
@@ -36,10 +46,9 @@ static void in_order(void)
 	}
 	for (i = 7; i < MANY; i += 7)
 		event_del(&timers[i]);
-	show(event_base_dispatch(base));
 }
 
-static void moved(void)
+static void move(evutil_socket_t fd, short events, void *arg)
 {
 	struct timeval early = ms(3), late = ms(40), none = { 0, 0 };
 
@@ -50,7 +59,14 @@ static void moved(void)
 	event_add(&timers[11], &early);
 	/* The later one becomes the earlier. */
 	event_add(&timers[10], &none);
-	show(evtimer_pending(&timers[10], NULL));
+}
+
+static void moved(void)
+{
+	struct timeval none = { 0, 0 };
+
+	at_one_moment(move);
+	show(evtimer_pending(&timers[11], NULL));
 	show(event_base_loop(base, EVLOOP_ONCE));
 	show(event_base_dispatch(base));
 	/* What lies before now is due at once. */
@@ -118,7 +134,8 @@ int main(void)
 {
 	base = a_base();
 	event_set_log_callback(NULL);
-	in_order();
+	at_one_moment(add_many);
+	show(event_base_dispatch(base));
 	moved();
 	far_and_wrong();
 	common();

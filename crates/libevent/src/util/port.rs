@@ -16,9 +16,11 @@ const LONGEST: usize = 127;
 /// `[v6]:port`, `[v6]`, `v6`, `v4:port`, `v4`. Lengths are compared as lengths: as an int, one above 2^31 was negative and so
 /// short enough for a buffer on the stack (CVE-2016-10196).
 fn take_apart(text: &[u8]) -> Option<(c_int, &[u8], u16)> {
-    let colon = text.iter().position(|byte| *byte == b':');
+    // Where an address ends is looked for as far as one can reach: text may be gigabytes.
+    let reach = LONGEST + 1;
+    let colon = text.iter().take(reach).position(|byte| *byte == b':');
     let (family, address, port) = if let Some(inner) = text.strip_prefix(b"[") {
-        let end = inner.iter().position(|byte| *byte == b']')?;
+        let end = inner.iter().take(reach).position(|byte| *byte == b']')?;
         let (address, rest) = inner.split_at_checked(end)?;
         match rest.get(1..)? {
             [] => (AF_INET6, address, None),

@@ -3,7 +3,7 @@
 use super::codes::*;
 use super::{Bev, Private};
 use crate::event::add::{event_active, event_add, event_del, event_remove_timer};
-use crate::event::event_assign;
+use crate::event::{Ev, event_assign};
 use crate::event_base;
 use crate::layout::event;
 use core::cell::UnsafeCell;
@@ -105,8 +105,8 @@ impl Own {
     }
 
     fn flags(self) -> c_short {
-        // SAFETY: a field of an event that lives.
-        unsafe { (*self.0).evcallback.flags }
+        // SAFETY: an event that lives.
+        unsafe { Ev::of(self.0) }.flags()
     }
 
     /// Whether it waits for its descriptor.

@@ -4,6 +4,7 @@ use crate::event_base;
 use crate::layout::{event, event_callback_fn};
 use core::ffi::{c_int, c_short, c_void};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicI16, Ordering::Relaxed};
 use duolu_core::{EventId, Interest};
 
 pub const EV_TIMEOUT: c_short = 1;
@@ -74,8 +75,21 @@ impl Ev {
         self.0.as_ptr()
     }
 
+    /// Changed under the base's lock only. A bufferevent looks at those bits of its own events without it that its own lock
+    /// guards, while the loop changes others of the same word: hence atomic, which costs nothing here.
+    #[inline(always)]
+    pub fn flags(self) -> c_short {
+        // SAFETY: see [`Ev`]; the word is aligned for itself.
+        unsafe { AtomicI16::from_ptr(&raw mut (*self.0.as_ptr()).evcallback.flags).load(Relaxed) }
+    }
+
+    #[inline(always)]
+    pub fn set_flags(self, value: c_short) {
+        // SAFETY: as above.
+        unsafe { AtomicI16::from_ptr(&raw mut (*self.0.as_ptr()).evcallback.flags).store(value, Relaxed) }
+    }
+
     fields! {
-        flags set_flags: c_short = evcallback.flags;
         priority set_priority: u8 = evcallback.priority;
         closure set_closure: u8 = evcallback.closure;
         callback set_callback: event_callback_fn = evcallback.callback;

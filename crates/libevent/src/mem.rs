@@ -6,10 +6,10 @@
 //! (b) Rust frees by layout and does not know who allocated. So an address tells: libc's memory begins at a multiple of
 //!     16, memory from the program's functions is handed to Rust at 8 modulo 16, with the address it came with in the word
 //!     before. What asks for more than 8 bytes of alignment is always libc's.
-//! (c) Rust aborts where an allocation that cannot fail does. A small one that the program's function refuses comes from
-//!     libc, and if that has nothing either from a reserve; the failure is noted, and [`fallible`] makes of it the
-//!     documented failure of the C function, which gives the memory back. Large ones are refused: who makes them must ask
-//!     with `try_reserve`.
+//! (c) Rust aborts where an allocation that cannot fail does, and an allocator is not told which can. So what the program's
+//!     function refuses comes from libc, and if that has nothing either from a reserve; the failure is noted, and
+//!     [`fallible`] makes of it the documented failure of the C function, which gives the memory back. Only bytes are
+//!     refused (alignment 1: the contents of buffers): who makes room for many of them asks with `try_reserve`.
 
 mod reserve;
 
@@ -30,9 +30,11 @@ static MALLOC: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 static REALLOC: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 static FREE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 
-/// The most that an allocation which Rust believes cannot fail may ask for when nobody has memory: 16 KiB, four times the
-/// largest node of the structures here. Larger ones are tables, which grow by `try_reserve`.
-const SMALL: usize = 16 * 1024;
+/// So many bytes are the contents of a buffer, and may be refused: less is text, or a header.
+const BYTES: usize = 1024;
+/// The most that the reserve gives at once. The largest fixed piece here is the timers' wheel of 20 KiB; larger are tables of
+/// thousands of rows.
+const MOST_RESERVE: usize = 256 * 1024;
 
 fn malloc_fn() -> Option<MallocFn> {
     // SAFETY: null is None, and nothing but what event_set_mem_functions was given is ever stored.
@@ -253,7 +255,7 @@ fn allocate(layout: Layout) -> *mut u8 {
             return memory.as_ptr();
         }
         note_failure();
-        if layout.size() > SMALL {
+        if may_be_refused(layout) {
             return null_mut();
         }
     }
@@ -261,7 +263,12 @@ fn allocate(layout: Layout) -> *mut u8 {
         return memory.as_ptr();
     }
     note_failure();
-    if layout.size() > SMALL { null_mut() } else { reserve::take(layout) }
+    if may_be_refused(layout) || layout.size() > MOST_RESERVE { null_mut() } else { reserve::take(layout) }
+}
+
+/// Whether who asks for this can do without: (c).
+fn may_be_refused(layout: Layout) -> bool {
+    layout.align() == 1 && layout.size() > BYTES
 }
 
 // SAFETY: `allocate` gives memory of at least the size and alignment asked for or null; `dealloc` gives it back to whom it

@@ -79,18 +79,26 @@ pub unsafe extern "C" fn event_base_dump_events(base: *mut event_base, output: *
     // SAFETY: null or a base.
     let Some(base) = (unsafe { Base::of(base) }) else { return };
     let mut held = base.enter();
-    let mut text = String::from("Inserted events:\n");
+    // Line by line: with a million events all of it may be more memory than there is.
+    let mut text = String::with_capacity(512);
+    let tell = |text: &mut String| {
+        text.push('\0');
+        // SAFETY: a C string; the file is the caller's.
+        unsafe { fputs(text.as_ptr().cast(), output) };
+        text.clear();
+    };
+    text.push_str("Inserted events:\n");
     let events = held.events();
     for ev in events.iter().filter(|ev| ev.has(INSERTED | TIMEOUT)) {
         held.describe_inserted(&mut text, *ev);
+        tell(&mut text);
     }
     text.push_str("Active events:\n");
     for ev in events {
         held.describe_active(&mut text, ev);
+        tell(&mut text);
     }
-    text.push('\0');
-    // SAFETY: a C string; the file is the caller's.
-    unsafe { fputs(text.as_ptr().cast(), output) };
+    tell(&mut text);
 }
 
 fn kind(ev: Ev) -> &'static str {

@@ -1,6 +1,6 @@
 //! Memory for when nobody has any: what is allocated on the way to saying so.
 //!
-//! 256 KiB of zeroes in the object, which cost nothing until they are touched. A failing call needs a few small pieces and
+//! A MiB of zeroes in the object, which cost nothing until they are touched. A failing call needs a few small pieces and
 //! gives them back when it is undone, so a stack of what lies in it is enough: a counter of what is out, and everything is
 //! free again when that is zero.
 
@@ -9,7 +9,7 @@ use core::cell::UnsafeCell;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire};
 
-const ROOM: usize = 256 * 1024;
+const ROOM: usize = 1024 * 1024;
 
 #[repr(align(4096))]
 struct Bytes(UnsafeCell<[u8; ROOM]>);
@@ -69,7 +69,7 @@ mod tests {
         let layout = Layout::from_size_align(10_000, 8).unwrap();
         let pieces: Vec<_> =
             std::iter::repeat_with(|| take(layout)).take_while(|piece| !piece.is_null()).collect();
-        assert_eq!(pieces.len(), 26, "262,144 bytes hold 26 of 10,000");
+        assert_eq!(pieces.len(), 104, "1,048,576 bytes hold 104 of 10,000");
         assert!(
             pieces.windows(2).all(|two| two[1].addr() - two[0].addr() >= 10_000 && two[0].addr() % 16 == 0)
         );

@@ -68,7 +68,7 @@ fn a_refused_allocation_is_served_and_told() {
     assert!(fallible(|| Box::new(3u64), drop).is_some(), "a failure that was told is over");
     REFUSES.set(true);
     let mut table: Vec<u8> = Vec::new();
-    let large = table.try_reserve(SMALL + 1);
+    let large = table.try_reserve(BYTES + 1);
     REFUSES.set(false);
     assert!(large.is_err());
 }

@@ -138,7 +138,17 @@ pub unsafe extern "C-unwind" fn bufferevent_priority_set(bev: *mut bufferevent, 
     // SAFETY: its own events and deferred callback.
     unsafe {
         let set = |event: super::events::Own| event_priority_set(event.0, priority) != -1;
-        if !set(bev.read_event()) || !set(bev.write_event()) {
+        let write = bev.write_event();
+        // What was written in this turn has made it active, and not the kernel: of that a program knows nothing.
+        let spared = write.is_pending() && !write.is_inserted();
+        if spared {
+            write.del();
+        }
+        let done = set(bev.read_event()) && set(write);
+        if spared {
+            write.activate(super::codes::EV_WRITE);
+        }
+        if !done {
             return -1;
         }
         Deferred::set_priority(bev.deferred(), bev.read_event().base(), priority.clamp(0, 255) as u8);

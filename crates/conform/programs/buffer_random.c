@@ -424,6 +424,9 @@ int main(void)
 		length = evbuffer_get_length(buffers[i]);
 		if (length && !lent[i])
 			mix_bytes(evbuffer_pullup(buffers[i], -1), length);
+		mix(evbuffer_drain(buffers[i], length));
+	}
+	for (int i = 0; i < BUFFERS; i++) {
 		evbuffer_free(buffers[i]);
 		say("at the end %016llx", (unsigned long long)hash);
 	}

@@ -1,5 +1,5 @@
 # Verbs only; what they do is in cargo and scripts/.
-.PHONY: run test lint unit sim asan fuzz bench bench-libevent peers million whole proxy-crowd tools dist help
+.PHONY: run test lint unit sim asan tsan abi fuzz bench bench-libevent peers million whole proxy-crowd tools dist help
 
 help:
 	@echo "make run     every I/O model on this machine, side by side (a quick duolu compare)"
@@ -7,7 +7,9 @@ help:
 	@echo "make lint    rustfmt and clippy, warnings denied"
 	@echo "make unit    the tests without lint and the long simulation"
 	@echo "make sim     10,000 simulated seeds; SEED=n replays one, SEEDS=n runs so many"
-	@echo "make asan    streams, buffers and the loop under AddressSanitizer"
+	@echo "make asan    streams, buffers, the loop, and libevent's stand-in below C programs, under AddressSanitizer"
+	@echo "make tsan    libevent's stand-in below C programs, memcached and tmux under ThreadSanitizer"
+	@echo "make abi     libevent's stand-in alone: its names, C programs on both libevents, memcached, tmux, sanitizers (6 minutes)"
 	@echo "make dist    the command and libevent's stand-in laid out in target/dist, and as a Debian package that replaces nothing"
 	@echo "make fuzz    a minute of fuzzing for each target; TARGET=name, SECONDS_EACH=n"
 	@echo "make bench   instruction counts and timings against raw epoll and C libevent"
@@ -21,7 +23,7 @@ run:
 	cargo build --release --quiet -p duolu-cli
 	./target/release/duolu compare --quick
 
-test: tools lint unit sim asan whole
+test: tools lint unit sim asan tsan whole dist
 
 lint:
 	cargo fmt --all --check
@@ -54,6 +56,16 @@ asan:
 	env $(APART) RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan cargo test --quiet \
 	  --target $$(rustc -vV | sed -n 's/^host: //p') -p duolu-core -p duolu-sys -p duolu --lib --test models \
 	  --test streams --test scenarios --test face
+	env $(APART) scripts/sanitize.sh address
+
+# Programs that have no sanitizer above a library that has one.
+tsan:
+	env $(APART) scripts/sanitize.sh thread
+
+abi: tools
+	env $(APART) cargo test --quiet -p duolu-conform -p duolu-libevent
+	env $(APART) scripts/sanitize.sh address
+	env $(APART) scripts/sanitize.sh thread
 
 # For others: DIST=folder lays it out elsewhere, DEB=0 leaves the package out.
 dist:

@@ -134,7 +134,10 @@ static void freezing(void)
 		show(evbuffer_remove(buffer, bytes, 0));
 		show(evbuffer_remove(buffer, bytes, 2));
 		show(evbuffer_copyout(buffer, bytes, 2));
-		show(evbuffer_readln(buffer, NULL, EVBUFFER_EOL_LF) != NULL);
+		char *line = evbuffer_readln(buffer, NULL, EVBUFFER_EOL_LF);
+
+		show(line != NULL);
+		free(line);
 		show(evbuffer_drain(buffer, 1));
 		show(evbuffer_read(buffer, -1, 1));
 		show(evbuffer_write(buffer, -1));

@@ -29,7 +29,8 @@ int main(void)
 		lock_either, NULL };
 	struct evthread_condition_callbacks conditions = { EVTHREAD_CONDITION_API_VERSION, condition_alloc, condition_free,
 		condition_signal, NULL };
-	static struct event_base *base;
+	/* Seen to be reachable where fatal() exits. */
+	static struct event_base *volatile base;
 	int child, status;
 
 	event_set_log_callback(count);

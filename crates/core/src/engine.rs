@@ -323,6 +323,20 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         self.reactor.next_plain().map(|(index, ready)| (index as usize, ready))
     }
 
+    /// As `next_plain`, for a face that lends ([`Rules::lends`]): also what `next_active` would give for the first time, and
+    /// events that wait once. Those the face gives to `lend` before their callbacks. `None`: ask `next_active`.
+    #[inline(always)]
+    pub fn next_lent(&mut self) -> Option<(usize, Ready)> {
+        self.reactor.next_lent().map(|(index, ready)| (index as usize, ready))
+    }
+
+    /// The event that `next_lent` gave for `fd` waits once, and is about to be called back: see the module `reactor::lent`. It
+    /// is kept if the callback adds it again as it was (then that is all there is to do), else it is to be released.
+    #[inline(always)]
+    pub fn lend(&mut self, fd: RawFd) {
+        self.reactor.lend(fd);
+    }
+
     /// Whether `next_active` has something to give beside the reports that `next_plain` goes through.
     #[inline(always)]
     pub fn has_queued(&self) -> bool {

@@ -55,7 +55,8 @@ impl Clock for Hand {
 
 type Loop = Engine<Noting, Hand>;
 
-const C_FACE: Rules = Rules { until_empty: true, release_done: true, newest_first: true };
+const C_FACE: Rules =
+    Rules { until_empty: true, release_done: true, newest_first: true, tells_late: true, lends: true };
 
 fn new_loop(priorities: u16) -> Loop {
     let mut engine = Engine::new(Box::new(Noting::default()), Hand::default(), priorities);
@@ -294,4 +295,72 @@ fn a_timer_is_taken_and_a_queue_changed_while_pending() {
     assert_eq!(handed_out(&mut engine), [id]);
     assert_eq!(engine.reactor().on_descriptor(3).collect::<Vec<_>>(), [id]);
     assert_eq!(engine.reactor().ids().collect::<Vec<_>>(), [id]);
+}
+
+#[test]
+fn a_lent_event_that_is_added_again_costs_one_change_and_nothing_else() {
+    let mut engine = new_loop(1);
+    let ids = [3, 4].map(|fd| added(&mut engine, reader(fd)));
+    for turn in 0..3 {
+        let told = [3, 4].map(|fd| readable(&mut engine, fd).token);
+        engine.poll(Some(0)).unwrap();
+        changes(&mut engine);
+        for (id, fd) in ids.into_iter().zip([3, 4]) {
+            assert_eq!(engine.next_lent(), Some((id.index(), Ready::READ)), "turn {turn}");
+            engine.lend(fd);
+            engine.verify();
+        }
+        assert_eq!((engine.next_lent(), engine.next_active()), (None, None));
+        // A straggler under the old token is nobody's.
+        engine.backend().next.push(Report { ready: Ready::READ, token: told[0] });
+        engine.poll(Some(0)).unwrap();
+        let again = changes(&mut engine);
+        assert!(matches!(again[..], [Change::Modify { .. }, Change::Modify { .. }]), "{again:?}");
+        assert!(again.iter().all(|change| !told.contains(&change.token())));
+        assert_eq!((engine.next_lent(), engine.counters().stale_reports), (None, turn + 1));
+        engine.poll(Some(0)).unwrap();
+        engine.verify();
+    }
+}
+
+#[test]
+fn a_lent_event_that_is_not_added_again_leaves() {
+    let mut engine = new_loop(1);
+    let id = added(&mut engine, reader(3));
+    readable(&mut engine, 3);
+    engine.poll(Some(0)).unwrap();
+    assert_eq!(engine.next_lent(), Some((id.index(), Ready::READ)));
+    engine.lend(3);
+    // Its callback adds another event to the descriptor, of another trigger: it must be gone by then.
+    engine.release(id);
+    let other = added(&mut engine, EventSpec { trigger: Trigger::Edge, ..reader(3) });
+    changes(&mut engine);
+    engine.poll(Some(0)).unwrap();
+    assert!(
+        matches!(changes(&mut engine)[..], [Change::Modify { watch, .. }] if watch.trigger == Trigger::Edge)
+    );
+    readable(&mut engine, 3);
+    engine.poll(Some(0)).unwrap();
+    // An edge that waits once is not lent.
+    assert_eq!(engine.next_lent(), None);
+    assert_eq!(handed_out(&mut engine), [other]);
+    engine.poll(Some(0)).unwrap();
+    assert!(matches!(changes(&mut engine)[..], [Change::Remove { .. }]));
+    engine.verify();
+}
+
+#[test]
+fn what_is_brief_is_not_lent_beside_others_or_with_a_timeout() {
+    let mut engine = new_loop(1);
+    let timed = engine.create(reader(3)).unwrap();
+    engine.add(timed, Timeout::After(1_000)).unwrap();
+    let pair = [4, 4].map(|fd| added(&mut engine, reader(fd)));
+    engine.poll(Some(0)).unwrap();
+    for fd in [3, 4] {
+        readable(&mut engine, fd);
+    }
+    engine.poll(Some(0)).unwrap();
+    assert_eq!(engine.next_lent(), None);
+    assert_eq!(handed_out(&mut engine), [timed, pair[1], pair[0]]);
+    assert_eq!(engine.pending_count(), 0);
 }

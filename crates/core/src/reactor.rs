@@ -20,6 +20,7 @@ use pass::Pass;
 pub use pass::{Budget, Rules};
 use straight::Waiting;
 
+mod lent;
 mod pass;
 mod straight;
 mod timeouts;
@@ -383,6 +384,7 @@ impl Reactor {
     }
 
     /// The next merged change to tell the kernel before waiting.
+    #[inline]
     pub(crate) fn next_change(&mut self) -> Option<Change> {
         self.watches.next_change()
     }

@@ -8,8 +8,8 @@
 //! (b) Interests that change while the kernel knows the descriptor are merged and told before the next wait.
 //! (c) An event removed and added again looks unchanged, but its number may mean another file by now. Only
 //!     where the loop holds the descriptor open itself (`owned`) is the system call skipped; elsewhere the
-//!     kernel is told again before the next wait, once however often that happens, under a new generation. Until
-//!     then what it reports under the old one resolves to nothing.
+//!     kernel is told again at once, under a new generation; or, by the rules, before the next wait, once however often that
+//!     happens, and until then what it reports under the old one resolves to nothing.
 //! (d) Edge and one-shot: adding must report what is ready already, so the kernel is always told again.
 //! (e) A descriptor found not to be open is dead until something is added to it again: never told, never retried.
 
@@ -40,6 +40,8 @@ pub(crate) struct Descriptor {
     known: Interest,
     /// The trigger among them.
     flags: u8,
+    /// The next change makes the promise that `plain` is, for all that is wanted.
+    simple: bool,
 }
 
 /// What no report says.
@@ -68,6 +70,7 @@ const VACANT: Descriptor = Descriptor {
     wanted: Interest::NONE,
     known: Interest::NONE,
     flags: 0,
+    simple: false,
 };
 
 const _: () = assert!(size_of::<Descriptor>() == 16);
@@ -78,6 +81,8 @@ pub(crate) struct Watches {
     dirty: Vec<RawFd>,
     /// Of one descriptor's events the one that was added last is told first (else last).
     pub(crate) newest_first: bool,
+    /// [`crate::Rules::tells_late`].
+    pub(crate) tells_late: bool,
 }
 
 impl Descriptor {
@@ -112,27 +117,33 @@ impl Descriptor {
         Watch { interest: self.wanted, trigger: self.trigger(), exclusive: self.has(ALONE) }
     }
 
+    /// Takes the promise back.
+    #[inline]
+    fn unpromise(&mut self) {
+        (self.plain, self.simple) = (NOT_PLAIN, false);
+    }
+
     /// The kernel is being told all we want, under a new generation where the file may be another one.
     fn told(&mut self, fd: RawFd, fresh: bool) -> Token {
         if fresh {
             self.generation = self.generation.wrapping_add(1);
         }
         self.known = self.wanted;
-        self.plain = NOT_PLAIN;
+        self.plain = if self.simple { self.wanted.as_ready() } else { NOT_PLAIN };
         self.flags = (self.flags | IN_KERNEL) & !(REARM | SUSPECT | DEAD);
         Token::new(fd, self.generation)
     }
 
     fn let_go(&mut self) {
         self.known = Interest::NONE;
-        self.plain = NOT_PLAIN;
+        self.unpromise();
         self.flags &= !(IN_KERNEL | REARM);
     }
 }
 
 impl Watches {
     pub(crate) const fn new() -> Self {
-        Watches { table: Vec::new(), dirty: Vec::new(), newest_first: false }
+        Watches { table: Vec::new(), dirty: Vec::new(), newest_first: false, tells_late: false }
     }
 
     /// Links a pending event. `Some` change must be applied at once, and `detach` undoes a refused one.
@@ -167,8 +178,10 @@ impl Watches {
             return Err(Refused::NotAlone);
         }
         watched.wanted |= interest;
-        if watched.has(IN_KERNEL) {
-            if !owned || watched.has(SUSPECT) || !all_owned(events, watched.head) {
+        let known = watched.has(IN_KERNEL);
+        let sure = known && owned && !watched.has(SUSPECT) && all_owned(events, watched.head);
+        if sure || known && self.tells_late {
+            if !sure {
                 watched.flags |= SUSPECT | REARM; // (c)
             } else if trigger != Trigger::Level {
                 watched.flags |= REARM; // (d)
@@ -182,7 +195,7 @@ impl Watches {
         let token = watched.told(fd, true);
         let watch = watched.watch();
         self.link(events, fd, index);
-        Ok(Some(Change::Add { token, watch }))
+        Ok(Some(if known { Change::Modify { token, watch } } else { Change::Add { token, watch } }))
     }
 
     /// Links an event that was removed and is added again, alone on its descriptor: no more than this for a non-persistent
@@ -201,7 +214,8 @@ impl Watches {
             return false;
         }
         let owned = event.is(OWNED);
-        if owned && (watched.flags & (REARM | SUSPECT) != 0 || watched.known != event.interest) {
+        let unchanged = watched.flags & (REARM | SUSPECT) == 0 && watched.known == event.interest;
+        if owned && !unchanged || !owned && !self.tells_late {
             return false;
         }
         event.state |= LISTED;
@@ -222,7 +236,7 @@ impl Watches {
         event.state |= LISTED;
         event.next = NONE;
         let watched = &mut self.table[fd as usize];
-        watched.plain = NOT_PLAIN;
+        watched.unpromise();
         let mut at = watched.head;
         if at == NONE || self.newest_first {
             watched.head = index;
@@ -242,7 +256,7 @@ impl Watches {
         event.state &= !LISTED;
         let (fd, next, owned) = (event.number, event.next, event.is(OWNED));
         let watched = &mut self.table[fd as usize];
-        watched.plain = NOT_PLAIN;
+        watched.unpromise();
         if watched.head == index && next == NONE {
             // As `recompute`, for the only event.
             (watched.head, watched.wanted) = (NONE, Interest::NONE);
@@ -276,9 +290,22 @@ impl Watches {
             at = events[at].next;
         }
         watched.wanted = wanted;
-        watched.plain = NOT_PLAIN;
+        watched.unpromise();
         if wanted != watched.known {
             self.mark(fd);
+        }
+    }
+
+    /// The only event of `fd` is called back, after which it is as if it had left and come again: rule (c). Once the kernel has
+    /// been told, what is asked for will be plain.
+    #[inline(always)]
+    pub(crate) fn lend(&mut self, fd: RawFd) {
+        let Some(watched) = self.table.get_mut(fd as usize) else { return };
+        let is_new = !watched.has(DIRTY);
+        watched.flags |= SUSPECT | REARM | DIRTY;
+        (watched.plain, watched.simple) = (NOT_PLAIN, true);
+        if is_new {
+            self.dirty.push(fd);
         }
     }
 
@@ -290,14 +317,14 @@ impl Watches {
     /// Nothing may go the short way any more.
     pub(crate) fn none_plain(&mut self) {
         for watched in &mut self.table {
-            watched.plain = NOT_PLAIN;
+            watched.unpromise();
         }
     }
 
     /// An event on `fd` is not what it was.
     pub(crate) fn not_plain(&mut self, fd: RawFd) {
         if let Some(watched) = self.table.get_mut(fd as usize) {
-            watched.plain = NOT_PLAIN;
+            watched.unpromise();
         }
     }
 
@@ -334,23 +361,34 @@ impl Watches {
     }
 
     /// The next thing to tell the kernel; a descriptor that is as the kernel knows it needs nothing.
+    #[inline]
     pub(crate) fn next_change(&mut self) -> Option<Change> {
         while let Some(fd) = self.dirty.pop() {
             let watched = &mut self.table[fd as usize];
+            // The most usual first: it was lent and is back.
+            if watched.flags == IN_KERNEL | DIRTY | SUSPECT | REARM && watched.head != NONE {
+                watched.generation = watched.generation.wrapping_add(1);
+                watched.known = watched.wanted;
+                watched.plain = if watched.simple { watched.wanted.as_ready() } else { NOT_PLAIN };
+                watched.flags = IN_KERNEL;
+                let watch = Watch { interest: watched.wanted, trigger: Trigger::Level, exclusive: false };
+                return Some(Change::Modify { token: Token::new(fd, watched.generation), watch });
+            }
             watched.flags &= !DIRTY;
             if watched.head == NONE {
                 if let Some(change) = self.forget(fd) {
                     return Some(change);
                 }
-            } else if watched.has(DEAD) {
-                continue; // (e)
-            } else if !watched.has(IN_KERNEL) {
+            } else if watched.has(IN_KERNEL) {
+                if watched.has(REARM) || watched.wanted != watched.known {
+                    let fresh = watched.has(SUSPECT);
+                    let token = watched.told(fd, fresh);
+                    return Some(Change::Modify { token, watch: watched.watch() });
+                }
+            } else if !watched.has(DEAD) {
+                // (e)
                 let token = watched.told(fd, true);
                 return Some(Change::Add { token, watch: watched.watch() });
-            } else if watched.has(REARM) || watched.wanted != watched.known {
-                let fresh = watched.has(SUSPECT);
-                let token = watched.told(fd, fresh);
-                return Some(Change::Modify { token, watch: watched.watch() });
             }
         }
         None
@@ -427,7 +465,11 @@ impl Watches {
             }
             listed += len;
             if watched.plain != NOT_PLAIN {
-                assert!(watched.has(IN_KERNEL) && len == 1 && events[watched.head].has(SIMPLE), "fd {fd}");
+                let head = &events[watched.head];
+                assert!(
+                    watched.has(IN_KERNEL) && len == 1 && (head.has(SIMPLE) || head.is_brief()),
+                    "fd {fd}"
+                );
                 assert!(union.as_ready().contains(watched.plain), "fd {fd} promises what nobody asks");
             }
             assert_eq!(watched.wanted, union, "fd {fd}");

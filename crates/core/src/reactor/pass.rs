@@ -51,6 +51,12 @@ pub struct Rules {
     /// Of the events of one descriptor the one that was added last is told first, as with libevent; else they are told in
     /// the order in which they were added. For events that are added from now on.
     pub newest_first: bool,
+    /// Where an event that does not hold its descriptor open ([`EventSpec::owned`](crate::EventSpec::owned)) comes to a descriptor
+    /// that the kernel knows, the kernel is told before the next wait and not at once: removing and adding costs nothing
+    /// until then. A refusal is then told as an error of the descriptor.
+    pub tells_late: bool,
+    /// `tells_late`, and the face takes reports by [`Engine::next_lent`](crate::Engine::next_lent), and lends what is brief.
+    pub lends: bool,
 }
 
 impl Reactor {
@@ -59,6 +65,7 @@ impl Reactor {
         self.settle();
         self.rules = rules;
         self.watches.newest_first = rules.newest_first;
+        self.watches.tells_late = rules.tells_late;
     }
 
     /// A poll begins: the next `next_active` starts with the most urgent queue.

@@ -93,7 +93,8 @@ impl Reactor {
     fn usual(&self, report: &Report) -> Option<(u32, Ready)> {
         let watched = self.watches.resolve(report.token)?;
         let event = self.events.get(watched.head)?;
-        if report.ready.intersects(TROUBLE) || !event.has(SIMPLE) || event.next != NONE {
+        let alone = event.next == NONE && (event.has(SIMPLE) || self.rules.lends && event.is_brief());
+        if report.ready.intersects(TROUBLE) || !alone {
             return None;
         }
         if event.is(EDGE) && !self.exact_edges {
@@ -135,7 +136,13 @@ impl Reactor {
             Some(plain) => plain,
             None => self.next_usual()?,
         };
-        Some(Active { id: self.events.id(index), ready, count: 0, released: false })
+        let id = self.events.id(index);
+        let released = !self.events[index].has(SIMPLE);
+        if released {
+            self.unlink(index);
+            self.events.release(index);
+        }
+        Some(Active { id, ready, count: 0, released })
     }
 
     /// The next waiting report, where its descriptor's row alone says whose it is. The event is known to exist.
@@ -149,7 +156,7 @@ impl Reactor {
 
     /// As `next_plain` where the row promises nothing yet; whatever is not usual has all that wait settled.
     #[inline(never)]
-    fn next_usual(&mut self) -> Option<(u32, Ready)> {
+    pub(super) fn next_usual(&mut self) -> Option<(u32, Ready)> {
         let report = *self.waiting.reports.get(self.waiting.next)?;
         let Some((index, ready)) = self.usual(&report) else {
             self.settle_now();

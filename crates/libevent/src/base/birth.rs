@@ -2,6 +2,7 @@
 
 use super::config::{Dispatch, NOLOCK, PRECISE_TIMER, event_config, event_config_free, event_config_new};
 use super::control::Most;
+use super::deliver::Lent;
 use super::rows::{Row, Rows};
 use super::time::Times;
 use super::{Base, NOBODY, base_or_current, current, deferred, event_base, finalize, method, once, verbose};
@@ -14,7 +15,8 @@ use duolu_sys::MonotonicClock;
 use duolu_sys::syscall::set_errno;
 
 /// libevent's way of handing out; and events that are not pending any more are forgotten before their callbacks.
-const RULES: Rules = Rules { until_empty: true, release_done: true, newest_first: true };
+const RULES: Rules =
+    Rules { until_empty: true, release_done: true, newest_first: true, tells_late: true, lends: true };
 
 #[unsafe(no_mangle)]
 pub extern "C" fn event_base_new() -> *mut event_base {
@@ -64,7 +66,8 @@ fn make(config: Option<&event_config>) -> Option<Base> {
     }
     let dispatch = config.map_or(Dispatch::NO_LIMIT, |config| config.dispatch);
     let mut engine = Engine::new(backend, MonotonicClock, 1);
-    engine.set_rules(RULES);
+    // Debug mode looks at every addition.
+    engine.set_rules(Rules { lends: !debug::is_on(), ..RULES });
     if dispatch.max_callbacks != u32::MAX {
         engine.set_budget(Budget {
             max_callbacks: dispatch.max_callbacks,
@@ -91,6 +94,7 @@ fn make(config: Option<&event_config>) -> Option<Base> {
         deferred_now: 0,
         current: NOBODY,
         turn: core::sync::atomic::AtomicU32::new(0),
+        lent: Lent::NONE,
         calls: 0,
         waiters: 0,
         owner: 0,

@@ -8,6 +8,9 @@ pub const BREAK: u8 = 1;
 /// The pass ends; the kernel is asked again.
 pub const CONTINUE: u8 = 2;
 
+/// The pass may end after any callback, when its time is up.
+pub const TIMED: u8 = 4;
+
 const COUNT_ACTIVE: c_uint = 1;
 const COUNT_VIRTUAL: c_uint = 2;
 const COUNT_ADDED: c_uint = 4;

@@ -3,14 +3,15 @@
 //! While a callback runs the lock is not held and nothing is borrowed: it may free its event, its base's other events, or
 //! throw.
 
+use super::control::TIMED;
 use super::rows::Row;
 use super::{Base, NOBODY, deferred, event_base, finalize};
 use crate::event::Ev;
-use crate::event::ev::{ACTIVE, ACTIVE_LATER, EV_ET, EV_PERSIST, IO, TIMEOUT, closure};
+use crate::event::ev::{ACTIVE, ACTIVE_LATER, EV_ET, EV_PERSIST, INIT, INSERTED, IO, TIMEOUT, closure};
 use crate::lock;
-use core::ffi::{c_short, c_void};
+use core::ffi::{c_int, c_short, c_void};
 use core::ptr;
-use duolu_core::{Active, Instant, Ready};
+use duolu_core::{Active, EventId, Instant, Ready};
 
 /// A reason as libevent writes it.
 #[inline(always)]
@@ -18,6 +19,13 @@ pub(super) fn what(ready: Ready) -> c_short {
     let bits = ready.bits();
     // READ, WRITE, TIMEOUT, CLOSED, SIGNAL.
     ((bits & 1) << 1 | bits & 4 | bits >> 12 & 1 | bits >> 6 & 0x80 | bits >> 11 & 8) as c_short
+}
+
+/// The same for what a descriptor alone tells.
+#[inline(always)]
+fn io_what(ready: Ready) -> c_short {
+    let bits = ready.bits();
+    ((bits & 1) << 1 | bits & 4 | bits >> 6 & 0x80) as c_short
 }
 
 const _: () = assert!(Ready::READ.bits() == 1 && Ready::WRITE.bits() == 4);
@@ -31,20 +39,29 @@ const _: () = assert!(Ready::SIGNAL.bits() == 8 << 11);
 pub(super) unsafe fn pass(base: Base) -> bool {
     // SAFETY: the caller's; so for every `get` below: no reference outlives its line into a callback.
     let this = unsafe { base.get() };
-    let until = this.dispatch.interval_ns.map(|ns| {
+    let mut until = Instant::MAX;
+    if let Some(ns) = this.dispatch.interval_ns {
         this.engine.forget_now();
-        this.engine.now().saturating_add_nanos(ns)
-    });
+        until = this.engine.now().saturating_add_nanos(ns);
+        this.interrupt |= TIMED;
+    }
     let mut told = false;
     loop {
         // SAFETY: as above.
         let this = unsafe { base.get() };
-        let priority = if let Some((index, ready)) = this.engine.next_plain() {
+        let priority = if let Some((index, ready)) = this.engine.next_lent() {
             // SAFETY: only a program's event waits for a descriptor without being internal.
             let ev = unsafe { this.rows.event(index) };
+            let res = io_what(ready) | ev.events() & EV_ET;
             told = true;
             // SAFETY: as above.
-            unsafe { call_plain(base, ev, what(ready)) };
+            unsafe {
+                if ev.events() & EV_PERSIST != 0 {
+                    call_plain(base, ev, res);
+                } else {
+                    call_lent(base, ev, res);
+                }
+            }
             0
         } else {
             let Some(active) = this.engine.next_active() else { return told };
@@ -55,15 +72,19 @@ pub(super) unsafe fn pass(base: Base) -> bool {
         };
         // SAFETY: as above.
         let this = unsafe { base.get() };
-        if this.interrupt != 0 || until.is_some_and(|until| this.time_is_up(until, priority)) {
+        if this.interrupt != 0 && this.is_over(until, priority) {
             return told;
         }
     }
 }
 
 impl event_base {
+    /// Whether the pass ends after a callback of this priority.
     #[cold]
-    fn time_is_up(&mut self, until: Instant, priority: u8) -> bool {
+    fn is_over(&mut self, until: Instant, priority: u8) -> bool {
+        if self.interrupt & !TIMED != 0 {
+            return true;
+        }
         if priority < self.dispatch.from_priority {
             return false;
         }
@@ -97,6 +118,37 @@ unsafe fn call_plain(base: Base, ev: Ev, res: c_short) {
     }
 }
 
+/// The event that waited once and is called back now, as long as it was not added again: it keeps its slot for that time
+/// ([`duolu_core::Engine::lend`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Lent {
+    /// Null: none.
+    pub ev: *mut c_void,
+    pub slot: u64,
+    pub fd: c_int,
+    pub events: c_short,
+}
+
+impl Lent {
+    pub const NONE: Lent = Lent { ev: NOBODY, slot: 0, fd: -1, events: 0 };
+}
+
+/// Calls the callback of an event that waited once: it is not pending any more, but keeps its slot until the callback returns,
+/// in case that adds it again.
+///
+/// # Safety
+/// As `pass`.
+#[inline(always)]
+unsafe fn call_lent(base: Base, ev: Ev, res: c_short) {
+    // SAFETY: the caller's; no reference lives into the callback.
+    unsafe {
+        let this = base.get();
+        this.note_lent(ev);
+        call_plain(base, ev, res);
+        base.get().give_up_lent();
+    }
+}
+
 /// The lock is let go of, and it is known whose callback runs.
 ///
 /// # Safety
@@ -107,8 +159,10 @@ pub(super) unsafe fn begin_call(base: Base, whose: *mut c_void) {
     // SAFETY: the caller's.
     unsafe {
         (*base).current = whose;
-        (*base).in_callback = true;
-        lock::release((*base).lock);
+        if !(*base).lock.is_null() {
+            (*base).in_callback = true;
+            lock::release((*base).lock);
+        }
     }
 }
 
@@ -118,6 +172,17 @@ pub(super) unsafe fn begin_call(base: Base, whose: *mut c_void) {
 pub(super) unsafe fn end_call(base: Base) {
     let base = base.as_ptr();
     // SAFETY: the caller's.
+    unsafe {
+        if (*base).lock.is_null() {
+            (*base).current = NOBODY;
+        } else {
+            end_locked_call(base);
+        }
+    }
+}
+
+unsafe fn end_locked_call(base: *mut event_base) {
+    // SAFETY: the caller's; the lock was let go of by `begin_call`.
     unsafe {
         lock::acquire((*base).lock);
         (*base).in_callback = false;
@@ -204,6 +269,48 @@ unsafe fn deliver_event(base: Base, ev: Ev, active: Active) {
 }
 
 impl event_base {
+    #[inline(always)]
+    fn note_lent(&mut self, ev: Ev) {
+        let fd = ev.fd();
+        self.engine.lend(fd);
+        self.lent = Lent { ev: ev.as_ptr().cast(), slot: ev.slot(), fd, events: ev.events() };
+        ev.set_slot(0);
+        ev.change_flags(0, INSERTED);
+        self.added -= 1;
+    }
+
+    /// Where the callback has not added its event again its slot goes.
+    #[inline(always)]
+    pub(super) fn give_up_lent(&mut self) {
+        if !self.lent.ev.is_null() {
+            self.release_lent();
+        }
+    }
+
+    #[inline(never)]
+    fn release_lent(&mut self) {
+        self.lent.ev = NOBODY;
+        self.engine.release(EventId::from_bits(self.lent.slot));
+    }
+
+    /// event_add for an event that is lent. False: it must go the long way.
+    #[inline(always)]
+    pub(crate) fn readd(&mut self, ev: Ev) -> bool {
+        let usual = ev.as_ptr().cast() == self.lent.ev
+            && ev.fd() == self.lent.fd
+            && ev.events() == self.lent.events
+            && ev.flags() == INIT
+            && ev.slot() == 0;
+        if !usual {
+            return false;
+        }
+        ev.set_slot(self.lent.slot);
+        ev.set_flags(INIT | INSERTED);
+        self.added += 1;
+        self.lent.ev = NOBODY;
+        true
+    }
+
     fn forget_timeout(&mut self, ev: Ev) {
         if ev.has(TIMEOUT) {
             self.added -= 1;

@@ -16,12 +16,14 @@ type ForEach = Option<unsafe extern "C-unwind" fn(*const event_base, *const even
 
 impl event_base {
     /// The events that are pending or active, the base's own among them; those that wait for a descriptor or signal first.
-    fn events(&mut self) -> Vec<Ev> {
+    pub(super) fn events(&mut self) -> Vec<Ev> {
         let signals = self.signals.as_mut().map(|signals| &raw mut signals.shown);
         let waker = self.waker.as_mut().map(|notifier| &raw mut notifier.shown);
         // SAFETY: they live as long as the base; nobody else writes to them.
         let own: Vec<Ev> = signals.into_iter().chain(waker).map(|shown| unsafe { Ev::of(shown) }).collect();
         own.iter().for_each(|ev| ev.set_base(self));
+        // What is lent is not pending, and may be gone.
+        self.give_up_lent();
         let rows = self.engine.reactor().ids().map(|id| self.rows.get(id.index()));
         let programs = rows.filter_map(|row| match row {
             Row::Event(ev) => Some(ev),
@@ -148,6 +150,7 @@ pub unsafe extern "C" fn event_base_active_by_fd(base: *mut event_base, fd: Sock
         }
         return;
     }
+    held.give_up_lent();
     let on_fd: Vec<EventId> = held.engine.reactor().on_descriptor(fd).collect();
     for id in on_fd {
         if let Some(ev) = held.event_of(id)

@@ -65,6 +65,7 @@ pub struct event_base {
     pub(crate) current: *mut c_void,
     /// Which turn of the loop it is. Looked at without the lock.
     pub(crate) turn: core::sync::atomic::AtomicU32,
+    pub(crate) lent: deliver::Lent,
     /// Which call of a callback it is: event_del waits for one call, not for what comes after.
     pub(crate) calls: u64,
     /// Threads that wait for the callback to return.

@@ -48,7 +48,7 @@ impl event_base {
     }
 
     /// event_add. -1 with errno where it is refused.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn add(&mut self, ev: Ev, timeout: Option<&timeval>) -> c_int {
         debug::assert_is_setup("event_add", ev);
         if ev.has(FINALIZING) {
@@ -56,6 +56,10 @@ impl event_base {
         }
         if debug::is_on() && self.mixes_triggers(ev) {
             return self.refused(ev, Refused::MixedTriggers);
+        }
+        if ev.fd() == self.lent.fd {
+            // What comes to its descriptor must not find it there.
+            self.give_up_lent();
         }
         match self.try_add(ev, timeout) {
             Ok(()) => {
@@ -91,6 +95,9 @@ impl event_base {
             }
             self.forget(ev);
         }
+        if ev.events() & EV_SIGNAL != 0 && !ev.has(INSERTED) {
+            self.subscribe(ev.fd())?;
+        }
         let id = match ev.id() {
             Some(id) => id,
             None => {
@@ -98,11 +105,6 @@ impl event_base {
                 if spec.source == Source::None && timeout.is_none() {
                     self.note_added(ev, false);
                     return Ok(());
-                }
-                if let Source::Signal(signo) = spec.source
-                    && !ev.has(INSERTED)
-                {
-                    self.subscribe(signo)?;
                 }
                 self.create(ev, spec)?
             }

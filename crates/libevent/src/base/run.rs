@@ -44,6 +44,7 @@ impl Drop for Running {
                 (*base).in_callback = false;
             }
             (*base).current = NOBODY;
+            self.0.get().give_up_lent();
             (*base).calls += 1;
             (*base).running = false;
             verbose::publish(&*base);
@@ -110,7 +111,7 @@ unsafe fn turns(base: Base, flags: c_int) -> Result<c_int, Errno> {
         this.interrupt &= BREAK;
         this.deferred_now = 0;
         this.turn.store(this.turn.load(Relaxed).wrapping_add(1), Relaxed);
-        if this.exit_asked || this.interrupt != 0 {
+        if this.exit_asked || this.interrupt & BREAK != 0 {
             return Ok(0);
         }
         let active = this.has_active();

@@ -30,10 +30,16 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
     // SAFETY: the caller's event, and null or a time.
     let (ev, tv) = unsafe { (Ev::of(ev), tv.as_ref()) };
     let Some(base) = base_of(ev, "event_add") else { return -1 };
-    if ev.events() & EV_SIGNAL != 0 {
-        await_return(base, ev);
+    let mut held = base.enter();
+    if tv.is_none() && held.readd(ev) {
+        return 0;
     }
-    base.enter().add(ev, tv)
+    if ev.events() & EV_SIGNAL != 0 {
+        drop(held);
+        await_return(base, ev);
+        held = base.enter();
+    }
+    held.add(ev, tv)
 }
 
 /// Waits until a call of the event's callback that runs in another thread is over.

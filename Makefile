@@ -55,7 +55,7 @@ asan:
 	ASAN_OPTIONS=allocator_may_return_null=1 LSAN_OPTIONS=suppressions=$(CURDIR)/scripts/leaks.txt:print_suppressions=0 \
 	env $(APART) RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan cargo test --quiet \
 	  --target $$(rustc -vV | sed -n 's/^host: //p') -p duolu-core -p duolu-sys -p duolu --lib --test models \
-	  --test streams --test scenarios --test face
+	  --test streams --test scenarios --test face --test tls
 	env $(APART) scripts/sanitize.sh address
 
 # Programs that have no sanitizer above a library that has one.

@@ -109,6 +109,11 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         self.reactor.del(id)
     }
 
+    /// See [`Reactor::watch_by_levels`].
+    pub fn watch_by_levels(&mut self, id: EventId) -> bool {
+        self.reactor.watch_by_levels(id)
+    }
+
     /// Gone for good. The kernel is told at once, so the descriptor may be closed after. False where stale.
     pub fn destroy(&mut self, id: EventId) -> bool {
         let Some(change) = self.reactor.destroy(id) else { return false };

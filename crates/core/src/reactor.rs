@@ -6,8 +6,8 @@
 use crate::active::ActiveQueues;
 use crate::backend::{Change, Errno, RawFd, Report, Token};
 use crate::event::{
-    ACTIVE, Event, EventId, EventSpec, INTERNAL, LISTED, NONE, ON_FD, ON_SIGNAL, OWNED, PENDING, SIMPLE,
-    Source,
+    ACTIVE, EDGE, Event, EventId, EventSpec, INTERNAL, LISTED, NONE, ON_FD, ON_SIGNAL, OWNED, PENDING,
+    SIMPLE, Source,
 };
 use crate::interest::{Interest, Ready};
 use crate::signals::Signals;
@@ -332,6 +332,18 @@ impl Reactor {
         event.interest = interest;
         event.kind |= ON_FD | OWNED;
         Ok(())
+    }
+
+    /// Where an event is watched by edges, it is by levels as soon as it is added again; until then it is not pending, and
+    /// its timeout is gone. False where it was not, and is as it was.
+    pub fn watch_by_levels(&mut self, id: EventId) -> bool {
+        self.settle();
+        let Some(index) = self.events.resolve(id).filter(|index| self.events[*index].is(EDGE)) else {
+            return false;
+        };
+        self.del(id);
+        self.events[index].kind &= !EDGE;
+        true
     }
 
     /// What an event asks of its descriptor.

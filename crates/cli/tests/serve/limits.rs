@@ -166,6 +166,8 @@ fn no_more_processes_close_a_connection_not_the_server() {
         eventually("the others are counted", || {
             crate::surroundings::fetch(server.admin(), "/metrics").1.contains(&refused).then_some(())
         });
+        // It has said so by now, but the thread that reads it may not have come to it.
+        server.has_said("for a connection, it is closed");
         let lines = server.stderr().matches("for a connection, it is closed").count() as u64;
         assert!((1..=2 + start.elapsed().as_secs()).contains(&lines), "a line a second: {}", server.stderr());
         drop(streams);

@@ -80,7 +80,10 @@ pub(super) fn join<D: 'static>(
         let moved = buffers.iter_mut().all(|buffer| lane.append_buffer(buffer).is_ok());
         debug_assert!(moved, "neither is frozen, and no buffer is so long");
         relay.preload(side, lane.len(), !parts[from].core.is_readable());
-        relay.preset_interest(side, parts[from].core.asked());
+        // By edges the kernel tells nothing again, and a splice may leave something: see `duolu_sys::splice`, trap (b).
+        if !ctx.engine.watch_by_levels(ids[from]) {
+            relay.preset_interest(side, parts[from].core.asked());
+        }
     }
     let Parts { socket: first, rest: one, .. } = one;
     let Parts { socket: second, rest: two, .. } = two;
@@ -89,7 +92,7 @@ pub(super) fn join<D: 'static>(
         ctx.objects[id.index()] = Some(Box::new(End { joined: Rc::clone(&joined), side }));
     }
     joined.begin(ctx, ids, &options);
-    if let Some(progress) = &joined.progress {
+    if let Some(progress) = &options.progress {
         SIDES.into_iter().filter(|side| unread[*side as usize] > 0).for_each(|side| {
             progress.tell(side, unread[side as usize]);
         });

@@ -3,8 +3,8 @@
 //! Traps:
 //! (a) Two events share one object; removing either must remove the other, or its number would be watched after its
 //!     descriptor is closed: [`Object::partner`].
-//! (b) Nothing the program has written runs while the object is borrowed, except the transports, which cannot reach the
-//!     loop. The program is told when both events are gone and both sockets closed.
+//! (b) Nothing the program has written runs while the object is borrowed, except the transports and who is told of the
+//!     progress, which cannot reach the loop. The program is told when both events are gone and both sockets closed.
 //! (c) A pipe that holds something belongs to its direction; one that breaks takes it along, so that nobody else's bytes
 //!     come out of it.
 
@@ -59,7 +59,6 @@ pub(super) type Ended<D> = Box<dyn FnOnce(&mut Context<D>, Spliced)>;
 pub(super) struct Joined<D> {
     ids: Cell<[Option<EventId>; 2]>,
     inner: RefCell<Inner>,
-    pub(super) progress: Option<Progress>,
     ended: Cell<Option<Ended<D>>>,
 }
 
@@ -69,8 +68,7 @@ struct Inner {
     ends: Option<[Box<dyn Carrier>; 2]>,
     /// What is on its way from the first, and from the second. The buffer goes before the pipe.
     lanes: [Lane; 2],
-    /// What was told of as taken from either side.
-    told: [u64; 2],
+    progress: Option<Progress>,
 }
 
 #[derive(Default)]
@@ -87,7 +85,6 @@ pub(super) struct End<D> {
 impl<D: 'static> Object<D> for End<D> {
     fn call(&mut self, ctx: &mut Context<D>, cause: Cause) {
         let is_over = self.joined.inner.borrow_mut().turn(ctx, &self.joined.ids, self.side, cause.ready());
-        self.joined.tell_progress();
         if is_over {
             self.joined.end(ctx);
         }
@@ -112,20 +109,9 @@ impl<D: 'static> Joined<D> {
             SIDES.into_iter().for_each(|side| relay.handle_refused(side, NOT_TRIED));
         }
         ctx.pipes.reserve();
-        let inner = RefCell::new(Inner { relay, ends: Some(ends), lanes, told: [0; 2] });
-        let progress = options.progress.clone();
-        Rc::new(Joined { ids: Cell::default(), inner, progress, ended: Cell::new(Some(ended)) })
-    }
-
-    /// (b): with nothing borrowed.
-    fn tell_progress(&self) {
-        let Some(progress) = &self.progress else { return };
-        for side in SIDES {
-            let bytes = self.inner.borrow_mut().untold(side);
-            if bytes > 0 {
-                progress.tell(side, bytes);
-            }
-        }
+        let inner =
+            RefCell::new(Inner { relay, ends: Some(ends), lanes, progress: options.progress.clone() });
+        Rc::new(Joined { ids: Cell::default(), inner, ended: Cell::new(Some(ended)) })
     }
 
     /// Both events are there.
@@ -154,12 +140,6 @@ impl<D: 'static> Joined<D> {
 }
 
 impl Inner {
-    /// What was taken from that side and is told of now.
-    fn untold(&mut self, side: Side) -> u64 {
-        let taken = self.relay.taken(side);
-        taken - std::mem::replace(&mut self.told[side as usize], taken)
-    }
-
     /// What can be done now. True when it is over.
     fn turn<D: 'static>(
         &mut self,
@@ -182,7 +162,15 @@ impl Inner {
             let now = now_for(&self.relay, ctx);
             let Some(ends) = &mut self.ends else { return false };
             match self.relay.next_step(now) {
-                Step::Fill(from, limit, how) => self.fill(&mut ctx.pipes, pool, from, limit, how, now),
+                Step::Fill(from, limit, how) => {
+                    let before = self.relay.taken(from);
+                    self.fill(&mut ctx.pipes, pool, from, limit, how, now);
+                    let bytes = self.relay.taken(from) - before;
+                    // Before anybody can have them who might ask.
+                    if let Some(progress) = self.progress.as_ref().filter(|_| bytes > 0) {
+                        progress.tell(from, bytes);
+                    }
+                }
                 Step::Drain(from) => self.drain(&mut ctx.pipes, pool, from, now),
                 Step::ShutdownWrite(side) => ends[side as usize].shutdown_write(),
                 Step::Reset(side) => ends[side as usize].reset(),

@@ -69,9 +69,9 @@ impl SpliceOptions {
         self.copies = true;
         self
     }
-    /// Tells `progress` as it goes on how many bytes have come from which side: once a turn and side, where some have.
-    /// What lay unread in the inputs of two streams that are joined is told first. So a program's counters are up to date
-    /// though it sees no byte; together it is what came from either side until the end.
+    /// Tells `progress` how many bytes have come from which side, before they are given to the other. What lay unread in the
+    /// inputs of two streams that are joined is told first. So a program's counters are up to date though it sees no byte;
+    /// together it is what came from either side until the end.
     pub fn on_progress(mut self, progress: impl Fn(Side, u64) + 'static) -> Self {
         self.progress = Some(Progress(Rc::new(progress)));
         self

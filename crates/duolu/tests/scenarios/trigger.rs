@@ -40,6 +40,27 @@ scenarios! {
         assert_eq!(s.turn(), [(event, Ready::READ)], "adding asks anew");
     }
 
+    /// Which is not pending until it is added again, and then hears of the same until it is read.
+    fn an_edge_becomes_a_level(s) {
+        let (a, b) = s.world.stream_pair();
+        s.write(b, b"x");
+        let event = s.add_spec(EventSpec { owned: true, ..spec(a, READ, Trigger::Edge) });
+        assert_eq!(s.turn(), [(event, Ready::READ)]);
+        let was_edge = s.engine.watch_by_levels(event);
+        assert_eq!((was_edge, s.engine.watch_by_levels(event)), (s.features().edge, false));
+        if was_edge {
+            s.quiet();
+            s.add(event, Timeout::Keep);
+        }
+        for _ in 0..3 {
+            assert_eq!(s.turn(), [(event, Ready::READ)]);
+        }
+        s.world.read(a, 10);
+        s.quiet();
+        s.write(b, b"y");
+        assert_eq!(s.turn(), [(event, Ready::READ)]);
+    }
+
     fn an_owned_edge_added_again_hears_of_what_is_there(s) {
         let (a, b) = s.world.stream_pair();
         s.write(b, b"x");

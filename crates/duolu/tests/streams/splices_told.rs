@@ -72,6 +72,30 @@ scenarios! {
         assert_eq!(sums.get(), [16, 0]);
     }
 
+    /// An end that came with the last bytes is no news to who is told of news only. TCP streams are watched by edges where those
+    /// are exact, joined sockets never.
+    fn streams_that_are_joined_leave_nothing_behind(s) {
+        if matches!(s.world, World::TcpCompletions | World::UnixCompletions) {
+            return;
+        }
+        let options = || StreamOptions::new().allow_half_open();
+        let ((one, mut first), (two, mut second)) =
+            (s.stream(1, options(), |_, _, _| {}), s.stream(2, options(), |_, _, _| {}));
+        s.turn();
+        s.event_loop.splice_streams(one, two, SpliceOptions::new(), |_, _| {});
+        s.send_all(&mut first, b"joined");
+        assert_eq!(s.collect(&mut second, 6), b"joined");
+        (0..2).for_each(|_| s.turn());
+        let bytes = pattern(500);
+        assert_eq!(first.send(&bytes), 500);
+        first.finish();
+        assert!(s.collect(&mut second, usize::MAX) == bytes, "and the end");
+        assert_eq!(second.send(&bytes), 500);
+        second.finish();
+        assert!(s.collect(&mut first, usize::MAX) == bytes, "and the end");
+        s.until("it is over", |s| s.gone(one) && s.gone(two));
+    }
+
     /// A receiver that takes nothing for as long as the idle timeout is cut: what it got was not all.
     fn idle_with_something_on_its_way_it_cuts_both(s) {
         if matches!(s.world, World::Unix(_) | World::UnixCompletions) {

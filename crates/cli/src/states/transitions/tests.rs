@@ -74,7 +74,7 @@ impl Stage {
     }
 
     /// The same, where it depends on the time which of these moved.
-    fn expect_either(&mut self, either: &[(&[(Edge, u64)], &[(Other, u64)])]) {
+    fn expect_either(&mut self, either: &[Moves<'_>]) {
         let expected = either.iter();
         let expected: Vec<_> = expected
             .map(|(edges, others)| (named(edges.iter().copied()), named(others.iter().copied())))
@@ -94,6 +94,9 @@ impl Stage {
         }
     }
 }
+
+/// Edges and others, with how often each.
+type Moves<'a> = (&'a [(Edge, u64)], &'a [(Other, u64)]);
 
 fn named<T: std::fmt::Debug>(counts: impl Iterator<Item = (T, u64)>) -> BTreeMap<String, u64> {
     counts.filter(|(_, count)| *count > 0).map(|(what, count)| (format!("{what:?}"), count)).collect()

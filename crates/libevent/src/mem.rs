@@ -51,6 +51,11 @@ fn free_fn() -> Option<FreeFn> {
     unsafe { core::mem::transmute::<*mut c_void, Option<FreeFn>>(FREE.load(Relaxed)) }
 }
 
+/// Whether the program's own functions serve allocations: then nothing is kept back from them for later.
+pub fn is_programs() -> bool {
+    malloc_fn().is_some()
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn event_set_mem_functions(
     malloc: Option<MallocFn>,

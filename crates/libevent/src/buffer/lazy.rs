@@ -2,8 +2,9 @@
 //! them is a word.
 //!
 //! It is looked at and changed as the [`Buffer`] it stands for. What is put away is kept by the thread for the next one
-//! that is filled, so that bytes which come and go cost no allocation.
+//! that is filled, so that bytes which come and go cost no allocation (a program with its own malloc gets it back at once).
 
+use crate::mem;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
@@ -78,6 +79,9 @@ impl Lazy {
         self.0 = ptr::without_provenance_mut(frozen);
         buffer.thaw(End::Front);
         buffer.thaw(End::Back);
+        if mem::is_programs() {
+            return;
+        }
         let _ = PUT_AWAY.try_with(|kept| {
             // SAFETY: of this thread, and nothing else is done meanwhile but allocate.
             let kept = unsafe { &mut *kept.get() };

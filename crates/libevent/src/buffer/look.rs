@@ -3,7 +3,7 @@
 //! A position is its `pos`; the fields behind it tell C code that a position exists (libevent keeps a chunk there) and are not
 //! believed here: a position that an earlier change made stale is a wrong place, never wrong memory.
 
-use super::{Entered, evbuffer, status, told, with};
+use super::{Entered, SHOWN, evbuffer, status, told, with};
 use crate::layout::evbuffer_ptr;
 use core::ffi::c_int;
 use core::ptr::null_mut;
@@ -59,6 +59,7 @@ pub unsafe extern "C" fn evbuffer_ptr_set(
 pub unsafe extern "C" fn evbuffer_pullup(this: *mut evbuffer, size: isize) -> *mut u8 {
     // SAFETY: the header's contract.
     unsafe {
+        (*this).flags |= SHOWN;
         with(this, |buffer| {
             let size = usize::try_from(size).unwrap_or(buffer.len());
             if size == 0 {
@@ -80,6 +81,7 @@ pub unsafe extern "C" fn evbuffer_peek(
     // SAFETY: the header's contract.
     unsafe {
         let _entered = Entered::new(this);
+        (*this).flags |= SHOWN;
         let Some(buffer) = told(loaded(&mut (*this).buffer)) else { return 0 };
         let from = start.as_ref().map_or(Ok(0), |start| usize::try_from(start.pos));
         let Ok(from) = from else { return 0 };

@@ -55,6 +55,8 @@ const FREED: u16 = 1 << 11;
 
 /// Its callbacks are put off to the loop.
 const DEFERRED: u16 = 1 << 12;
+/// The program was given a pointer to its bytes, which is good until they change.
+const SHOWN: u16 = 1 << 13;
 
 /// struct evbuffer: opaque to programs.
 #[derive(Debug)]
@@ -281,6 +283,36 @@ pub unsafe fn quietly<R>(this: *mut evbuffer, work: impl FnOnce(&mut Buffer) -> 
         let _ = (*this).buffer.take_change();
         result
     }
+}
+
+/// How long it is: for who holds the lock.
+///
+/// # Safety
+/// As [`with`].
+#[inline]
+pub unsafe fn len(this: *mut evbuffer) -> usize {
+    // SAFETY: the caller's.
+    unsafe { (*this).buffer.len() }
+}
+
+/// Whether the program may have a pointer to its bytes, since `forget_shown`.
+///
+/// # Safety
+/// As [`with`], and the lock is held.
+#[inline]
+pub unsafe fn is_shown(this: *mut evbuffer) -> bool {
+    // SAFETY: the caller's.
+    unsafe { (*this).flags & SHOWN != 0 }
+}
+
+/// Its bytes are about to change: pointers to them are good no more.
+///
+/// # Safety
+/// As `is_shown`.
+#[inline]
+pub unsafe fn forget_shown(this: *mut evbuffer) {
+    // SAFETY: the caller's.
+    unsafe { (*this).flags &= !SHOWN };
 }
 
 /// Frees what an evbuffer of a [`Pair`] holds. It is empty, without callbacks, afterwards.

@@ -4,10 +4,9 @@ use super::lifetime::Locked;
 use super::{Bev, DataCb, EventCb, Kind, filter, pair, socket};
 use crate::base::control::event_base_get_npriorities;
 use crate::buffer::add::evbuffer_add;
-use crate::buffer::evbuffer;
-use crate::buffer::life::evbuffer_get_length;
 use crate::buffer::take::evbuffer_remove;
 use crate::buffer::two::evbuffer_add_buffer;
+use crate::buffer::{self, evbuffer};
 use crate::event::ask::{event_get_priority, event_initialized};
 use crate::event_base;
 use crate::layout::bufferevent;
@@ -16,13 +15,13 @@ use core::ffi::{c_int, c_short, c_void};
 impl Bev {
     #[inline]
     pub(super) fn input_len(self) -> usize {
-        // SAFETY: embedded.
-        unsafe { evbuffer_get_length(self.input_at.get()) }
+        // SAFETY: embedded; called under the lock.
+        unsafe { buffer::len(self.input_at.get()) }
     }
     #[inline]
     pub(super) fn output_len(self) -> usize {
-        // SAFETY: embedded.
-        unsafe { evbuffer_get_length(self.output_at.get()) }
+        // SAFETY: as above.
+        unsafe { buffer::len(self.output_at.get()) }
     }
 
     pub(super) fn set_callbacks(self, read: DataCb, write: DataCb, event: EventCb, argument: *mut c_void) {

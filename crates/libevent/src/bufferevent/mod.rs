@@ -5,8 +5,9 @@
 //!
 //! What a program may notice is libevent's, with these differences:
 //! - A read takes what is there up to max_single_read (16 KiB at first), not 4 KiB, and asks the kernel once.
-//! - What was added to the output is written later in the same turn of the loop, not after the next wait, unless that was
-//!   done once in this turn already. Disabling, freeing or suspending in between still comes first.
+//! - What its own read callback added to the output is written when that returns; what others added, later in the same
+//!   turn of the loop. Not after the next wait, that is, unless it was done once in this turn already. Disabling, freeing or
+//!   suspending in between still comes first.
 //! - Freeing a rate-limit group that has members frees them from its limits instead of aborting.
 //!
 //! Reading order: `suspend` (enable, disable), `callbacks`, `lifetime`; then the kinds: `socket`, `pair`, `filter`; `limits`
@@ -98,6 +99,10 @@ mod flag {
     pub const WATCHES_OUTPUT: u16 = 0x0200;
     /// Filters: the input's are, because the underlying one still has bytes for it.
     pub const WATCHES_INPUT: u16 = 0x0400;
+    /// Sockets: their read callback runs.
+    pub const IN_READ: u16 = 0x0800;
+    /// It has written something, which goes out when it returns.
+    pub const WRITE_DUE: u16 = 0x1000;
 }
 
 /// struct bufferevent and what is behind it: 448 bytes, so that an idle one is small. Cells, because programs and callbacks

@@ -96,6 +96,7 @@ pub fn set_fd(bev: Bev, fd: c_int) {
     let _locked = Locked::of(bev);
     bev.read_event().del();
     bev.write_event().del();
+    bev.set(flag::WRITE_DUE, false); // it begins anew below, if it is enabled
     // SAFETY: its own buffers. They are frozen again by the next read and write.
     unsafe {
         evbuffer_unfreeze(bev.input_at.get(), 0);

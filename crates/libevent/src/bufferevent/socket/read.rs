@@ -3,12 +3,13 @@
 //! Traps:
 //! (a) The input is frozen for everybody else, and thawed only while bytes are added.
 //! (b) The program sees errno, so nothing may come between the call and the event callback that changes it.
-//! (c) A pointer into the buffer is the program's until the buffer changes, so bytes are not moved after its callback. What
-//!     is short is copied out of its block at once.
+//! (c) Bytes that the callback leaves there do not keep a block, of 16 KiB, unless they fill a good part of it. But they are
+//!     not moved where the program may have a pointer to them: then not before the next read, which ends its right to one.
 
 use super::super::codes::*;
 use super::super::lifetime::Held;
 use super::super::{Bev, flag, why};
+use super::write;
 use crate::buffer::{self, pool};
 use core::ffi::{c_int, c_short, c_void};
 use duolu_core::Errno;
@@ -31,7 +32,11 @@ pub unsafe extern "C-unwind" fn on_readable(fd: c_int, what: c_short, bev: *mut 
     match moved.then {
         _ if moved.bytes > 0 => {
             bev.moved(Direction::Read, moved.bytes);
+            let reading = Reading::of(bev);
             bev.trigger(EV_READ, 0);
+            reading.has_returned();
+            tidy(bev);
+            write::write_due(bev);
         }
         Then::End => fail(bev, EOF),
         // The write handler finishes connecting, and says it.
@@ -42,6 +47,42 @@ pub unsafe extern "C-unwind" fn on_readable(fd: c_int, what: c_short, bev: *mut 
             bev.run_event(READING | ERROR, 0);
         }
         Then::Blocked | Then::More => {}
+    }
+}
+
+/// The read callback runs. Where it throws what it has written goes out as ever.
+struct Reading(Bev);
+
+impl Reading {
+    fn of(bev: Bev) -> Self {
+        bev.set(flag::IN_READ, true);
+        Reading(bev)
+    }
+
+    fn has_returned(self) {
+        self.0.set(flag::IN_READ, false);
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.set(flag::IN_READ, false);
+        if self.0.has(flag::WRITE_DUE) {
+            self.0.set(flag::WRITE_DUE, false);
+            write::output_grew(self.0);
+        }
+    }
+}
+
+/// (c)
+fn tidy(bev: Bev) {
+    let input = bev.input_at.get();
+    // SAFETY: its own buffer, under the lock; nothing is added or removed.
+    unsafe {
+        if buffer::len(input) > 0 && !buffer::is_shown(input) {
+            buffer::with(input, |input| pool::with(|pool| input.give_back(pool)));
+        }
     }
 }
 
@@ -71,16 +112,23 @@ fn read(bev: Bev, fd: c_int, limit: usize) -> Moved {
     }
     // SAFETY: not -1; the program keeps it open as long as it is read from, and a closed one is EBADF.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let input = bev.input_at.get();
+    // SAFETY: its own buffer, under the lock.
+    let shown = unsafe { buffer::is_shown(input) };
     let work = |input: &mut Buffer| {
         input.thaw(End::Back); // (a)
         let moved = pool::with(|pool| {
-            let moved = read_into(fd, Kind::Other, input, pool, limit);
-            input.give_back(pool); // (c)
-            moved
+            if shown {
+                input.give_back(pool); // (c)
+            }
+            read_into(fd, Kind::Other, input, pool, limit)
         });
         input.freeze(End::Back);
         moved
     };
     // SAFETY: its own buffer, and `work` calls nobody.
-    unsafe { buffer::with(bev.input_at.get(), work) }
+    unsafe {
+        buffer::forget_shown(input);
+        buffer::with(input, work)
+    }
 }

@@ -24,10 +24,24 @@ pub fn output_grew(bev: Bev) {
     if !bev.enables(EV_WRITE) || bev.write_suspended.get() != 0 || bev.write_event().is_pending() {
         return;
     }
-    if !bev.has(flag::CONNECTING) && bev.fd() >= 0 && bev.writes_in_this_turn() {
+    if bev.has(flag::IN_READ) && !bev.has(flag::CONNECTING) && bev.fd() >= 0 {
+        bev.set(flag::WRITE_DUE, true);
+    } else if !bev.has(flag::CONNECTING) && bev.fd() >= 0 && bev.writes_in_this_turn() {
         bev.write_event().activate(EV_WRITE);
     } else {
         bev.write_event().add(bev.timeout_write.get());
+    }
+}
+
+/// The read callback has returned: what it wrote goes out, unless it was freed or disabled meanwhile.
+#[inline]
+pub fn write_due(bev: Bev) {
+    if bev.has(flag::WRITE_DUE) {
+        bev.set(flag::WRITE_DUE, false);
+        let is_alive = bev.refs().get() > 1; // one is the read handler's
+        if is_alive && bev.enables(EV_WRITE) && bev.write_suspended.get() == 0 && bev.output_len() > 0 {
+            write_now(bev, bev.fd(), false);
+        }
     }
 }
 
@@ -46,6 +60,11 @@ pub unsafe extern "C-unwind" fn on_writable(fd: c_int, what: c_short, bev: *mut 
             Some(_) => connected = true,
         }
     }
+    write_now(bev, fd, connected);
+}
+
+/// Writes what there is, as far as it may, and calls back.
+fn write_now(bev: Bev, fd: c_int, connected: bool) {
     let most = bev.allowance(Direction::Write);
     if bev.write_suspended.get() != 0 {
         return;

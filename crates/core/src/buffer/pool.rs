@@ -25,6 +25,15 @@ impl Block {
         self.0.as_ptr().addr().wrapping_neg() % ALIGNED
     }
 
+    /// The chunk's memory, if that is a block of a pool of so large ones.
+    #[inline]
+    pub(super) fn of(chunk: Chunk, block_bytes: usize) -> Option<Self> {
+        match chunk.store {
+            Store::Own(own) if own.len() == block_bytes + ALIGNED => Some(Block(own)),
+            _ => None,
+        }
+    }
+
     /// All of it, to read into.
     #[inline]
     pub fn bytes(&mut self) -> &mut [u8] {
@@ -83,10 +92,8 @@ impl Pool {
 
     #[inline]
     pub(super) fn put_chunk(&mut self, chunk: Chunk) {
-        if let Store::Own(own) = chunk.store
-            && own.len() == self.memory_bytes()
-        {
-            self.put(Block(own));
+        if let Some(block) = Block::of(chunk, self.block_bytes) {
+            self.put(block);
         }
     }
 }

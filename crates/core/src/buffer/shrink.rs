@@ -1,7 +1,7 @@
 //! How bytes leave a buffer, or are brought into one piece.
 
 use super::chunk::{Chunk, Store};
-use super::pool::Pool;
+use super::pool::{Block, Pool};
 use super::{Buffer, BufferError, End, Reserve};
 use alloc::vec::Vec;
 
@@ -14,6 +14,21 @@ impl Buffer {
     /// As [`Buffer::drain`], giving blocks back to the pool they came from.
     pub fn drain_into(&mut self, bytes: usize, pool: &mut Pool) -> Result<usize, BufferError> {
         self.drain_with(bytes, |chunk| pool.put_chunk(chunk))
+    }
+
+    /// As [`Buffer::drain_into`] a pool of blocks of `block_bytes` that is asked for only where there is a block for it: for
+    /// who keeps it where it takes time to get at.
+    pub fn drain_to(
+        &mut self,
+        bytes: usize,
+        block_bytes: usize,
+        mut put: impl FnMut(Block),
+    ) -> Result<usize, BufferError> {
+        self.drain_with(bytes, |chunk| {
+            if let Some(block) = Block::of(chunk, block_bytes) {
+                put(block);
+            }
+        })
     }
 
     fn drain_with(&mut self, bytes: usize, mut done: impl FnMut(Chunk)) -> Result<usize, BufferError> {
@@ -48,6 +63,12 @@ impl Buffer {
 
     /// Copies bytes from position `from` on, as many as fit and are there, and says how many. Reads files.
     pub fn copy_out(&self, from: usize, into: &mut [u8]) -> Result<usize, BufferError> {
+        // Mostly it lies in the first chunk.
+        let front = self.front();
+        if let Some(bytes) = front.get(from..).and_then(|rest| rest.get(..into.len())) {
+            into.copy_from_slice(bytes);
+            return Ok(into.len());
+        }
         let (mut skip, mut done) = (from, 0);
         for chunk in self.chunks.iter() {
             if done == into.len() {

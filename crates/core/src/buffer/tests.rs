@@ -231,6 +231,19 @@ fn a_block_comes_back_to_its_pool_when_it_is_sent() {
     assert_eq!((pool.len(), buffer.len()), (0, 4003));
     buffer.drain_into(4003, &mut pool).unwrap();
     assert_eq!(pool.len(), 1);
+    let block = pool.take();
+    buffer.append(b"not a block's").unwrap();
+    buffer.append_whole_block(block, 1000, &mut pool).unwrap();
+    let mut blocks = 0;
+    buffer.drain_to(1012, 4096, |_| blocks += 1).unwrap();
+    assert_eq!(blocks, 0, "not yet");
+    buffer
+        .drain_to(1, 4096, |block| {
+            blocks += 1;
+            pool.put(block);
+        })
+        .unwrap();
+    assert_eq!((blocks, pool.len(), buffer.len()), (1, 1, 0));
     assert_eq!(pool.take().bytes().len(), 4096);
 }
 

@@ -200,8 +200,12 @@ impl Drop for Entered {
     fn drop(&mut self) {
         // SAFETY: of `new`. Who asked for the end is gone once its users are.
         unsafe {
-            (*self.this).buffer.rest();
-            let end = (*self.this).flags & FREED != 0 && (*self.this).users == 0;
+            let flags = (*self.this).flags;
+            if flags & (INPUT | OUTPUT) != 0 {
+                // Of bufferevents many are idle. What stands alone was made to be used.
+                (*self.this).buffer.rest();
+            }
+            let end = flags & FREED != 0 && (*self.this).users == 0;
             lock::release(self.lock);
             if end {
                 life::destroy(self.this);

@@ -14,16 +14,12 @@ thread_local! {
 }
 
 /// Works with this thread's pool. `work` must not call the program, nor this.
+#[inline]
 pub fn with<R>(work: impl FnOnce(&mut Pool) -> R) -> R {
-    let mut work = Some(work);
-    let done = POOL.try_with(|pool| {
+    match POOL.try_with(UnsafeCell::get) {
         // SAFETY: of this thread, and nobody else borrows it while `work` runs.
-        work.take().map(|work| work(unsafe { &mut *pool.get() }))
-    });
-    match (done, work) {
-        (Ok(Some(result)), _) => result,
+        Ok(pool) => work(unsafe { &mut *pool }),
         // The thread ends, and its pool is gone already.
-        (_, Some(work)) => work(&mut Pool::new(BLOCK, 0)),
-        (_, None) => unreachable!("work is taken only where there is a result"),
+        Err(_) => work(&mut Pool::new(BLOCK, 0)),
     }
 }

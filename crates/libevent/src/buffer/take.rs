@@ -10,7 +10,7 @@ use duolu_core::buffer::{Buffer, BufferError, End, Eol};
 
 /// Drops bytes from the front; blocks go back to the thread's pool.
 fn drain(buffer: &mut Buffer, len: usize) -> Result<usize, BufferError> {
-    pool::with(|pool| buffer.drain_into(len, pool))
+    buffer.drain_to(len, pool::BLOCK, |block| pool::with(|pool| pool.put(block)))
 }
 
 #[unsafe(no_mangle)]

@@ -2,6 +2,9 @@
 //!
 //! A read goes into a block. What is short is copied out of it, and the block is used again; what fills a good part of it
 //! becomes a chunk, block and all, without a copy, and the block comes back when that chunk has been sent.
+//!
+//! There are small ones too, for short messages of which many are on their way at once: thousands of large ones with a few
+//! bytes in each would be more memory than the processor's caches and their tables hold.
 
 use super::chunk::{Chunk, Store};
 use super::{Buffer, BufferError, End};
@@ -15,6 +18,12 @@ const SHORT: usize = 4;
 /// has its blocks begin, 16 bytes behind.
 const ALIGNED: usize = 64;
 
+/// What a small block holds.
+const SMALL_BYTES: usize = 1024;
+const SMALL_MEMORY: usize = SMALL_BYTES + ALIGNED;
+/// So many small ones are kept for each large one.
+const SMALL_FOR_EACH: usize = 16;
+
 /// Memory of one size, initialised.
 #[derive(Debug)]
 pub struct Block(Vec<u8>);
@@ -25,11 +34,11 @@ impl Block {
         self.0.as_ptr().addr().wrapping_neg() % ALIGNED
     }
 
-    /// The chunk's memory, if that is a block of a pool of so large ones.
+    /// The chunk's memory, if that is a block of a pool of so large ones, or a small block.
     #[inline]
     pub(super) fn of(chunk: Chunk, block_bytes: usize) -> Option<Self> {
         match chunk.store {
-            Store::Own(own) if own.len() == block_bytes + ALIGNED => Some(Block(own)),
+            Store::Own(own) if [block_bytes + ALIGNED, SMALL_MEMORY].contains(&own.len()) => Some(Block(own)),
             _ => None,
         }
     }
@@ -46,20 +55,26 @@ impl Block {
 #[derive(Debug)]
 pub struct Pool {
     blocks: Vec<Block>,
+    small: Vec<Block>,
     block_bytes: usize,
     most: usize,
 }
 
 impl Pool {
-    /// Blocks of `block_bytes`, of which at most `most` are kept.
+    /// Blocks of `block_bytes`, of which at most `most` are kept, and half as much memory again in small ones at most.
     pub const fn new(block_bytes: usize, most: usize) -> Self {
-        Pool { blocks: Vec::new(), block_bytes, most }
+        Pool { blocks: Vec::new(), small: Vec::new(), block_bytes, most }
     }
 
     /// Keeps at most so many from now on.
     pub fn keep(&mut self, most: usize) {
         self.most = most;
         self.blocks.truncate(most);
+        self.small.truncate(self.most_small());
+    }
+
+    fn most_small(&self) -> usize {
+        self.most.saturating_mul(SMALL_FOR_EACH)
     }
 
     /// A block, from the pool or new.
@@ -68,11 +83,24 @@ impl Pool {
         self.blocks.pop().unwrap_or_else(|| Block(vec![0; self.memory_bytes()]))
     }
 
+    /// A block for so many bytes: a small one, or as [`Pool::take`].
+    #[inline]
+    pub fn take_for(&mut self, bytes: usize) -> Block {
+        if bytes > SMALL_BYTES || self.block_bytes <= SMALL_BYTES {
+            return self.take();
+        }
+        self.small.pop().unwrap_or_else(|| Block(vec![0; SMALL_MEMORY]))
+    }
+
     /// A block that is not used any more.
     #[inline]
     pub fn put(&mut self, block: Block) {
-        if self.blocks.len() < self.most && block.0.len() == self.memory_bytes() {
-            self.blocks.push(block);
+        if block.0.len() == self.memory_bytes() {
+            if self.blocks.len() < self.most {
+                self.blocks.push(block);
+            }
+        } else if block.0.len() == SMALL_MEMORY && self.small.len() < self.most_small() {
+            self.small.push(block);
         }
     }
 
@@ -80,7 +108,7 @@ impl Pool {
         self.block_bytes + ALIGNED
     }
 
-    /// How many blocks lie in it.
+    /// How many blocks lie in it, small ones left out.
     pub fn len(&self) -> usize {
         self.blocks.len()
     }

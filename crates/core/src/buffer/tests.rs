@@ -282,3 +282,38 @@ fn it_holds_nothing_when_nothing_can_be_lost() {
     buffer.extend(10, 1).unwrap();
     assert!(!buffer.holds_nothing(), "room that was made");
 }
+
+#[test]
+fn small_blocks_come_back_and_are_kept_apart() {
+    let mut pool = Pool::new(32 * 1024, 2);
+    let mut blocks: Vec<_> = (0..40).map(|_| pool.take_for(1024)).collect();
+    assert!(
+        blocks.iter_mut().all(|block| block.bytes().len() == 1024 && block.bytes().as_ptr().addr() % 64 == 0)
+    );
+    assert_eq!(pool.take_for(1025).bytes().len(), 32 * 1024);
+    let mut buffer = Buffer::new();
+    for (at, mut block) in blocks.into_iter().enumerate() {
+        block.bytes()[0] = at as u8;
+        buffer.append_whole_block(block, 1, &mut pool).unwrap();
+    }
+    buffer.verify();
+    assert_eq!(buffer.pull_up(40).unwrap(), (0..40).collect::<Vec<u8>>());
+    assert_eq!(buffer.drain_into(40, &mut pool), Ok(40));
+    assert!(pool.is_empty(), "none of them is a large one");
+    // They have come back: what lies in them is what was written.
+    assert!((0..40).all(|_| pool.take_for(9).bytes()[0] < 40));
+    assert!((pool.take_for(9).bytes()[0] == 0), "and no more than these: a new one");
+    // Sixteen for each large one are kept, and the others given back to the allocator.
+    let mut few = Pool::new(32 * 1024, 1);
+    let marked = (0..40).map(|_| few.take_for(9)).map(|mut block| {
+        block.bytes()[0] = 1;
+        block
+    });
+    marked.collect::<Vec<_>>().into_iter().for_each(|block| few.put(block));
+    assert_eq!((0..40).filter(|_| few.take_for(9).bytes()[0] == 1).count(), 16);
+    // A pool whose blocks are small has one sort.
+    let mut tiny = Pool::new(512, 1);
+    let block = tiny.take_for(9);
+    tiny.put(block);
+    assert_eq!(tiny.len(), 1);
+}

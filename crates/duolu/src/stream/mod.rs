@@ -47,8 +47,8 @@ pub use transport::Transport;
 pub(crate) const BLOCK_BYTES: usize = 32 * 1024;
 /// So many are kept: 1 MiB.
 pub(crate) const MOST_BLOCKS: usize = 32;
-/// Where the hands move the bytes all messages of a turn are on their way at once, each in its block: 16 MiB, that a loop
-/// with a thousand messages in a turn takes.
+/// Where the hands move the bytes all messages of a turn are on their way at once, each in its block: 32 MiB, that a loop
+/// with a thousand large messages in a turn takes, and 17 for 16 thousand small ones.
 pub(crate) const MOST_BLOCKS_CARRIED: usize = 1024;
 
 /// A connection as an object: its state, and what to do when something has happened. A closure

@@ -55,7 +55,11 @@ impl Lanes {
         let mut left = limit;
         let outcome = lane.take_kept(input, &mut left).and_then(|()| {
             while left > 0 && lane.first != NONE {
-                let mut block = pool.take();
+                // Mostly it is one piece. Many messages are on their way at once, each in its block.
+                let next = &pieces[lane.first as usize];
+                let alone = next.next == NONE && lane.kept.is_none();
+                let mut block =
+                    if alone { pool.take_for((next.chunk.len() - next.taken) as usize) } else { pool.take() };
                 let room = block.bytes().len().min(left);
                 let mut filled = 0;
                 while filled < room && lane.first != NONE {

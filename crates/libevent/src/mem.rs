@@ -11,6 +11,7 @@
 //!     [`fallible`] makes of it the documented failure of the C function, which gives the memory back. Only bytes are
 //!     refused (alignment 1: the contents of buffers): who makes room for many of them asks with `try_reserve`.
 
+pub mod per_thread;
 mod reserve;
 
 use core::alloc::{GlobalAlloc, Layout};

@@ -5,7 +5,7 @@
 //! that is filled, so that bytes which come and go cost no allocation (a program with its own malloc gets it back at once).
 
 use crate::mem;
-use core::cell::UnsafeCell;
+use crate::mem::per_thread::PerThread;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::ptr;
@@ -23,7 +23,7 @@ const KEPT: usize = 64;
 thread_local! {
     // Boxed: what is in use is named by its address.
     #[allow(clippy::vec_box)]
-    static PUT_AWAY: UnsafeCell<Vec<Box<Buffer>>> = const { UnsafeCell::new(Vec::new()) };
+    static PUT_AWAY: PerThread<Vec<Box<Buffer>>> = const { PerThread::new(Vec::new(), Vec::new) };
 }
 
 struct Empty(Buffer);
@@ -51,11 +51,11 @@ impl Lazy {
     #[cold]
     #[inline(never)]
     fn fetch(&mut self) {
-        let kept = PUT_AWAY.try_with(|kept| {
+        let kept = PUT_AWAY.with(|kept| {
             // SAFETY: of this thread, and nothing else is done meanwhile.
-            unsafe { (*kept.get()).pop() }
+            unsafe { kept.with(Vec::pop) }
         });
-        let mut buffer = kept.ok().flatten().unwrap_or_default();
+        let mut buffer = kept.flatten().unwrap_or_default();
         for end in [End::Front, End::Back] {
             if self.0.addr() & bit(end) != 0 {
                 buffer.freeze(end);
@@ -82,13 +82,13 @@ impl Lazy {
         if mem::is_programs() {
             return;
         }
-        let _ = PUT_AWAY.try_with(|kept| {
-            // SAFETY: of this thread, and nothing else is done meanwhile but allocate.
-            let kept = unsafe { &mut *kept.get() };
+        let keep = |kept: &mut Vec<Box<Buffer>>| {
             if kept.len() < KEPT && kept.try_reserve(1).is_ok() {
                 kept.push(buffer);
             }
-        });
+        };
+        // SAFETY: of this thread, and nothing else is done meanwhile but allocate.
+        PUT_AWAY.with(|kept| unsafe { kept.with(keep) });
     }
 
     pub fn freeze(&mut self, end: End) {

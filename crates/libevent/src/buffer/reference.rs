@@ -5,7 +5,7 @@
 //! nothing any more and has let go of its lock; on the thread that let the last byte go.
 
 use super::{evbuffer, status, told, with, with_two};
-use core::cell::RefCell;
+use crate::mem::per_thread::PerThread;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, Ordering};
 use duolu_core::buffer::{BufferError, End, Region};
@@ -22,7 +22,13 @@ pub(super) enum Due {
 }
 
 thread_local! {
-    static DUE: RefCell<VecDeque<Due>> = const { RefCell::new(VecDeque::new()) };
+    static DUE: PerThread<VecDeque<Due>> = const { PerThread::new(VecDeque::new(), VecDeque::new) };
+}
+
+/// Works on this thread's queue; None: the thread ends.
+fn with_due<R>(work: impl FnOnce(&mut VecDeque<Due>) -> R) -> Option<R> {
+    // SAFETY: of this thread; what is done with it here calls nobody.
+    DUE.with(|due| unsafe { due.with(work) })
 }
 
 /// Whether anything was ever due: most programs never add by reference, and should not look at a thread's variable.
@@ -30,14 +36,14 @@ static EVER: AtomicBool = AtomicBool::new(false);
 
 #[inline]
 pub(super) fn is_due() -> bool {
-    EVER.load(Ordering::Relaxed) && DUE.try_with(|due| !due.borrow().is_empty()).unwrap_or(false)
+    EVER.load(Ordering::Relaxed) && with_due(|due| !due.is_empty()).unwrap_or(false)
 }
 
 /// Notes that something is to be called.
 pub(super) fn note(due: Due) {
     EVER.store(true, Ordering::Relaxed);
     let mut due = Some(due);
-    let _ = DUE.try_with(|queue| queue.borrow_mut().extend(due.take()));
+    with_due(|queue| queue.extend(due.take()));
     // The thread ends, and its queue is gone already.
     if let Some(due) = due {
         due.call();
@@ -49,11 +55,11 @@ pub fn release_all() {
     if !EVER.load(Ordering::Relaxed) {
         return;
     }
-    while let Ok(Some(due)) = DUE.try_with(|queue| queue.borrow_mut().pop_front()) {
+    while let Some(Some(due)) = with_due(VecDeque::pop_front) {
         due.call();
     }
     // Nothing is kept: programs count what they gave.
-    let _ = DUE.try_with(|queue| queue.take());
+    with_due(core::mem::take);
 }
 
 impl Due {

@@ -16,4 +16,6 @@ pub extern "C" fn event_get_version_number() -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn libevent_global_shutdown() {
     super::debug::disable();
+    // What other threads keep they give back when they end.
+    crate::mem::per_thread::give_back();
 }

@@ -80,6 +80,9 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
     #[inline]
     pub fn add(&mut self, id: EventId, timeout: Timeout) -> Result<(), Refused> {
         let index = self.reactor.find(id).ok_or(Refused::NoSuchEvent)?;
+        if timeout != Timeout::Keep {
+            self.reactor.make_room_for_timer()?;
+        }
         if self.reactor.is_to_attach(index) && !self.reactor.reattach(index) {
             self.attach(index)?;
         }

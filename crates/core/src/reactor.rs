@@ -46,6 +46,8 @@ pub enum Refused {
     Unsupported(&'static str),
     /// The kernel refused the descriptor.
     Kernel(Errno),
+    /// A table cannot grow: there is no memory. Everything is as it was.
+    NoMemory,
 }
 
 /// When an event is to time out.
@@ -156,7 +158,7 @@ impl Reactor {
         if let Source::Signal(signo) = spec.source {
             Signals::check(signo)?;
         }
-        Ok(self.events.insert(Event::new(spec)))
+        self.events.insert(Event::new(spec)).map_err(|_| Refused::NoMemory)
     }
 
     /// An addition begins: the event's slot.

@@ -1,5 +1,6 @@
 //! Generational slots: an id given out once never resolves to a later tenant of the same slot.
 
+use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -36,14 +37,21 @@ impl fmt::Debug for EventId {
 /// Room for `len` rows in a table that lives as long as its loop. A small one grows to double; beyond some pages it
 /// takes enough to get pages of its own from the system (malloc: from 128 KiB on), and then a quarter more
 /// each time. Of such a table what is not used yet takes no memory, moving it is remapping its pages, and it leaves
-/// no holes behind where it was.
-pub fn reserve_table<T>(table: &mut Vec<T>, len: usize) {
+/// no holes behind where it was. An error: there is no memory, and the table is as it was.
+#[inline]
+pub fn reserve_table<T>(table: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
+    if len <= table.capacity() { Ok(()) } else { grow_table(table, len) }
+}
+
+#[cold]
+fn grow_table<T>(table: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
     const SMALL_BYTES: usize = 16 << 10;
     const OWN_PAGES_BYTES: usize = 132 << 10;
-    if len > table.capacity() && len * size_of::<T>() > SMALL_BYTES {
-        let rows = (len + len / 4).max(OWN_PAGES_BYTES / size_of::<T>());
-        table.reserve_exact(rows - table.len());
+    if len * size_of::<T>() <= SMALL_BYTES {
+        return table.try_reserve(len - table.len());
     }
+    let rows = (len + len / 4).max(OWN_PAGES_BYTES / size_of::<T>());
+    table.try_reserve_exact(rows - table.len())
 }
 
 /// A table of `T` with generational ids. All operations are O(1).
@@ -73,18 +81,21 @@ impl<T> Slots<T> {
         self.first = seed | 1;
     }
 
-    pub(crate) fn insert(&mut self, value: T) -> EventId {
+    /// An error: there is no memory for another slot.
+    pub(crate) fn insert(&mut self, value: T) -> Result<EventId, TryReserveError> {
         if let Some(index) = self.vacant.pop() {
             let entry = &mut self.entries[index as usize];
             entry.generation = entry.generation.wrapping_add(1);
             entry.value = value;
-            return EventId { index, generation: entry.generation };
+            return Ok(EventId { index, generation: entry.generation });
         }
         let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 events fit into memory");
         let rows = self.entries.len() + 1;
-        reserve_table(&mut self.entries, rows);
+        reserve_table(&mut self.entries, rows)?;
+        // Releasing cannot be refused: its room is made here.
+        reserve_table(&mut self.vacant, rows)?;
         self.entries.push(Entry { value, generation: self.first });
-        EventId { index, generation: self.first }
+        Ok(EventId { index, generation: self.first })
     }
 
     /// The slot's index if `id` is not stale.
@@ -156,9 +167,9 @@ mod tests {
     #[test]
     fn a_stale_id_resolves_to_nothing_even_after_the_slot_is_reused() {
         let mut slots = Slots::new();
-        let first = slots.insert('a');
+        let first = slots.insert('a').unwrap();
         slots.release(first.index);
-        let second = slots.insert('b');
+        let second = slots.insert('b').unwrap();
         assert_eq!(first.index(), second.index());
         assert_eq!(slots.resolve(first), None);
         assert_eq!(slots.resolve(second), Some(second.index));

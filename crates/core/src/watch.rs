@@ -162,7 +162,10 @@ impl Watches {
             return Err(Refused::NoInterest);
         }
         if self.table.len() <= fd as usize {
-            reserve_table(&mut self.table, fd as usize + 1);
+            let rows = fd as usize + 1;
+            let room = reserve_table(&mut self.table, rows);
+            // Each is in the list of changes once at most.
+            room.and_then(|()| reserve_table(&mut self.dirty, rows)).map_err(|_| Refused::NoMemory)?;
             self.table.resize(fd as usize + 1, VACANT);
         }
         let watched = &mut self.table[fd as usize];

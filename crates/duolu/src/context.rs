@@ -238,7 +238,8 @@ impl<D: 'static> Context<D> {
             return Err(Error::from_refusal(refused, backend));
         }
         if self.objects.len() <= id.index() {
-            duolu_core::reserve_table(&mut self.objects, id.index() + 1);
+            // Growing by itself then says that there is no memory.
+            let _ = duolu_core::reserve_table(&mut self.objects, id.index() + 1);
             self.objects.resize_with(id.index() + 1, || None);
         }
         self.objects[id.index()] = Some(object);

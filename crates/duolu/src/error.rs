@@ -43,6 +43,7 @@ impl Error {
             }
             Refused::Unsupported(feature) => Error::Unsupported { feature, backend },
             Refused::Kernel(errno) => Error::Io(io::Error::from_raw_os_error(errno.0)),
+            Refused::NoMemory => Error::Io(io::ErrorKind::OutOfMemory.into()),
         }
     }
 }

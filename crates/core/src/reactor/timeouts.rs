@@ -1,6 +1,6 @@
 //! Timeouts: armed, taken back, run out, started anew.
 
-use super::{Reactor, Timeout, note_pending};
+use super::{Reactor, Refused, Timeout, note_pending};
 use crate::event::{ACTIVE, COMMON, ON_FD, PERSIST};
 use crate::interest::Ready;
 use crate::time::Instant;
@@ -10,6 +10,12 @@ use crate::timers::TimerId;
 const BATCH: usize = 16;
 
 impl Reactor {
+    /// Room for one more timer, so that [`Reactor::schedule`] cannot be refused.
+    #[inline]
+    pub(crate) fn make_room_for_timer(&mut self) -> Result<(), Refused> {
+        self.timers.make_room().map_err(|_| Refused::NoMemory)
+    }
+
     /// Second half of an addition: the timeout. O(1) but for a common timeout's first use.
     pub(crate) fn schedule(&mut self, index: u32, timeout: Timeout, now: Instant) {
         self.unschedule(index);
@@ -71,7 +77,10 @@ impl Reactor {
             if self.ahead.len().is_multiple_of(BATCH) {
                 self.events.touch(self.timers.upcoming(BATCH));
             }
-            self.ahead.push(index);
+            // For looking ahead only: without memory there is less of it.
+            if self.ahead.try_reserve(1).is_ok() {
+                self.ahead.push(index);
+            }
             self.counters.timeouts += 1;
             let event = &mut self.events[index];
             event.timer = TimerId::NONE;

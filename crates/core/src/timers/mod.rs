@@ -29,6 +29,7 @@ mod model;
 mod tests;
 
 use crate::time::Instant;
+use alloc::collections::TryReserveError;
 use common::Common;
 use core::fmt;
 use slab::{NIL, Place, Rank, Slab};
@@ -75,6 +76,13 @@ impl Timers {
             common: Common::new(),
             seq: 0,
         }
+    }
+
+    /// Room for one more timer, wherever it goes. An error: there is no memory.
+    #[inline]
+    pub fn make_room(&mut self) -> Result<(), TryReserveError> {
+        self.slab.make_room()?;
+        self.tick.make_room()
     }
 
     /// Arms a timer. `key` is the owner's own number and comes back from [`Timers::pop_due`]. A deadline in

@@ -1,5 +1,7 @@
 //! The timers themselves, in one vector with a free list through the unused entries.
 
+use crate::slots::reserve_table;
+use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
@@ -82,6 +84,16 @@ impl Slab {
 
     pub(super) fn capacity(&self) -> usize {
         self.entries.len()
+    }
+
+    /// The next entry will be had without asking for memory.
+    #[inline]
+    pub(super) fn make_room(&mut self) -> Result<(), TryReserveError> {
+        if self.free != NIL {
+            return Ok(());
+        }
+        let rows = self.entries.len() + 1;
+        reserve_table(&mut self.entries, rows)
     }
 
     /// A new entry, in no place yet: the caller links it.

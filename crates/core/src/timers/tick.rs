@@ -8,7 +8,7 @@
 
 use super::slab::{Place, Rank, Slab};
 use super::wheel::tick_of;
-use alloc::collections::BinaryHeap;
+use alloc::collections::{BinaryHeap, TryReserveError};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -58,6 +58,12 @@ impl Tick {
         (self.near_dead, self.late_dead) = (0, 0);
         fill(&mut self.near);
         self.near.sort_unstable_by_key(|record| Reverse(record.rank));
+    }
+
+    /// The next [`Tick::insert`] asks for no memory.
+    #[inline]
+    pub(super) fn make_room(&mut self) -> Result<(), TryReserveError> {
+        if self.late.len() < self.late.capacity() { Ok(()) } else { self.late.try_reserve(1) }
     }
 
     pub(super) fn insert(&mut self, slab: &mut Slab, index: u32) {

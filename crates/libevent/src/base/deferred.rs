@@ -47,7 +47,10 @@ impl Deferred {
         }
         let priority = deferred.priority.min((base.priorities - 1) as u8);
         let Ok(id) = base.engine.create(EventSpec { priority, ..EventSpec::new() }) else { return false };
-        base.rows.set(id.index(), Row::Deferred(this));
+        if !base.rows.set(id.index(), Row::Deferred(this)) {
+            base.engine.release(id);
+            return false;
+        }
         deferred.slot = id.to_bits();
         if base.deferred_now > MAX_IN_TURN {
             base.later.push(id);

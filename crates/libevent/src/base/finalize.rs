@@ -44,7 +44,10 @@ pub unsafe fn finalize_later(
     }
     let finalizer = Box::into_raw(Box::new(Finalizer { done, arg }));
     if let Ok(id) = held.engine.create(EventSpec::new()) {
-        held.rows.set(id.index(), Row::Finalizer(finalizer));
+        if !held.rows.set(id.index(), Row::Finalizer(finalizer)) {
+            held.engine.release(id);
+            return;
+        }
         held.engine.activate(id, Ready::USER);
         held.wake();
     }

@@ -42,7 +42,10 @@ impl event_base {
 
     fn create(&mut self, ev: Ev, spec: EventSpec) -> Result<EventId, Refused> {
         let id = self.engine.create(spec)?;
-        self.rows.set(id.index(), Row::Event(ev));
+        if !self.rows.set(id.index(), Row::Event(ev)) {
+            self.engine.release(id);
+            return Err(Refused::NoMemory);
+        }
         ev.set_slot(id.to_bits());
         Ok(id)
     }
@@ -159,6 +162,7 @@ impl event_base {
         let errno = match refused {
             Refused::Kernel(errno) => errno,
             Refused::BadDescriptor(_) => Errno(libc::EBADF),
+            Refused::NoMemory => Errno(libc::ENOMEM),
             Refused::MixedTriggers => {
                 log::warnx(format_args!(
                     "event_add: edge-triggered and level-triggered events on the same descriptor {}",

@@ -34,8 +34,10 @@ const _: () =
 pub struct Rows(Vec<usize>);
 
 impl Rows {
+    /// False: there is no memory for another row.
+    #[must_use]
     #[inline]
-    pub fn set(&mut self, index: usize, row: Row) {
+    pub fn set(&mut self, index: usize, row: Row) -> bool {
         let word = match row {
             Row::Event(ev) => ev.as_ptr() as usize | EVENT,
             Row::Deferred(deferred) => deferred as usize | DEFERRED,
@@ -46,15 +48,15 @@ impl Rows {
         if index >= self.0.len() {
             self.grow(index);
         }
-        if let Some(at) = self.0.get_mut(index) {
-            *at = word;
-        }
+        let at = self.0.get_mut(index);
+        at.map(|at| *at = word).is_some()
     }
 
     #[cold]
     fn grow(&mut self, index: usize) {
-        reserve_table(&mut self.0, index + 1);
-        self.0.resize(index + 1, SIGNALS);
+        if reserve_table(&mut self.0, index + 1).is_ok() {
+            self.0.resize(index + 1, SIGNALS);
+        }
     }
 
     #[inline]

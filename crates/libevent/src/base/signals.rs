@@ -35,8 +35,9 @@ impl event_base {
                 ..EventSpec::fd(hub.as_fd().as_raw_fd(), Interest::READ)
             };
             let id = self.engine.create(spec)?;
-            self.rows.set(id.index(), Row::Signals);
-            if let Err(refused) = self.engine.add(id, Timeout::Keep) {
+            let set = self.rows.set(id.index(), Row::Signals);
+            let added = if set { self.engine.add(id, Timeout::Keep) } else { Err(Refused::NoMemory) };
+            if let Err(refused) = added {
                 self.engine.destroy(id);
                 return Err(refused);
             }

@@ -105,7 +105,10 @@ impl event_base {
         let spec = EventSpec { owned: true, internal: true, ..EventSpec::fd(fd, Interest::READ) };
         let refused = |_| Errno(libc::EINVAL);
         let id = self.engine.create(spec).map_err(refused)?;
-        self.rows.set(id.index(), Row::Waker);
+        if !self.rows.set(id.index(), Row::Waker) {
+            self.engine.release(id);
+            return Err(Errno(libc::ENOMEM));
+        }
         self.engine.add(id, Timeout::Keep).map_err(refused)?;
         let backend = self.engine.backend();
         let (name, features) = (backend.name(), backend.features());

@@ -128,12 +128,17 @@ impl Epoll {
         self.watched.get(usize::try_from(fd).ok()?).copied().flatten()
     }
 
-    /// Puts `new` in the table and gives what was there.
+    /// Room in the table for a descriptor.
+    fn make_room(&mut self, fd: RawFd) -> Result<(), Errno> {
+        let rows = usize::try_from(fd).map_err(|_| Errno(libc::EBADF))? + 1;
+        duolu_core::reserve_table(&mut self.watched, rows).map_err(|_| Errno(libc::ENOMEM))
+    }
+
+    /// Puts `new` in the table, which has room, and gives what was there.
     fn put(&mut self, fd: RawFd, new: Option<Watched>) -> Option<Watched> {
         let number = usize::try_from(fd).ok()?;
         if number >= self.watched.len() {
             new?;
-            duolu_core::reserve_table(&mut self.watched, number + 1);
             self.watched.resize(number + 1, None);
         }
         let old = std::mem::replace(&mut self.watched[number], new);
@@ -144,6 +149,7 @@ impl Epoll {
     }
 
     fn add(&mut self, token: Token, watch: Watch) -> Result<(), Errno> {
+        self.make_room(token.fd())?;
         match control(&self.epoll, libc::EPOLL_CTL_ADD, token, watch) {
             // A leftover, exclusive or not: trap (g).
             Err(Errno(libc::EEXIST)) => {
@@ -260,7 +266,9 @@ impl Epoll {
     /// everything rare is elsewhere.
     #[inline(always)]
     fn wait_for_kernel(&mut self, timeout_ns: Option<u64>, reports: &mut Vec<Report>) -> Result<(), Errno> {
-        reports.reserve(self.room);
+        if reports.try_reserve(self.room).is_err() {
+            self.make_do(reports, reports.capacity())?;
+        }
         let count = match self.sleep(timeout_ns, reports.spare_capacity_mut()) {
             Ok(count) => count,
             Err(errno) => return not_if_interrupted(errno),
@@ -273,6 +281,17 @@ impl Epoll {
         if usize::from(self.suspect) | self.one_shots != 0 {
             self.check(count, reports);
         }
+        Ok(())
+    }
+
+    /// Without memory for more there are fewer reports at once.
+    #[cold]
+    fn make_do(&mut self, reports: &[Report], capacity: usize) -> Result<(), Errno> {
+        let left = capacity - reports.len();
+        if left == 0 {
+            return Err(Errno(libc::ENOMEM));
+        }
+        self.room = left;
         Ok(())
     }
 

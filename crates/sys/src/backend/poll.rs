@@ -55,7 +55,12 @@ impl Poll {
             (self.list[place], self.owners[place]) = (entry, owner);
             return Ok(());
         }
+        if self.list.try_reserve(1).is_err() || self.owners.try_reserve(1).is_err() {
+            return Err(Errno(libc::ENOMEM));
+        }
         if number >= self.places.len() {
+            let more = number + 1 - self.places.len();
+            self.places.try_reserve(more).map_err(|_| Errno(libc::ENOMEM))?;
             self.places.resize(number + 1, ABSENT);
         }
         self.places[number] = self.list.len() as u32;

@@ -178,7 +178,8 @@ impl Lanes {
     pub(super) fn adopt(&mut self, fd: RawFd, owner: u64, bounded: bool, token: Token, interest: Interest) {
         let Ok(at) = usize::try_from(fd) else { return };
         if at >= self.all.len() {
-            duolu_core::reserve_table(&mut self.all, at + 1);
+            // Growing by itself then says that there is no memory.
+            let _ = duolu_core::reserve_table(&mut self.all, at + 1);
             self.all.resize_with(at + 1, || Lane::EMPTY);
         }
         let by_itself = if bounded || self.buffers.is_none() { ALWAYS } else { 0 };

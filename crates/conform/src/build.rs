@@ -73,21 +73,23 @@ fn build_object(profile: &Path) -> PathBuf {
     profile.join("libduolu_libevent.so")
 }
 
-/// Compiles a C file of this crate with the system's headers; gives the program.
+/// Compiles a C or C++ file of this crate with the system's headers; gives the program.
 ///
 /// # Panics
 /// If it does not compile without warnings.
 pub fn compile(source: &str, link: &[&str]) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let name = source.trim_start_matches("programs/").trim_end_matches(".c").replace('/', "_");
+    let (compiler, standard) = if source.ends_with(".cc") { ("c++", "gnu++17") } else { ("cc", "gnu11") };
+    let name = source.trim_start_matches("programs/").trim_end_matches(".c").replace(['/', '.'], "_");
     let program = ours().programs.join(name);
-    let mut cc = Command::new("cc");
-    cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-pthread"]);
+    let mut cc = Command::new(compiler);
+    cc.arg(format!("-std={standard}"));
+    cc.args(["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-pthread"]);
     cc.arg("-I").arg(folder.join("programs")).arg(folder.join(source)).arg("-o").arg(&program);
     // All of them, also what the program does not use: programs of distributions are linked so, too.
     cc.args(["-Wl,--no-as-needed", "-Wl,-z,now"]);
     cc.args(link.iter().map(|library| format!("-l{library}")));
-    let output = cc.output().expect("cc is installed (make tools)");
+    let output = cc.output().expect("cc and c++ are installed (make tools)");
     assert!(output.status.success(), "{source}:\n{}", String::from_utf8_lossy(&output.stderr));
     program
 }

@@ -15,7 +15,7 @@ use libc::timeval;
 
 // Rust is at the other side, too.
 #[allow(improper_ctypes)]
-unsafe extern "C" {
+unsafe extern "C-unwind" {
     fn evbuffer_add(buffer: *mut evbuffer, data: *const c_void, size: usize) -> c_int;
     fn evbuffer_add_buffer(to: *mut evbuffer, from: *mut evbuffer) -> c_int;
     fn evbuffer_copyout(buffer: *mut evbuffer, to: *mut c_void, most: usize) -> isize;
@@ -176,7 +176,7 @@ unsafe fn give<T>(to: *mut T, value: T) {
 pub extern "C" fn evtag_init() {}
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_encode_tag(buffer: *mut evbuffer, tag: u32) -> c_int {
+pub unsafe extern "C-unwind" fn evtag_encode_tag(buffer: *mut evbuffer, tag: u32) -> c_int {
     let mut encoded = Encoded::default();
     encoded.tag(tag);
     // SAFETY: an evbuffer or null, for knowing how long it would be: what the header asks.
@@ -187,31 +187,31 @@ pub unsafe extern "C" fn evtag_encode_tag(buffer: *mut evbuffer, tag: u32) -> c_
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_decode_tag(tag: *mut u32, buffer: *mut evbuffer) -> c_int {
+pub unsafe extern "C-unwind" fn evtag_decode_tag(tag: *mut u32, buffer: *mut evbuffer) -> c_int {
     // SAFETY: what the header asks.
     unsafe { told(take_tag(buffer).map(|(found, length)| (give(tag, found), length).1)) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_peek(buffer: *mut evbuffer, tag: *mut u32) -> c_int {
+pub unsafe extern "C-unwind" fn evtag_peek(buffer: *mut evbuffer, tag: *mut u32) -> c_int {
     // SAFETY: what the header asks.
     unsafe { told(tag_in(front(buffer).as_slice()).map(|(found, length)| (give(tag, found), length).1)) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_encode_int(buffer: *mut evbuffer, number: u32) {
+pub unsafe extern "C-unwind" fn evtag_encode_int(buffer: *mut evbuffer, number: u32) {
     // SAFETY: what the header asks.
     unsafe { evtag_encode_int64(buffer, number.into()) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_encode_int64(buffer: *mut evbuffer, number: u64) {
+pub unsafe extern "C-unwind" fn evtag_encode_int64(buffer: *mut evbuffer, number: u64) {
     // SAFETY: what the header asks.
     unsafe { Encoded::default().number(number).add_to(buffer) };
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_decode_int(number: *mut u32, buffer: *mut evbuffer) -> c_int {
+pub unsafe extern "C-unwind" fn evtag_decode_int(number: *mut u32, buffer: *mut evbuffer) -> c_int {
     // SAFETY: what the header asks.
     unsafe {
         // 8 half bytes are 32 bits.
@@ -220,7 +220,7 @@ pub unsafe extern "C" fn evtag_decode_int(number: *mut u32, buffer: *mut evbuffe
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_decode_int64(number: *mut u64, buffer: *mut evbuffer) -> c_int {
+pub unsafe extern "C-unwind" fn evtag_decode_int64(number: *mut u64, buffer: *mut evbuffer) -> c_int {
     // SAFETY: what the header asks.
     unsafe { told(take_number(buffer, INT64).map(|found| (give(number, found), 0).1)) }
 }
@@ -238,13 +238,13 @@ unsafe fn lengths(buffer: *mut evbuffer) -> Option<(usize, u32)> {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_payload_length(buffer: *mut evbuffer, length: *mut u32) -> c_int {
+pub unsafe extern "C-unwind" fn evtag_payload_length(buffer: *mut evbuffer, length: *mut u32) -> c_int {
     // SAFETY: what the header asks.
     unsafe { told(lengths(buffer).map(|(_, payload)| (give(length, payload), 0).1)) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_peek_length(buffer: *mut evbuffer, length: *mut u32) -> c_int {
+pub unsafe extern "C-unwind" fn evtag_peek_length(buffer: *mut evbuffer, length: *mut u32) -> c_int {
     // SAFETY: what the header asks.
     unsafe {
         let whole =
@@ -269,7 +269,12 @@ unsafe fn put(buffer: *mut evbuffer, tag: u32, data: *const c_void, size: u32) {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_marshal(buffer: *mut evbuffer, tag: u32, data: *const c_void, size: u32) {
+pub unsafe extern "C-unwind" fn evtag_marshal(
+    buffer: *mut evbuffer,
+    tag: u32,
+    data: *const c_void,
+    size: u32,
+) {
     // SAFETY: what the header asks.
     unsafe { put(buffer, tag, data, size) }
 }
@@ -280,7 +285,7 @@ fn refuse_long() {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_marshal_buffer(buffer: *mut evbuffer, tag: u32, data: *mut evbuffer) {
+pub unsafe extern "C-unwind" fn evtag_marshal_buffer(buffer: *mut evbuffer, tag: u32, data: *mut evbuffer) {
     // SAFETY: what the header asks.
     unsafe {
         let Ok(size) = u32::try_from(evbuffer_get_length(data)) else { return refuse_long() };
@@ -291,13 +296,13 @@ pub unsafe extern "C" fn evtag_marshal_buffer(buffer: *mut evbuffer, tag: u32, d
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_marshal_int(buffer: *mut evbuffer, tag: u32, number: u32) {
+pub unsafe extern "C-unwind" fn evtag_marshal_int(buffer: *mut evbuffer, tag: u32, number: u32) {
     // SAFETY: what the header asks.
     unsafe { evtag_marshal_int64(buffer, tag, number.into()) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_marshal_int64(buffer: *mut evbuffer, tag: u32, number: u64) {
+pub unsafe extern "C-unwind" fn evtag_marshal_int64(buffer: *mut evbuffer, tag: u32, number: u64) {
     let mut payload = Encoded::default();
     payload.number(number);
     // SAFETY: what the header asks; our own bytes.
@@ -305,7 +310,7 @@ pub unsafe extern "C" fn evtag_marshal_int64(buffer: *mut evbuffer, tag: u32, nu
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_marshal_string(buffer: *mut evbuffer, tag: u32, text: *const c_char) {
+pub unsafe extern "C-unwind" fn evtag_marshal_string(buffer: *mut evbuffer, tag: u32, text: *const c_char) {
     // SAFETY: what the header asks.
     unsafe {
         match u32::try_from(libc::strlen(text)) {
@@ -316,7 +321,7 @@ pub unsafe extern "C" fn evtag_marshal_string(buffer: *mut evbuffer, tag: u32, t
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_marshal_timeval(buffer: *mut evbuffer, tag: u32, time: *mut timeval) {
+pub unsafe extern "C-unwind" fn evtag_marshal_timeval(buffer: *mut evbuffer, tag: u32, time: *mut timeval) {
     // SAFETY: what the header asks.
     unsafe {
         let time = &*time;
@@ -328,13 +333,13 @@ pub unsafe extern "C" fn evtag_marshal_timeval(buffer: *mut evbuffer, tag: u32, 
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_unmarshal_header(buffer: *mut evbuffer, tag: *mut u32) -> c_int {
+pub unsafe extern "C-unwind" fn evtag_unmarshal_header(buffer: *mut evbuffer, tag: *mut u32) -> c_int {
     // SAFETY: what the header asks.
     unsafe { told(take_header(buffer, tag).map(|(_, length)| length)) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_consume(buffer: *mut evbuffer) -> c_int {
+pub unsafe extern "C-unwind" fn evtag_consume(buffer: *mut evbuffer) -> c_int {
     // SAFETY: what the header asks.
     unsafe {
         let drained =
@@ -344,7 +349,11 @@ pub unsafe extern "C" fn evtag_consume(buffer: *mut evbuffer) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_unmarshal(from: *mut evbuffer, tag: *mut u32, to: *mut evbuffer) -> c_int {
+pub unsafe extern "C-unwind" fn evtag_unmarshal(
+    from: *mut evbuffer,
+    tag: *mut u32,
+    to: *mut evbuffer,
+) -> c_int {
     // SAFETY: what the header asks.
     unsafe {
         let Some((_, length)) = take_header(from, tag) else { return -1 };
@@ -374,7 +383,11 @@ unsafe fn take_tagged_number(buffer: *mut evbuffer, need: u32, most: usize) -> O
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_unmarshal_int(buffer: *mut evbuffer, need: u32, number: *mut u32) -> c_int {
+pub unsafe extern "C-unwind" fn evtag_unmarshal_int(
+    buffer: *mut evbuffer,
+    need: u32,
+    number: *mut u32,
+) -> c_int {
     // SAFETY: what the header asks.
     unsafe {
         // 8 half bytes are 32 bits.
@@ -386,7 +399,11 @@ pub unsafe extern "C" fn evtag_unmarshal_int(buffer: *mut evbuffer, need: u32, n
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_unmarshal_int64(buffer: *mut evbuffer, need: u32, number: *mut u64) -> c_int {
+pub unsafe extern "C-unwind" fn evtag_unmarshal_int64(
+    buffer: *mut evbuffer,
+    need: u32,
+    number: *mut u64,
+) -> c_int {
     // SAFETY: what the header asks.
     unsafe {
         told(take_tagged_number(buffer, need, INT64).map(|(found, length)| (give(number, found), length).1))
@@ -394,7 +411,7 @@ pub unsafe extern "C" fn evtag_unmarshal_int64(buffer: *mut evbuffer, need: u32,
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_unmarshal_fixed(
+pub unsafe extern "C-unwind" fn evtag_unmarshal_fixed(
     buffer: *mut evbuffer,
     need: c_uint,
     data: *mut c_void,
@@ -413,7 +430,7 @@ pub unsafe extern "C" fn evtag_unmarshal_fixed(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_unmarshal_string(
+pub unsafe extern "C-unwind" fn evtag_unmarshal_string(
     buffer: *mut evbuffer,
     need: u32,
     text: *mut *mut c_char,
@@ -439,7 +456,7 @@ pub unsafe extern "C" fn evtag_unmarshal_string(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evtag_unmarshal_timeval(
+pub unsafe extern "C-unwind" fn evtag_unmarshal_timeval(
     buffer: *mut evbuffer,
     need: u32,
     time: *mut timeval,
@@ -471,7 +488,7 @@ mod tests {
 
     // Rust is at the other side, too.
     #[allow(improper_ctypes)]
-    unsafe extern "C" {
+    unsafe extern "C-unwind" {
         fn evbuffer_new() -> *mut evbuffer;
         fn evbuffer_free(buffer: *mut evbuffer);
     }

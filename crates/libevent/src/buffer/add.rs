@@ -10,13 +10,13 @@ use duolu_sys::syscall::set_errno;
 use libc::iovec;
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_add(this: *mut evbuffer, data: *const u8, len: usize) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_add(this: *mut evbuffer, data: *const u8, len: usize) -> c_int {
     // SAFETY: the header's contract.
     unsafe { with(this, |buffer| status(check(len).and_then(|()| buffer.append(bytes_of(data, len))))) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_prepend(this: *mut evbuffer, data: *const u8, len: usize) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_prepend(this: *mut evbuffer, data: *const u8, len: usize) -> c_int {
     if len == 0 {
         return 0; // even where it is frozen
     }
@@ -25,7 +25,11 @@ pub unsafe extern "C" fn evbuffer_prepend(this: *mut evbuffer, data: *const u8, 
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_add_iovec(this: *mut evbuffer, vectors: *mut iovec, count: c_int) -> usize {
+pub unsafe extern "C-unwind" fn evbuffer_add_iovec(
+    this: *mut evbuffer,
+    vectors: *mut iovec,
+    count: c_int,
+) -> usize {
     let count = usize::try_from(count).unwrap_or(0);
     let mut added = 0;
     // SAFETY: the header's contract. A callback may free the evbuffer, which has a user here.
@@ -54,7 +58,7 @@ const SHORT_TEXT: usize = 64;
 
 /// What evbuffer_add_printf comes to: a va_list is a pointer where it is passed on.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn duolu_add_vprintf(
+pub unsafe extern "C-unwind" fn duolu_add_vprintf(
     this: *mut evbuffer,
     format: *const c_char,
     arguments: *mut c_void,
@@ -101,7 +105,7 @@ unsafe fn print(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_add_vprintf(
+pub unsafe extern "C-unwind" fn evbuffer_add_vprintf(
     this: *mut evbuffer,
     format: *const c_char,
     arguments: *mut c_void,

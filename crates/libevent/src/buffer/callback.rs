@@ -167,7 +167,10 @@ impl Drop for LetGo {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_defer_callbacks(this: *mut evbuffer, base: *mut event_base) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_defer_callbacks(
+    this: *mut evbuffer,
+    base: *mut event_base,
+) -> c_int {
     // SAFETY: the header's contract.
     unsafe {
         let _entered = Entered::new(this);
@@ -324,7 +327,7 @@ unsafe fn add(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_add_cb(
+pub unsafe extern "C-unwind" fn evbuffer_add_cb(
     this: *mut evbuffer,
     function: Option<Func>,
     arg: *mut c_void,
@@ -334,7 +337,7 @@ pub unsafe extern "C" fn evbuffer_add_cb(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_remove_cb_entry(
+pub unsafe extern "C-unwind" fn evbuffer_remove_cb_entry(
     this: *mut evbuffer,
     entry: *mut evbuffer_cb_entry,
 ) -> c_int {
@@ -346,7 +349,7 @@ pub unsafe extern "C" fn evbuffer_remove_cb_entry(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_remove_cb(
+pub unsafe extern "C-unwind" fn evbuffer_remove_cb(
     this: *mut evbuffer,
     function: *mut c_void,
     arg: *mut c_void,
@@ -359,7 +362,7 @@ pub unsafe extern "C" fn evbuffer_remove_cb(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_setcb(
+pub unsafe extern "C-unwind" fn evbuffer_setcb(
     this: *mut evbuffer,
     function: Option<OldFunc>,
     arg: *mut c_void,
@@ -376,7 +379,7 @@ pub unsafe extern "C" fn evbuffer_setcb(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_cb_set_flags(
+pub unsafe extern "C-unwind" fn evbuffer_cb_set_flags(
     this: *mut evbuffer,
     entry: *mut evbuffer_cb_entry,
     flags: u32,
@@ -390,7 +393,7 @@ pub unsafe extern "C" fn evbuffer_cb_set_flags(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_cb_clear_flags(
+pub unsafe extern "C-unwind" fn evbuffer_cb_clear_flags(
     this: *mut evbuffer,
     entry: *mut evbuffer_cb_entry,
     flags: u32,

@@ -14,7 +14,7 @@ use std::os::fd::BorrowedFd;
 const MOST: usize = 4096;
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_read(this: *mut evbuffer, fd: c_int, howmuch: c_int) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_read(this: *mut evbuffer, fd: c_int, howmuch: c_int) -> c_int {
     // SAFETY: the header's contract.
     unsafe {
         with(this, |buffer| {
@@ -34,13 +34,17 @@ pub unsafe extern "C" fn evbuffer_read(this: *mut evbuffer, fd: c_int, howmuch: 
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_write(this: *mut evbuffer, fd: c_int) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_write(this: *mut evbuffer, fd: c_int) -> c_int {
     // SAFETY: the header's contract.
     unsafe { evbuffer_write_atmost(this, fd, -1) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_write_atmost(this: *mut evbuffer, fd: c_int, howmuch: isize) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_write_atmost(
+    this: *mut evbuffer,
+    fd: c_int,
+    howmuch: isize,
+) -> c_int {
     // SAFETY: the header's contract.
     unsafe {
         with(this, |buffer| {

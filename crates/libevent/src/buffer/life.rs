@@ -7,7 +7,7 @@ use core::ffi::{c_int, c_void};
 use duolu_core::buffer::End;
 
 #[unsafe(no_mangle)]
-pub extern "C" fn evbuffer_new() -> *mut evbuffer {
+pub extern "C-unwind" fn evbuffer_new() -> *mut evbuffer {
     let this = mem::malloc(size_of::<evbuffer>()).cast::<evbuffer>();
     if !this.is_null() {
         // SAFETY: as many bytes were just given.
@@ -17,7 +17,7 @@ pub extern "C" fn evbuffer_new() -> *mut evbuffer {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_free(this: *mut evbuffer) {
+pub unsafe extern "C-unwind" fn evbuffer_free(this: *mut evbuffer) {
     // SAFETY: the header's contract. A bufferevent's buffers are freed with it.
     unsafe {
         if this.is_null() || (*this).flags & (INPUT | OUTPUT) != 0 {
@@ -49,7 +49,7 @@ pub(super) unsafe fn destroy(this: *mut evbuffer) {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_enable_locking(this: *mut evbuffer, given: *mut c_void) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_enable_locking(this: *mut evbuffer, given: *mut c_void) -> c_int {
     // SAFETY: the header's contract: nobody else uses it yet.
     unsafe {
         if !lock_of(this).is_null() {
@@ -68,19 +68,19 @@ pub unsafe extern "C" fn evbuffer_enable_locking(this: *mut evbuffer, given: *mu
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_lock(this: *mut evbuffer) {
+pub unsafe extern "C-unwind" fn evbuffer_lock(this: *mut evbuffer) {
     // SAFETY: the header's contract.
     unsafe { lock::acquire(lock_of(this)) };
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_unlock(this: *mut evbuffer) {
+pub unsafe extern "C-unwind" fn evbuffer_unlock(this: *mut evbuffer) {
     // SAFETY: the header's contract.
     unsafe { lock::release(lock_of(this)) };
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_set_flags(this: *mut evbuffer, flags: u64) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_set_flags(this: *mut evbuffer, flags: u64) -> c_int {
     // SAFETY: the header's contract.
     unsafe {
         let _entered = Entered::new(this);
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn evbuffer_set_flags(this: *mut evbuffer, flags: u64) -> 
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_clear_flags(this: *mut evbuffer, flags: u64) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_clear_flags(this: *mut evbuffer, flags: u64) -> c_int {
     // SAFETY: the header's contract.
     unsafe {
         let _entered = Entered::new(this);
@@ -104,7 +104,7 @@ fn end(at_front: c_int) -> End {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_freeze(this: *mut evbuffer, at_front: c_int) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_freeze(this: *mut evbuffer, at_front: c_int) -> c_int {
     // SAFETY: the header's contract.
     unsafe {
         let _entered = Entered::new(this);
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn evbuffer_freeze(this: *mut evbuffer, at_front: c_int) -
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_unfreeze(this: *mut evbuffer, at_front: c_int) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_unfreeze(this: *mut evbuffer, at_front: c_int) -> c_int {
     // SAFETY: the header's contract.
     unsafe {
         let _entered = Entered::new(this);
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn evbuffer_unfreeze(this: *mut evbuffer, at_front: c_int)
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_get_length(this: *const evbuffer) -> usize {
+pub unsafe extern "C-unwind" fn evbuffer_get_length(this: *const evbuffer) -> usize {
     // SAFETY: the header's contract.
     unsafe {
         let _entered = Entered::new(this.cast_mut());
@@ -133,7 +133,7 @@ pub unsafe extern "C" fn evbuffer_get_length(this: *const evbuffer) -> usize {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_get_contiguous_space(this: *const evbuffer) -> usize {
+pub unsafe extern "C-unwind" fn evbuffer_get_contiguous_space(this: *const evbuffer) -> usize {
     use duolu_core::buffer::Piece;
     // SAFETY: the header's contract.
     unsafe {

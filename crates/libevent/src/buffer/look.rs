@@ -36,7 +36,7 @@ pub(super) fn position(this: *mut evbuffer, at: usize, len: usize) -> evbuffer_p
 pub(super) const NOWHERE: evbuffer_ptr = evbuffer_ptr { pos: -1, chain: null_mut(), pos_in_chain: 0 };
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_ptr_set(
+pub unsafe extern "C-unwind" fn evbuffer_ptr_set(
     this: *mut evbuffer,
     position_out: *mut evbuffer_ptr,
     by: usize,
@@ -56,7 +56,7 @@ pub unsafe extern "C" fn evbuffer_ptr_set(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_pullup(this: *mut evbuffer, size: isize) -> *mut u8 {
+pub unsafe extern "C-unwind" fn evbuffer_pullup(this: *mut evbuffer, size: isize) -> *mut u8 {
     // SAFETY: the header's contract.
     unsafe {
         (*this).flags |= SHOWN;
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn evbuffer_pullup(this: *mut evbuffer, size: isize) -> *m
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_peek(
+pub unsafe extern "C-unwind" fn evbuffer_peek(
     this: *mut evbuffer,
     len: isize,
     start: *mut evbuffer_ptr,

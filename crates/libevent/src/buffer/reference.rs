@@ -121,7 +121,7 @@ pub(super) fn check(len: usize) -> Result<(), BufferError> {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_add_reference(
+pub unsafe extern "C-unwind" fn evbuffer_add_reference(
     this: *mut evbuffer,
     data: *const u8,
     len: usize,
@@ -145,7 +145,10 @@ pub unsafe extern "C" fn evbuffer_add_reference(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_add_buffer_reference(out: *mut evbuffer, from: *mut evbuffer) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_add_buffer_reference(
+    out: *mut evbuffer,
+    from: *mut evbuffer,
+) -> c_int {
     // SAFETY: the header's contract.
     unsafe {
         if out == from {

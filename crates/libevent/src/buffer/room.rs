@@ -12,13 +12,13 @@ use libc::iovec;
 const MOST: usize = 32;
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_expand(this: *mut evbuffer, len: usize) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_expand(this: *mut evbuffer, len: usize) -> c_int {
     // SAFETY: the header's contract.
     unsafe { with(this, |buffer| status(buffer.expand(len))) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_reserve_space(
+pub unsafe extern "C-unwind" fn evbuffer_reserve_space(
     this: *mut evbuffer,
     size: isize,
     vectors: *mut iovec,
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn evbuffer_reserve_space(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_commit_space(
+pub unsafe extern "C-unwind" fn evbuffer_commit_space(
     this: *mut evbuffer,
     vectors: *mut iovec,
     count: c_int,

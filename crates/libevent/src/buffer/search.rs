@@ -10,7 +10,7 @@ use core::ptr::{null, null_mut};
 use duolu_core::buffer::Line;
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_search(
+pub unsafe extern "C-unwind" fn evbuffer_search(
     this: *mut evbuffer,
     what: *const c_char,
     len: usize,
@@ -21,7 +21,7 @@ pub unsafe extern "C" fn evbuffer_search(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_search_range(
+pub unsafe extern "C-unwind" fn evbuffer_search_range(
     this: *mut evbuffer,
     what: *const c_char,
     len: usize,
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn evbuffer_search_range(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_search_eol(
+pub unsafe extern "C-unwind" fn evbuffer_search_eol(
     this: *mut evbuffer,
     start: *mut evbuffer_ptr,
     eol_len_out: *mut usize,
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn evbuffer_search_eol(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_find(this: *mut evbuffer, what: *const u8, len: usize) -> *mut u8 {
+pub unsafe extern "C-unwind" fn evbuffer_find(this: *mut evbuffer, what: *const u8, len: usize) -> *mut u8 {
     // SAFETY: the header's contract.
     unsafe {
         let _entered = Entered::new(this);

@@ -219,7 +219,7 @@ impl Region for InMemory {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_file_segment_new(
+pub unsafe extern "C-unwind" fn evbuffer_file_segment_new(
     fd: c_int,
     offset: libc::off64_t,
     length: libc::off64_t,
@@ -259,7 +259,7 @@ fn rest_of_file(fd: c_int, offset: libc::off64_t) -> Option<libc::off64_t> {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_file_segment_free(segment: *mut evbuffer_file_segment) {
+pub unsafe extern "C-unwind" fn evbuffer_file_segment_free(segment: *mut evbuffer_file_segment) {
     let Some(segment) = NonNull::new(segment) else { return };
     // SAFETY: the header's contract: this reference is the caller's, and given up.
     if unsafe { segment.as_ref() }.release() {
@@ -268,7 +268,7 @@ pub unsafe extern "C" fn evbuffer_file_segment_free(segment: *mut evbuffer_file_
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_file_segment_add_cleanup_cb(
+pub unsafe extern "C-unwind" fn evbuffer_file_segment_add_cleanup_cb(
     segment: *mut evbuffer_file_segment,
     cleanup: Option<Cleanup>,
     arg: *mut c_void,
@@ -278,7 +278,7 @@ pub unsafe extern "C" fn evbuffer_file_segment_add_cleanup_cb(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_add_file_segment(
+pub unsafe extern "C-unwind" fn evbuffer_add_file_segment(
     this: *mut evbuffer,
     segment: *mut evbuffer_file_segment,
     offset: libc::off64_t,
@@ -314,7 +314,7 @@ pub unsafe extern "C" fn evbuffer_add_file_segment(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_add_file(
+pub unsafe extern "C-unwind" fn evbuffer_add_file(
     this: *mut evbuffer,
     fd: c_int,
     offset: libc::off64_t,

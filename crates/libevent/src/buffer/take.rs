@@ -14,7 +14,7 @@ fn drain(buffer: &mut Buffer, len: usize) -> Result<usize, BufferError> {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_drain(this: *mut evbuffer, len: usize) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_drain(this: *mut evbuffer, len: usize) -> c_int {
     // SAFETY: the header's contract.
     unsafe { with(this, |buffer| if buffer.is_empty() { 0 } else { status(drain(buffer, len)) }) }
 }
@@ -33,7 +33,7 @@ unsafe fn copy_out(buffer: &Buffer, from: usize, data: *mut u8, len: usize) -> R
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_remove(this: *mut evbuffer, data: *mut u8, len: usize) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_remove(this: *mut evbuffer, data: *mut u8, len: usize) -> c_int {
     // SAFETY: the header's contract.
     unsafe {
         with(this, |buffer| {
@@ -47,13 +47,13 @@ pub unsafe extern "C" fn evbuffer_remove(this: *mut evbuffer, data: *mut u8, len
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_copyout(this: *mut evbuffer, data: *mut u8, len: usize) -> isize {
+pub unsafe extern "C-unwind" fn evbuffer_copyout(this: *mut evbuffer, data: *mut u8, len: usize) -> isize {
     // SAFETY: the header's contract.
     unsafe { evbuffer_copyout_from(this, core::ptr::null(), data, len) }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_copyout_from(
+pub unsafe extern "C-unwind" fn evbuffer_copyout_from(
     this: *mut evbuffer,
     from: *const evbuffer_ptr,
     data: *mut u8,
@@ -103,7 +103,7 @@ unsafe fn copy_line(buffer: &Buffer, len: usize) -> *mut c_char {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_readln(
+pub unsafe extern "C-unwind" fn evbuffer_readln(
     this: *mut evbuffer,
     len_out: *mut usize,
     style: c_int,
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn evbuffer_readln(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_readline(this: *mut evbuffer) -> *mut c_char {
+pub unsafe extern "C-unwind" fn evbuffer_readline(this: *mut evbuffer) -> *mut c_char {
     // SAFETY: the header's contract.
     unsafe { evbuffer_readln(this, null_mut(), 0) }
 }

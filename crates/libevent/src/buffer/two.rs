@@ -5,7 +5,7 @@ use core::ffi::c_int;
 use duolu_core::buffer::{BufferError, End};
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_add_buffer(out: *mut evbuffer, from: *mut evbuffer) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_add_buffer(out: *mut evbuffer, from: *mut evbuffer) -> c_int {
     if out == from {
         return 0;
     }
@@ -16,7 +16,7 @@ pub unsafe extern "C" fn evbuffer_add_buffer(out: *mut evbuffer, from: *mut evbu
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_prepend_buffer(out: *mut evbuffer, from: *mut evbuffer) -> c_int {
+pub unsafe extern "C-unwind" fn evbuffer_prepend_buffer(out: *mut evbuffer, from: *mut evbuffer) -> c_int {
     if out == from {
         return 0;
     }
@@ -27,7 +27,7 @@ pub unsafe extern "C" fn evbuffer_prepend_buffer(out: *mut evbuffer, from: *mut 
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn evbuffer_remove_buffer(
+pub unsafe extern "C-unwind" fn evbuffer_remove_buffer(
     from: *mut evbuffer,
     out: *mut evbuffer,
     len: usize,

@@ -283,7 +283,7 @@ impl event_base {
 }
 
 /// Stops the calls of a signal's callback that are still to come in its present turn.
-fn stop_calls(ev: Ev) {
+pub(crate) fn stop_calls(ev: Ev) {
     if ev.closure() == closure::SIGNAL && ev.pncalls() != 0 {
         let left = ev.pncalls() as *mut c_short;
         // SAFETY: set by `deliver`, on whose stack it is, and taken back before that returns.

@@ -3,7 +3,7 @@
 use super::ev::{EV_FINALIZE, EV_SIGNAL, INSERTED, TIMEOUT};
 use super::{Ev, debug};
 use crate::base::finalize::event_finalize_callback_fn;
-use crate::base::{Base, event_base};
+use crate::base::{Base, event_base, pending};
 use crate::layout::event;
 use crate::log;
 use core::ffi::{c_int, c_short, c_uint};
@@ -75,6 +75,9 @@ unsafe fn del(ev: *mut event, blocking: Blocking) -> c_int {
             return no_base_del();
         }
         debug::note_added(ev, false);
+        if ev.events() & EV_SIGNAL != 0 {
+            pending::stop_calls(ev);
+        }
         return 0;
     }
     let Some(base) = base_of(ev, "event_del") else { return -1 };

@@ -145,7 +145,8 @@ static void pairs(struct event_base *base)
 	bufferevent_enable(pair[1], EV_READ);
 	turn(base);
 	show(evbuffer_get_length(bufferevent_get_output(bev)));
-	bufferevent_write(pair[1], "abcdefghij", 10);
+	/* More than the watermark at once would be stuck with C libevent: faults/05_last_bytes. */
+	bufferevent_write(pair[1], "abcd", 4);
 	turn(base);
 	show(evbuffer_get_length(bufferevent_get_input(bev)));
 

@@ -1,5 +1,6 @@
 /* The end of a stream comes behind its last byte, whatever stands between (#1451, #690, #854): through sockets, pairs and filters,
- * with readers of 1 byte, high watermarks and pauses, every byte arrives, and then the end, once. conform: seconds=60 */
+ * with readers of 1 byte, high watermarks and pauses, every byte arrives, and then the end, once.
+ * conform: seconds=60 alone=C-libevent-tells-the-end-ahead-of-what-a-filter-keeps */
 #include "conform.h"
 
 #define BYTES 40000
@@ -128,6 +129,7 @@ static void run(const char *kind, size_t mark, int pause, int options)
 		event_base_dispatch(base);
 	say("%s, mark %d, pauses %d, options %d: %d bytes, sum %s, ends %d", kind, (int)mark, pause, options, (int)reader.got,
 	    reader.sum == sum ? "right" : "wrong", reader.ends);
+	must(reader.got == BYTES && reader.sum == sum && reader.ends == 1);
 	event_free(reader.resume);
 	bufferevent_free(reader.bev);
 	bufferevent_free(writer);
@@ -143,12 +145,11 @@ int main(void)
 	base = a_base();
 	for (kind = 0; kind < 2; kind++)
 		for (mark = 0; mark < 4; mark++) {
-			if (marks[mark] == 1 && kind)
-				continue;
 			run(kinds[kind], marks[mark], 0, 0);
 			run(kinds[kind], marks[mark], 0, BEV_OPT_DEFER_CALLBACKS);
 			run(kinds[kind], marks[mark], 1, 0);
 		}
 	event_base_free(base);
+	say("ok");
 	return 0;
 }

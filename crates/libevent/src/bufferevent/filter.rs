@@ -8,6 +8,7 @@ use crate::buffer::evbuffer;
 use crate::buffer::two::evbuffer_remove_buffer;
 use crate::layout::bufferevent;
 use crate::{log, mem};
+use core::cell::Cell;
 use core::ffi::{c_int, c_short, c_void};
 use core::ptr::{fn_addr_eq, null_mut};
 
@@ -21,6 +22,12 @@ pub struct Filter {
     process_out: Process,
     free_context: Option<FreeContext>,
     context: *mut c_void,
+    /// The end of what comes from below, held back while bytes that came before it are kept there for want of room.
+    held_end: Cell<c_short>,
+    /// Bytes were left below that the filter would have taken: for want of room, or because nobody reads.
+    left: Cell<bool>,
+    /// The loop was asked to look at what is below once more.
+    asked: Cell<bool>,
 }
 
 /// Where the program gave no function.
@@ -58,6 +65,9 @@ pub unsafe extern "C-unwind" fn bufferevent_filter_new(
         process_out: process_out.unwrap_or(pass_on),
         free_context,
         context,
+        held_end: Cell::new(0),
+        left: Cell::new(false),
+        asked: Cell::new(false),
     };
     let make = || {
         let rare = Rare { filter: Some(Box::new(filter)), ..Rare::default() };
@@ -124,6 +134,9 @@ pub fn start(bev: Bev, directions: c_short) -> bool {
         if let Some(underlying) = bev.underlying() {
             underlying.resume_read(why::FILTER);
         }
+        if filter(bev).is_some_and(|filter| filter.left.get()) {
+            read_on(bev, DEFER_CALLBACKS);
+        }
     }
     true
 }
@@ -162,8 +175,10 @@ fn process_input(bev: Bev, mode: c_int) -> bool {
     let Some(filter) = filter(bev) else { return false };
     let underlying = filter.underlying;
     if mode == NORMAL && (!bev.enables(EV_READ) || input_is_full(bev, mode)) {
+        filter.left.set(underlying.input_len() > 0);
         return false;
     }
+    filter.left.set(false);
     let mut processed = false;
     loop {
         let most = room(mode, bev.wm_read.get().high, bev.input_len());
@@ -173,6 +188,7 @@ fn process_input(bev: Bev, mode: c_int) -> bool {
         processed |= result == OK;
         let goes_on = result == OK && bev.enables(EV_READ) && underlying.input_len() > 0;
         if !goes_on || input_is_full(bev, mode) {
+            filter.left.set(result == OK && underlying.input_len() > 0);
             break;
         }
     }
@@ -245,13 +261,26 @@ pub fn output_grew(bev: Bev) {
 }
 
 /// The underlying one has bytes for it.
-fn read_on(bev: Bev) {
+fn read_on(bev: Bev, options: c_int) {
     let Some(underlying) = bev.underlying() else { return };
-    if process_input(bev, NORMAL) {
-        bev.trigger(EV_READ, 0);
-        if underlying.input_len() > 0 && input_is_full(bev, NORMAL) {
+    let Some(filter) = filter(bev) else { return };
+    if filter.asked.take() && underlying.input_len() == 0 && filter.held_end.get() == 0 {
+        return;
+    }
+    // Again where the callback has made room: nobody else would look at what was left.
+    while process_input(bev, NORMAL) {
+        bev.trigger(EV_READ, options);
+        if filter.left.get() && input_is_full(bev, NORMAL) {
             bev.set(flag::WATCHES_INPUT, true); // they would be stuck there
         }
+        if !filter.left.get() || underlying.input_len() == 0 {
+            break;
+        }
+    }
+    let end = filter.held_end.get();
+    if end != 0 && (!filter.left.get() || underlying.input_len() == 0) {
+        filter.held_end.set(0);
+        bev.run_event(end, options);
     }
 }
 
@@ -260,8 +289,14 @@ pub fn input_changed(bev: Bev) {
     let Some(_held) = Held::unless_dying(bev) else { return };
     if !input_is_full(bev, NORMAL) {
         bev.set(flag::WATCHES_INPUT, false);
-        if bev.underlying().is_some_and(|underlying| underlying.input_len() > 0) {
-            read_on(bev);
+        if let Some(underlying) = bev.underlying()
+            && underlying.input_len() > 0
+        {
+            // By the loop: here the program is in the midst of reading, and would be called back inside of that.
+            if let Some(filter) = filter(bev) {
+                filter.asked.set(true);
+            }
+            underlying.trigger(EV_READ, DEFER_CALLBACKS | IGNORE_WATERMARKS);
         }
     }
 }
@@ -269,7 +304,7 @@ pub fn input_changed(bev: Bev) {
 unsafe extern "C-unwind" fn on_read(_: *mut bufferevent, bev: *mut c_void) {
     // SAFETY: the filter, which takes these callbacks away before it goes.
     if let Some(held) = Held::unless_dying(unsafe { Bev::of(bev.cast()) }) {
-        read_on(held.bev());
+        read_on(held.bev(), 0);
     }
 }
 
@@ -283,7 +318,16 @@ unsafe extern "C-unwind" fn on_write(_: *mut bufferevent, bev: *mut c_void) {
 unsafe extern "C-unwind" fn on_event(_: *mut bufferevent, what: c_short, bev: *mut c_void) {
     // SAFETY: as above.
     if let Some(held) = Held::unless_dying(unsafe { Bev::of(bev.cast()) }) {
-        held.bev().run_event(what, 0);
+        let bev = held.bev();
+        let Some(filter) = filter(bev) else { return };
+        let ends_input = what & READING != 0 && what & (EOF | ERROR) != 0;
+        if ends_input && filter.left.get() && filter.underlying.input_len() > 0 {
+            // It is told behind the bytes that came before it (libevent: #1451).
+            filter.held_end.set(what);
+            bev.set(flag::WATCHES_INPUT, true);
+        } else {
+            bev.run_event(what, 0);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::control::TIMED;
 use super::rows::Row;
 use super::{Base, NOBODY, deferred, event_base, finalize};
 use crate::event::Ev;
-use crate::event::ev::{ACTIVE, ACTIVE_LATER, EV_ET, EV_PERSIST, INIT, INSERTED, IO, TIMEOUT, closure};
+use crate::event::ev::{ACTIVE, ACTIVE_LATER, EV_PERSIST, INIT, INSERTED, IO, TIMEOUT, closure};
 use crate::lock;
 use core::ffi::{c_int, c_short, c_void};
 use core::ptr;
@@ -52,7 +52,7 @@ pub(super) unsafe fn pass(base: Base) -> bool {
         let priority = if let Some((index, ready)) = this.engine.next_lent() {
             // SAFETY: only a program's event waits for a descriptor without being internal.
             let ev = unsafe { this.rows.event(index) };
-            let res = io_what(ready) | ev.events() & EV_ET;
+            let res = io_what(ready) | ev.events() & this.method.edges;
             told = true;
             // SAFETY: as above.
             unsafe {
@@ -230,8 +230,8 @@ unsafe fn deliver_event(base: Base, ev: Ev, active: Active) {
     // SAFETY: the caller's.
     let this = unsafe { base.get() };
     let mut res = what(active.ready);
-    if res & IO != 0 && this.method.tells_edges {
-        res |= ev.events() & EV_ET;
+    if res & IO != 0 {
+        res |= ev.events() & this.method.edges;
     }
     if ev.has(ACTIVE | ACTIVE_LATER) {
         res |= ev.res();

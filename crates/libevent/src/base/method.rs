@@ -4,8 +4,9 @@
 //! names the one to use (io_uring comes in no other way). A program that is setuid reads no environment.
 
 use super::config::{self, event_config};
+use crate::event::ev::EV_ET;
 use crate::log;
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char, c_int, c_short};
 use duolu_core::Backend;
 use duolu_sys::backend::{self, BackendKind, Epoll, Unavailable};
 
@@ -21,8 +22,8 @@ pub struct Method {
     /// EV_FEATURE_*.
     pub features: c_int,
     pub tells_peer_closed: bool,
-    /// Elsewhere an edge-triggered event is told as a level-triggered one, and without EV_ET in its reasons.
-    pub tells_edges: bool,
+    /// EV_ET, or 0 where an edge-triggered event is told as a level-triggered one, and without EV_ET in its reasons.
+    pub edges: c_short,
 }
 
 struct Known {
@@ -33,7 +34,12 @@ struct Known {
 }
 
 const fn method(name: &'static CStr, features: c_int) -> Method {
-    Method { name, features, tells_peer_closed: features & EARLY_CLOSE != 0, tells_edges: features & ET != 0 }
+    Method {
+        name,
+        features,
+        tells_peer_closed: features & EARLY_CLOSE != 0,
+        edges: if features & ET != 0 { EV_ET } else { 0 },
+    }
 }
 
 /// In libevent's order of preference. Its names; io_uring, which it does not have, is the true name.

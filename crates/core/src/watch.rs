@@ -40,9 +40,12 @@ pub(crate) struct Descriptor {
     known: Interest,
     /// The trigger among them.
     flags: u8,
-    /// The next change makes the promise that `plain` is, for all that is wanted.
-    simple: bool,
+    /// READ and WRITE of the promise that the next change makes anew; none: it makes none.
+    lent: u8,
 }
+
+/// What of a promise is kept while its event is lent.
+const LENT: u32 = Ready::READ.with(Ready::WRITE).bits();
 
 /// What no report says.
 const NOT_PLAIN: Ready = Ready::USER;
@@ -70,7 +73,7 @@ const VACANT: Descriptor = Descriptor {
     wanted: Interest::NONE,
     known: Interest::NONE,
     flags: 0,
-    simple: false,
+    lent: 0,
 };
 
 const _: () = assert!(size_of::<Descriptor>() == 16);
@@ -120,7 +123,13 @@ impl Descriptor {
     /// Takes the promise back.
     #[inline]
     fn unpromise(&mut self) {
-        (self.plain, self.simple) = (NOT_PLAIN, false);
+        (self.plain, self.lent) = (NOT_PLAIN, 0);
+    }
+
+    /// Makes the promise that was lent, if one was.
+    #[inline]
+    fn promise_again(&mut self) {
+        self.plain = if self.lent == 0 { NOT_PLAIN } else { Ready::from_bits(u32::from(self.lent)) };
     }
 
     /// The kernel is being told all we want, under a new generation where the file may be another one.
@@ -129,7 +138,7 @@ impl Descriptor {
             self.generation = self.generation.wrapping_add(1);
         }
         self.known = self.wanted;
-        self.plain = if self.simple { self.wanted.as_ready() } else { NOT_PLAIN };
+        self.promise_again();
         self.flags = (self.flags | IN_KERNEL) & !(REARM | SUSPECT | DEAD);
         Token::new(fd, self.generation)
     }
@@ -306,7 +315,8 @@ impl Watches {
         let Some(watched) = self.table.get_mut(fd as usize) else { return };
         let is_new = !watched.has(DIRTY);
         watched.flags |= SUSPECT | REARM | DIRTY;
-        (watched.plain, watched.simple) = (NOT_PLAIN, true);
+        watched.lent = (watched.plain.bits() & LENT) as u8;
+        watched.plain = NOT_PLAIN;
         if is_new {
             self.dirty.push(fd);
         }
@@ -372,7 +382,7 @@ impl Watches {
             if watched.flags == IN_KERNEL | DIRTY | SUSPECT | REARM && watched.head != NONE {
                 watched.generation = watched.generation.wrapping_add(1);
                 watched.known = watched.wanted;
-                watched.plain = if watched.simple { watched.wanted.as_ready() } else { NOT_PLAIN };
+                watched.promise_again();
                 watched.flags = IN_KERNEL;
                 let watch = Watch { interest: watched.wanted, trigger: Trigger::Level, exclusive: false };
                 return Some(Change::Modify { token: Token::new(fd, watched.generation), watch });

@@ -299,8 +299,8 @@ impl event_base {
         let usual = ev.as_ptr().cast() == self.lent.ev
             && ev.fd() == self.lent.fd
             && ev.events() == self.lent.events
-            && ev.flags() == INIT
-            && ev.slot() == 0;
+            // Neither added nor active, so that it has no slot either.
+            && ev.flags() == INIT;
         if !usual {
             return false;
         }

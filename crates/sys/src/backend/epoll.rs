@@ -19,7 +19,7 @@
 //! (g) EPOLLEXCLUSIVE is refused (EINVAL) by EPOLL_CTL_MOD, from and to, and together with RDHUP, PRI or ONESHOT.
 //!     It is only a wish: where it cannot be had the watch goes without.
 
-use super::{Poll, bits_of};
+use super::{IN, OUT, Poll, bits_of};
 use crate::syscall;
 use crate::syscall::{own, timespec_of};
 use crate::waker::{eventfd, write_one};
@@ -172,7 +172,10 @@ impl Epoll {
         if row.state != State::InKernel || row.watch != watch || watch != usual {
             return false;
         }
-        let mut event = libc::epoll_event { events: bits_of(watch.interest), u64: token.bits() };
+        // READ and WRITE have the kernel's bits as they are.
+        let asked = u32::from(watch.interest.bits());
+        let events = if asked & !(IN | OUT) == 0 { asked } else { bits_of(watch.interest) };
+        let mut event = libc::epoll_event { events, u64: token.bits() };
         let epoll = self.epoll.as_raw_fd();
         // SAFETY: `event` outlives the call.
         let done = unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, token.fd(), &mut event) } == 0;

@@ -16,6 +16,19 @@ impl Buffer {
         self.may(End::Back)?;
         self.fits(bytes.len())?;
         self.reserve = Reserve::None;
+        // Mostly there is a last chunk, and it has room.
+        if let Some(last) = self.chunks.back_mut()
+            && !last.is_empty()
+            && last.room() >= bytes.len()
+        {
+            last.fill(bytes);
+            self.grew(bytes.len());
+            return Ok(());
+        }
+        self.append_beyond(bytes)
+    }
+
+    fn append_beyond(&mut self, bytes: &[u8]) -> Result<(), BufferError> {
         if self.chunks.back_mut().is_some_and(|last| last.is_empty()) && self.append_to_room(bytes) {
             self.grew(bytes.len());
             return Ok(());

@@ -34,6 +34,13 @@ impl Buffer {
     fn drain_with(&mut self, bytes: usize, mut done: impl FnMut(Chunk)) -> Result<usize, BufferError> {
         self.may(End::Front)?;
         self.reserve = Reserve::None;
+        if let Some(front) = self.chunks.front_mut()
+            && front.len() > bytes
+        {
+            front.start += bytes;
+            self.shrank(bytes);
+            return Ok(bytes);
+        }
         if bytes >= self.len {
             // Mostly it is all, and in one chunk.
             if let Some(only) = self.chunks.take_only() {

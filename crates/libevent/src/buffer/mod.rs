@@ -131,6 +131,9 @@ unsafe fn lock_of(this: *mut evbuffer) -> *mut c_void {
     // SAFETY: `this` is an evbuffer, and what its flags say of it is so.
     unsafe {
         let flags = (*this).flags;
+        if flags & (LOCKED | INPUT | OUTPUT) == 0 {
+            return null_mut();
+        }
         match (*this).extra {
             Some(extra) if flags & LOCKED != 0 => (*extra.as_ptr()).lock,
             _ if flags & (INPUT | OUTPUT) != 0 => (*pair_of(this, flags)).lock,

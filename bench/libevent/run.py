@@ -40,12 +40,20 @@ TIMED = [
     ("bufferevent echo, 64 B, processor", ["echo", "cpu", "64", "50", "1"], {}, ""),
     ("bufferevent echo, 16 KiB, rate", ["echo", "rate", "16384", "50", "1"], {}, ">= 4"),
     ("bufferevent echo, 16 KiB, processor", ["echo", "cpu", "16384", "50", "1"], {}, ""),
+    ("evbuffer: 64 B in and out, ns", ["buffers", "message", "2000000"], {}, ""),
+    ("evbuffer: 64 B to the end of a queue, ns", ["buffers", "queue", "2000000"], {}, ""),
+    ("evbuffer: 4 KiB in and out, ns", ["buffers", "block", "1000000"], {}, ""),
+    ("evbuffer: a line in and out, ns", ["buffers", "line", "1000000"], {}, ""),
+    ("evbuffer: printf and drain, ns", ["buffers", "text", "1000000"], {}, ""),
+    ("evbuffer: 64 B into another and out, ns", ["buffers", "move", "1000000"], {}, ""),
     ("an idle bufferevent, bytes", ["idle", "5000"], {}, "<= 0.6"),
 ]
 # name, program and arguments with {n} events, aim for ours
 COUNTED = [
     ("instructions a persistent event", ["events", "persist", "100", "10", "{n}", "1"], "<= 150"),
     ("instructions a non-persistent event", ["events", "once", "100", "10", "{n}", "1"], "<= 350"),
+    ("instructions for 64 B in and out of an evbuffer", ["buffers", "message", "{n}"], ""),
+    ("instructions for 64 B to the end of an evbuffer", ["buffers", "queue", "{n}"], ""),
 ]
 
 
@@ -169,7 +177,7 @@ def main():
     ours = os.path.abspath(arguments.directory) if arguments.directory else lay_out()
     build = os.path.join(ROOT, "target", "bench-libevent", "programs")
     os.makedirs(build, exist_ok=True)
-    for name in ("events", "readd", "timers", "echo", "idle"):
+    for name in ("events", "readd", "timers", "echo", "buffers", "idle"):
         subprocess.run(["cc", "-O2", "-o", f"{build}/{name}", f"{HERE}/{name}.c", "-levent"], check=True)
     resource_limit()
 

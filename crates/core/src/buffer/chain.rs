@@ -114,6 +114,12 @@ impl Chain {
 
     /// The first link, where there is no other.
     #[inline]
+    pub(super) fn only_mut(&mut self) -> Option<&mut Chunk> {
+        if self.rest.is_none() { self.first.as_mut() } else { None }
+    }
+
+    /// As [`Chain::only_mut`], and takes it out.
+    #[inline]
     pub(super) fn take_only(&mut self) -> Option<Chunk> {
         if self.rest.is_none() { self.first.take() } else { None }
     }

@@ -16,6 +16,10 @@ impl Buffer {
         self.fits(at_least)?;
         self.reserve = Reserve::None;
         let wanted = at_least.max(1);
+        // Mostly there is one chunk, here and below.
+        if self.chunks.only_mut().is_some_and(|only| only.room() >= wanted) {
+            return Ok(());
+        }
         let first = self.first_with_room();
         if self.chunks.iter().skip(first).any(|chunk| chunk.room() >= wanted) {
             return Ok(());
@@ -81,6 +85,16 @@ impl Buffer {
     /// The room's pieces from the one with number `first` on were filled with so many bytes each, from their beginnings.
     pub fn commit_pieces(&mut self, first: usize, filled: &[usize]) -> Result<(), BufferError> {
         self.may(End::Back)?;
+        if let ([bytes], 0) = (filled, first)
+            && let Some(only) = self.chunks.only_mut()
+            && *bytes <= only.initialised_room()
+        {
+            only.end += bytes;
+            // That is room, so no buffer is longer than memory by it.
+            self.reserve = Reserve::None;
+            self.grew(*bytes);
+            return Ok(());
+        }
         let mut total: usize = 0;
         let pieces = self.first_with_room();
         let mut chunks = self.chunks.iter().skip(pieces + first);
@@ -129,7 +143,10 @@ impl Buffer {
     }
 
     /// The number of the first chunk that has room.
-    fn first_with_room(&self) -> usize {
+    fn first_with_room(&mut self) -> usize {
+        if let Some(only) = self.chunks.only_mut() {
+            return usize::from(!only.is_empty() && only.room() == 0);
+        }
         let empty = self.chunks.iter().rev().take_while(|chunk| chunk.is_empty()).count();
         let full = self.chunks.len() - empty;
         let last_has_room = self.chunks.iter().rev().nth(empty).is_some_and(|last| last.room() > 0);

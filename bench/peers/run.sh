@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # run.sh [figures|streams|peers|compare|all]: builds the echo servers on other libraries and measures them beside duolu.
 #   figures  duolu against raw epoll by hand in paired windows: 50, 500, 5,000 connections, idle ones, churn (8 minutes)
-#   streams  duolu's streams and other libraries' against raw epoll by hand: 50, 500, 5,000 connections, churn (8 minutes)
+#   streams  duolu's streams and other libraries' against raw epoll by hand: 50, 500, 5,000 connections, churn (10 minutes);
+#            BYTES="64 ...", CONNECTIONS="50 ..." and CHURN="50 ..." choose, an empty one leaves out
 #   peers    everybody in paired windows, 500 connections (2 minutes)
 #   compare  each peer as one more line of `duolu compare`, up its ladder; a report in target/peers/report
 #   all      (default) these four, in this order
@@ -10,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 what=${1:-all}
-case $what in figures | streams | peers | compare | all) ;; *) sed -n '2,8s/^# //p' "$0" >&2; exit 2 ;; esac
+case $what in figures | streams | peers | compare | all) ;; *) sed -n '2,9s/^# //p' "$0" >&2; exit 2 ;; esac
 
 scripts/need.sh cc=gcc /usr/include/event2/event.h=libevent-dev /usr/include/uv.h=libuv1-dev \
   /usr/include/ev.h=libev-dev /usr/include/liburing.h=liburing-dev setpriv=util-linux
@@ -56,9 +57,9 @@ figures() {
 streams() {
   local ours=$PWD/target/release/duolu-bench-echo
   local all=("$raw" "$null" "duolu's stream=$ours {port}" "with timeouts=$ours {port} --timed"
-    "${peers[1]}" "${peers[2]}" "${peers[5]}")
-  for bytes in ${BYTES:-64 1024 16384}; do
-    for connections in ${CONNECTIONS:-50 500 5000}; do
+    "by completions=env DUOLU_STREAMS=completions $ours {port}" "${peers[1]}" "${peers[2]}" "${peers[5]}")
+  for bytes in ${BYTES-64 1024 16384}; do
+    for connections in ${CONNECTIONS-50 500 5000}; do
       pairs -c "$connections" --bytes "$bytes" "${all[@]}"
     done
   done

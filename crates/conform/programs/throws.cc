@@ -55,6 +55,14 @@ int main()
 	MUST(thrown([=] { evbuffer_add(buffer, "a", 1); }) == 1);
 	MUST(thrown([=] { evbuffer_drain(buffer, 1); }) == 1);
 	MUST(evbuffer_get_length(buffer) == 0);
+	/* Through the C of functions with `...`, with a lock over two, and out of a line. */
+	MUST(thrown([=] { evbuffer_add_printf(buffer, "%s\n", "line"); }) == 1);
+	MUST(thrown([=] { free(evbuffer_readln(buffer, nullptr, EVBUFFER_EOL_LF)); }) == 1);
+	MUST(evbuffer_get_length(buffer) == 1);
+	struct evbuffer *other = evbuffer_new();
+	MUST(thrown([=] { evbuffer_add_buffer(other, buffer); }) == 1);
+	MUST(evbuffer_get_length(other) == 1 && evbuffer_get_length(buffer) == 0);
+	evbuffer_free(other);
 	evbuffer_free(buffer);
 
 	event_base_once(base, -1, EV_TIMEOUT, on_time, nullptr, &now);

@@ -1,0 +1,97 @@
+//! For faces whose events live apart from the loop, in their callers' memory, and whose other threads come to the engine while
+//! it waits: giving up without a system call, lending, and a poll in halves.
+
+use super::Engine;
+use crate::backend::{Backend, Change, Clock, RawFd, Report};
+use crate::event::EventId;
+use crate::interest::Ready;
+#[cfg(doc)]
+use crate::reactor::Reactor;
+use crate::reactor::Rules;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
+    /// Gone for good; see [`Reactor::release`]: no system call now.
+    #[inline]
+    pub fn release(&mut self, id: EventId) -> bool {
+        self.reactor.release(id)
+    }
+
+    /// See [`Reactor::remove_timer`].
+    pub fn remove_timer(&mut self, id: EventId) -> bool {
+        self.reactor.remove_timer(id)
+    }
+
+    /// See [`Reactor::set_priority`].
+    pub fn set_priority(&mut self, id: EventId, priority: u8) -> bool {
+        self.reactor.set_priority(id, priority)
+    }
+
+    /// See [`Reactor::set_priorities`].
+    pub fn set_priorities(&mut self, priorities: u16) -> bool {
+        self.reactor.set_priorities(priorities)
+    }
+
+    /// See [`Reactor::set_rules`].
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.reactor.set_rules(rules);
+    }
+
+    /// See [`Reactor::due`].
+    pub fn due(&mut self, id: EventId) -> Ready {
+        self.reactor.due(id)
+    }
+
+    /// The next question for the time asks the clock again.
+    pub fn forget_now(&mut self) {
+        self.turn_now = None;
+    }
+
+    /// As `next_plain`, for a face that lends ([`Rules::lends`]): also what `next_active` would give for the first time, and
+    /// events that wait once. Those the face gives to `lend` before their callbacks. `None`: ask `next_active`.
+    #[inline(always)]
+    pub fn next_lent(&mut self) -> Option<(usize, Ready)> {
+        self.reactor.next_lent().map(|(index, ready)| (index as usize, ready))
+    }
+
+    /// The event that `next_lent` gave for `fd` waits once, and is about to be called back: see the module `reactor::lent`. It
+    /// is kept if the callback adds it again as it was (then that is all there is to do), else it is to be released.
+    #[inline(always)]
+    pub fn lend(&mut self, fd: RawFd) {
+        self.reactor.lend(fd);
+    }
+
+    /// `poll` in halves, for a face that lets other threads at the engine while one of them waits: the limit for
+    /// [`Backend::wait`], and where to put the reports. The face takes the hands out meanwhile (`swap_backend`).
+    pub fn begin_wait(&mut self, limit_ns: Option<u64>) -> (Option<u64>, Vec<Report>) {
+        let timeout_ns = self.prepare(limit_ns);
+        (timeout_ns, core::mem::take(self.reactor.room_for_reports()))
+    }
+
+    /// The other half. `disturbed`: the engine was used meanwhile, so that reports may be stale without anything being wrong.
+    pub fn end_wait(&mut self, reports: Vec<Report>, disturbed: bool) {
+        self.turn_now = None;
+        *self.reactor.room_for_reports() = reports;
+        self.reactor.collect();
+        if disturbed {
+            self.reactor.excuse_stale();
+        }
+        if !self.reactor.timers().is_empty() {
+            self.expire();
+        }
+    }
+
+    /// Tells the hands what others kept for them meanwhile; a refusal is then told to the descriptor's events.
+    pub fn apply_late(&mut self, change: Change) {
+        if let Err(errno) = self.backend.apply(change) {
+            self.reactor.settle();
+            self.reactor.change_failed(change, errno);
+        }
+    }
+
+    /// Puts other hands in the place of the present ones.
+    pub fn swap_backend(&mut self, other: Box<B>) -> Box<B> {
+        core::mem::replace(&mut self.backend, other)
+    }
+}

@@ -1,0 +1,74 @@
+//! For faces whose events live apart from the loop, in their callers' memory: an event exists here only while it is pending or
+//! due, and its caller may change its mind about everything.
+
+use super::{Reactor, Timeout};
+use crate::backend::RawFd;
+use crate::event::{ACTIVE, EventId, NONE};
+use crate::interest::Ready;
+use crate::time::Instant;
+
+impl Reactor {
+    /// Gone for good, but the kernel is told only before the next wait: for an event that does not hold its descriptor open
+    /// (what comes for it until then resolves to nothing). An event that comes to the descriptor meanwhile takes over what
+    /// the kernel knows (`watch`, rule (c)). False where the id is stale.
+    pub fn release(&mut self, id: EventId) -> bool {
+        self.settle();
+        let Some(index) = self.events.resolve(id) else { return false };
+        self.unschedule(index);
+        if self.events[index].has(ACTIVE) {
+            self.deactivate(index);
+        }
+        self.unlink(index);
+        self.events.release(index);
+        true
+    }
+
+    /// Takes an event's timeout from it, also one that has run out and is not told yet. False where the id is stale.
+    pub fn remove_timer(&mut self, id: EventId) -> bool {
+        self.settle();
+        let Some(index) = self.events.resolve(id) else { return false };
+        self.schedule(index, Timeout::Never, Instant::ZERO);
+        true
+    }
+
+    /// Moves an event that is not due to another queue. False where it is due, or the id is stale.
+    pub fn set_priority(&mut self, id: EventId, priority: u8) -> bool {
+        self.settle();
+        let Some(index) = self.events.resolve(id) else { return false };
+        let free = !self.events[index].has(ACTIVE) && usize::from(priority) < self.active.priorities();
+        if free {
+            self.events[index].priority = priority;
+        }
+        free
+    }
+
+    /// Has 1 to 256 priorities from now on; false where something is due. Events keep theirs.
+    pub fn set_priorities(&mut self, priorities: u16) -> bool {
+        self.settle();
+        let free = self.active.is_empty();
+        if free {
+            self.active.set_priorities(priorities);
+            self.set_budget(self.budget);
+        }
+        free
+    }
+
+    /// Why an event is due; empty where it is not.
+    pub fn due(&mut self, id: EventId) -> Ready {
+        self.settle();
+        self.events.resolve(id).map_or(Ready::NONE, |index| self.events[index].ready())
+    }
+
+    /// The pending events of a descriptor, in the order in which they are told.
+    pub fn on_descriptor(&self, fd: RawFd) -> impl Iterator<Item = EventId> {
+        let listed = |at: u32| (at != NONE).then_some(at);
+        let first = listed(self.watches.head(fd));
+        let slots = core::iter::successors(first, move |at| listed(self.events[*at].next));
+        slots.map(|at| self.events.id(at))
+    }
+
+    /// Every event that exists.
+    pub fn ids(&self) -> impl Iterator<Item = EventId> {
+        self.events.iter().map(|(index, _)| self.events.id(index))
+    }
+}

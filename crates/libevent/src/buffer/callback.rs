@@ -9,18 +9,19 @@
 //! (d) A callback that is put off is not called when the evbuffer is freed before its turn. (libevent calls it, with a buffer
 //!     that the program has given up.)
 
+use super::turn::run_deferred;
 use super::{DEFERRED, Entered, FREED, INPUT, OUTPUT, User, evbuffer, hook, parent};
 use crate::base::deferred::Deferred;
 use crate::base::event_base;
-use crate::layout::{bufferevent, evbuffer_cb_info};
+use crate::layout::evbuffer_cb_info;
 use crate::mem;
 use core::ffi::{c_int, c_void};
 use core::ptr::{NonNull, null_mut};
 
 /// EVBUFFER_CB_ENABLED.
-const ENABLED: u32 = 1;
+pub(super) const ENABLED: u32 = 1;
 /// EVBUFFER_CB_NODEFER.
-const NODEFER: u32 = 2;
+pub(super) const NODEFER: u32 = 2;
 /// What the program may change.
 const USER_FLAGS: u32 = 0xffff;
 /// Its function has the signature of evbuffer_setcb.
@@ -66,8 +67,8 @@ pub(super) struct Extra {
     added: usize,
     removed: usize,
     /// Where callbacks are put off: the loop they run on, and their turn there.
-    base: *mut event_base,
-    deferred: Deferred,
+    pub(super) base: *mut event_base,
+    pub(super) deferred: Deferred,
 }
 
 /// The extra of an evbuffer, made if there is none.
@@ -140,64 +141,6 @@ unsafe fn tell_all(this: *mut evbuffer, info: &evbuffer_cb_info) {
     }
 }
 
-/// The turn of callbacks that were put off.
-unsafe extern "C-unwind" fn run_deferred(_: *mut Deferred, this: *mut c_void) {
-    let this = this.cast::<evbuffer>();
-    // SAFETY: the evbuffer has a user since this was scheduled.
-    unsafe {
-        let _parent = LetGo(if (*this).flags & (INPUT | OUTPUT) != 0 { parent(this) } else { null_mut() });
-        let _entered = Entered::new(this);
-        let _user = User(this);
-        if let Some(extra) = (*this).extra {
-            run(this, extra.as_ptr(), ENABLED | NODEFER, ENABLED, true);
-        }
-    }
-}
-
-/// The bufferevent that was held for the turn.
-struct LetGo(*mut bufferevent);
-
-impl Drop for LetGo {
-    fn drop(&mut self) {
-        if !self.0.is_null() {
-            // SAFETY: held when the turn was scheduled, and its lock was let go of before.
-            unsafe { hook::let_go(self.0) };
-        }
-    }
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn evbuffer_defer_callbacks(
-    this: *mut evbuffer,
-    base: *mut event_base,
-) -> c_int {
-    // SAFETY: the header's contract.
-    unsafe {
-        let _entered = Entered::new(this);
-        let extra = extra(this);
-        let deferred = &raw mut (*extra).deferred;
-        let priorities = crate::base::control::event_base_get_npriorities(base);
-        (*extra).base = base;
-        Deferred::set_priority(deferred, base, u8::try_from(priorities / 2).unwrap_or(0));
-        (*this).flags |= DEFERRED;
-    }
-    0
-}
-
-/// What is put off of an evbuffer: null if nothing ever is. For a bufferevent's end.
-///
-/// # Safety
-/// `this` lives and is locked.
-pub unsafe fn deferred_of(this: *mut evbuffer) -> *mut Deferred {
-    // SAFETY: the caller's.
-    unsafe {
-        match (*this).extra {
-            Some(extra) if (*this).flags & DEFERRED != 0 => &raw mut (*extra.as_ptr()).deferred,
-            _ => null_mut(),
-        }
-    }
-}
-
 /// A call of [`run`], also when it is left by something thrown.
 struct Running(*mut Extra);
 
@@ -214,7 +157,10 @@ impl Drop for Running {
 }
 
 /// Calls the entries whose flags under `mask` are `wanted`; `clear`: what they are told is told.
-unsafe fn run(this: *mut evbuffer, extra: *mut Extra, mask: u32, wanted: u32, clear: bool) {
+///
+/// # Safety
+/// As [`tell`]; `extra` is the evbuffer's.
+pub(super) unsafe fn run(this: *mut evbuffer, extra: *mut Extra, mask: u32, wanted: u32, clear: bool) {
     // SAFETY: of `tell`. Entries stay where they are while `running` is not 0.
     unsafe {
         if (*extra).added == 0 && (*extra).removed == 0 {

@@ -25,6 +25,7 @@ mod room;
 mod search;
 mod segment;
 pub(crate) mod take;
+mod turn;
 pub(crate) mod two;
 
 use crate::layout::bufferevent;
@@ -39,8 +40,8 @@ use duolu_sys::syscall::set_errno;
 use lazy::Lazy;
 
 pub use add::duolu_add_vprintf;
-pub use callback::deferred_of;
 pub use reference::release_all;
+pub use turn::deferred_of;
 
 /// EVBUFFER_FLAG_DRAINS_TO_FD: files may be sent by sendfile(2), since nobody looks at the bytes.
 pub const DRAINS_TO_FD: u16 = 1;

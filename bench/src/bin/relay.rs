@@ -1,18 +1,32 @@
-//! What it costs to pass bytes from one TCP socket to another: spliced where it pays, and always copied, in windows by
-//! turns. CPU of the loop's thread for each MiB, from /proc/thread-self/schedstat.
+//! What it costs to pass bytes from one TCP socket to another, spliced and copied, by turns. Two tables:
 //!
-//! `relay BYTES-A-WRITE WINDOWS`
+//! - one piece at a time, from a sender that waits for it: where splicing begins to pay, for the thresholds of
+//!   `duolu_core::stream::Relay`;
+//! - a stream without end through `Context::splice` as it is, and with `SpliceOptions::copies`: what a MiB costs.
+//!
+//! CPU time of the thread that passes on, and nobody else's. `duolu-bench-relay [ROUNDS] [WINDOWS]`
 
+use duolu::buffer::{Buffer, Pool};
 use duolu::{Config, Context, EventId, EventLoop, SpliceOptions};
+use duolu_sys::splice::Pipe;
+use duolu_sys::transfer::{Kind, read_into, write_from};
+use rustix::time::{ClockId, clock_gettime};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-fn cpu_ns() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("the kernel has it");
-    text.split_whitespace().next().and_then(|ns| ns.parse().ok()).expect("nanoseconds")
+/// As the relay has it.
+const COPY_AT_ONCE: usize = 16 * 1024;
+const SPLICE_AT_ONCE: usize = 64 * 1024;
+const WINDOW: Duration = Duration::from_millis(300);
+
+/// User and system time of this thread.
+fn cpu_ns() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
 fn pair() -> (TcpStream, TcpStream) {
@@ -22,6 +36,101 @@ fn pair() -> (TcpStream, TcpStream) {
     one.set_nodelay(true).expect("a socket");
     two.set_nodelay(true).expect("a socket");
     (one, two)
+}
+
+/// Lowest quartile, median, highest.
+fn quartiles(values: &mut [f64]) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|part| values[(values.len() * part / 4).min(values.len() - 1)])
+}
+
+/// sender -> from, to -> receiver, all ends in this thread.
+struct Way {
+    sender: TcpStream,
+    from: TcpStream,
+    to: TcpStream,
+    receiver: TcpStream,
+    pipe: Pipe,
+    pool: Pool,
+}
+
+impl Way {
+    fn new() -> Self {
+        let ((sender, from), (to, receiver)) = (pair(), pair());
+        from.set_nonblocking(true).expect("a socket");
+        to.set_nonblocking(true).expect("a socket");
+        Way {
+            sender,
+            from,
+            to,
+            receiver,
+            pipe: Pipe::new().expect("two descriptors"),
+            pool: Pool::new(32 * 1024, 4),
+        }
+    }
+
+    /// What it costs to pass on so many bytes that are there, in ns.
+    fn pass(&mut self, bytes: &mut [u8], spliced: bool) -> f64 {
+        self.sender.write_all(bytes).expect("there is room");
+        // Until all of it is there, which it is at once but for a machine that is busy elsewhere.
+        while rustix::io::ioctl_fionread(&self.from).ok() != Some(bytes.len() as u64) {
+            std::thread::yield_now();
+        }
+        let (mut passed, before) = (0, cpu_ns());
+        while passed < bytes.len() {
+            passed += if spliced { self.splice() } else { self.copy() };
+        }
+        let took = cpu_ns() - before;
+        self.receiver.read_exact(bytes).expect("all of it");
+        took
+    }
+
+    fn splice(&mut self) -> usize {
+        let moved = self.pipe.fill(self.from.as_raw_fd(), SPLICE_AT_ONCE).bytes;
+        while self.pipe.held() > 0 {
+            self.pipe.drain(self.to.as_raw_fd());
+        }
+        moved
+    }
+
+    fn copy(&mut self) -> usize {
+        let mut buffer = Buffer::new();
+        let moved = read_into(&self.from, Kind::Socket, &mut buffer, &mut self.pool, COPY_AT_ONCE).bytes;
+        while !buffer.is_empty() {
+            write_from(&self.to, Kind::Socket, &mut buffer, &mut self.pool, usize::MAX);
+        }
+        moved
+    }
+}
+
+/// A piece spliced, copied, and copied once more, in an order that turns.
+fn pieces(rounds: usize) {
+    println!("| a piece, KiB | copied, us | spliced, us | spliced against copied | copied against itself |");
+    println!("|---|---|---|---|---|");
+    for kib in [1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64] {
+        let mut bytes = vec![7; kib * 1024];
+        let mut way = Way::new();
+        for spliced in [true, false].repeat(50) {
+            way.pass(&mut bytes, spliced);
+        }
+        let mut costs = [Vec::new(), Vec::new(), Vec::new()];
+        for round in 0..rounds {
+            for turn in 0..3 {
+                let which = (round + turn) % 3;
+                costs[which].push(way.pass(&mut bytes, which == 2));
+            }
+        }
+        let against = |one: usize| {
+            let mut ratios: Vec<f64> =
+                costs[one].iter().zip(&costs[0]).map(|(one, base)| one / base).collect();
+            let [low, middle, high] = quartiles(&mut ratios);
+            format!("{middle:.2} ({low:.2} to {high:.2})")
+        };
+        let (spliced, null) = (against(2), against(1));
+        let [copied_us, spliced_us] =
+            [0, 2].map(|which: usize| quartiles(&mut costs[which].clone())[1] / 1000.0);
+        println!("| {kib} | {copied_us:.1} | {spliced_us:.1} | {spliced} | {null} |");
+    }
 }
 
 /// A sender and a receiver, each a thread, with a relay between them.
@@ -43,41 +152,60 @@ fn line(bytes: usize, options: SpliceOptions) -> Line {
     });
     std::thread::spawn(move || {
         let mut into = vec![0; 256 * 1024];
-        while let Ok(got) = receiver.read(&mut into) {
-            if got == 0 {
-                break;
-            }
+        while let Ok(got @ 1..) = receiver.read(&mut into) {
             count.fetch_add(got as u64, Ordering::Relaxed);
         }
     });
     Line { event_loop, _id: id, received }
 }
 
+/// Microseconds of CPU for each MiB, in a window.
+fn window(bytes: usize, options: SpliceOptions) -> f64 {
+    let mut line = line(bytes, options);
+    line.event_loop.run_for(WINDOW / 3).expect("turns");
+    let (cpu_before, before) = (cpu_ns(), line.received.load(Ordering::Relaxed));
+    let began = Instant::now();
+    while began.elapsed() < WINDOW {
+        line.event_loop.run_once().expect("a turn");
+    }
+    let mib = (line.received.load(Ordering::Relaxed) - before) as f64 / (1 << 20) as f64;
+    (cpu_ns() - cpu_before) / 1000.0 / mib
+}
+
+fn streams(windows: usize) {
+    println!(
+        "\n| bytes a write | copied, us a MiB | as it is, us a MiB | against copied | copied against itself |"
+    );
+    println!("|---|---|---|---|---|");
+    for bytes in [64, 1024, 4096, 16 * 1024, 64 * 1024] {
+        let mut costs = [Vec::new(), Vec::new(), Vec::new()];
+        for round in 0..windows {
+            for turn in 0..3 {
+                let which = (round + turn) % 3;
+                let options = SpliceOptions::new();
+                costs[which].push(window(bytes, if which == 2 { options } else { options.copies() }));
+            }
+        }
+        let against = |one: usize| {
+            let mut ratios: Vec<f64> =
+                costs[one].iter().zip(&costs[0]).map(|(one, base)| one / base).collect();
+            let [low, middle, high] = quartiles(&mut ratios);
+            format!("{middle:.2} ({low:.2} to {high:.2})")
+        };
+        let (spliced, null) = (against(2), against(1));
+        let [copied, as_it_is] = [0, 2].map(|which: usize| quartiles(&mut costs[which].clone())[1]);
+        println!("| {bytes} | {copied:.0} | {as_it_is:.0} | {spliced} | {null} |");
+    }
+}
+
+/// Rounds of pieces (600), windows of streams (12); 0 leaves a table out.
 fn main() {
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<usize>().expect("a number"));
-    let (bytes, windows) = (arguments.next().unwrap_or(65536), arguments.next().unwrap_or(12));
-    let mut costs = [Vec::new(), Vec::new()];
-    for window in 0..windows {
-        let which = window % 2;
-        let options = if which == 0 { SpliceOptions::new() } else { SpliceOptions::new().copies() };
-        let mut line = line(bytes, options);
-        line.event_loop.run_for(Duration::from_millis(200)).expect("turns");
-        let before = (cpu_ns(), line.received.load(Ordering::Relaxed));
-        let began = std::time::Instant::now();
-        while began.elapsed() < Duration::from_secs(1) {
-            line.event_loop.run_once().expect("a turn");
-        }
-        let after = (cpu_ns(), line.received.load(Ordering::Relaxed));
-        let mib = (after.1 - before.1) as f64 / (1 << 20) as f64;
-        costs[which].push((after.0 - before.0) as f64 / 1000.0 / mib);
+    let (rounds, windows) = (arguments.next().unwrap_or(600), arguments.next().unwrap_or(12));
+    if rounds > 0 {
+        pieces(rounds);
     }
-    for (name, costs) in ["spliced where it pays", "always copied"].into_iter().zip(&mut costs) {
-        costs.sort_by(f64::total_cmp);
-        let middle = costs[costs.len() / 2];
-        println!(
-            "{bytes:>6} B a write, {name:<22} {middle:8.1} us/MiB  ({:.1} to {:.1})",
-            costs[0],
-            costs[costs.len() - 1]
-        );
+    if windows > 0 {
+        streams(windows);
     }
 }

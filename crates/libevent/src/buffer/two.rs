@@ -1,8 +1,25 @@
 //! From one evbuffer into another.
 
-use super::{evbuffer, status, told, with_two};
+use super::{INPUT, OUTPUT, evbuffer, pool, status, told, with_two};
 use core::ffi::c_int;
-use duolu_core::buffer::{BufferError, End};
+use duolu_core::buffer::{Buffer, BufferError, End};
+
+/// What a bufferevent has read lies in a block of 16 KiB. Short messages that are collected elsewhere must not keep one
+/// each, so they are copied out of it; unless they go to an empty output, which is written at once as a rule (and looked after
+/// by its bufferevent where it is not).
+///
+/// # Safety
+/// Both are evbuffers, not freed.
+unsafe fn keeps_blocks(from: *mut evbuffer, out: *mut evbuffer) -> bool {
+    // SAFETY: the caller's. These flags do not change.
+    unsafe { (*from).flags & (INPUT | OUTPUT) != 0 && (*out).flags & OUTPUT == 0 }
+}
+
+fn spare_block(keeps_blocks: bool, from: &mut Buffer, out: &Buffer) {
+    if (keeps_blocks || !out.is_empty()) && !from.is_frozen(End::Front) {
+        pool::with(|pool| from.give_back(pool));
+    }
+}
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn evbuffer_add_buffer(out: *mut evbuffer, from: *mut evbuffer) -> c_int {
@@ -11,7 +28,14 @@ pub unsafe extern "C-unwind" fn evbuffer_add_buffer(out: *mut evbuffer, from: *m
     }
     // SAFETY: the header's contract.
     unsafe {
-        with_two(from, out, |from, out| if from.is_empty() { 0 } else { status(out.append_buffer(from)) })
+        let keeps = keeps_blocks(from, out);
+        with_two(from, out, |from, out| {
+            if from.is_empty() {
+                return 0;
+            }
+            spare_block(keeps, from, out);
+            status(out.append_buffer(from))
+        })
     }
 }
 
@@ -22,7 +46,14 @@ pub unsafe extern "C-unwind" fn evbuffer_prepend_buffer(out: *mut evbuffer, from
     }
     // SAFETY: the header's contract.
     unsafe {
-        with_two(from, out, |from, out| if from.is_empty() { 0 } else { status(out.prepend_buffer(from)) })
+        let keeps = keeps_blocks(from, out);
+        with_two(from, out, |from, out| {
+            if from.is_empty() {
+                return 0;
+            }
+            spare_block(keeps, from, out);
+            status(out.prepend_buffer(from))
+        })
     }
 }
 
@@ -37,6 +68,7 @@ pub unsafe extern "C-unwind" fn evbuffer_remove_buffer(
     }
     // SAFETY: the header's contract. Who is told first is libevent's: the one it empties, or the one it adds to.
     unsafe {
+        let keeps = keeps_blocks(from, out);
         let all = super::life::evbuffer_get_length(from) <= len;
         if all {
             return with_two(from, out, |from, out| {
@@ -46,9 +78,13 @@ pub unsafe extern "C-unwind" fn evbuffer_remove_buffer(
                 if from.is_frozen(End::Front) {
                     return status::<()>(Err(BufferError::Frozen(End::Front)));
                 }
+                spare_block(keeps, from, out);
                 told(out.take_from(from, len)).map_or(-1, |moved| moved as c_int)
             });
         }
-        with_two(out, from, |out, from| told(out.take_from(from, len)).map_or(-1, |moved| moved as c_int))
+        with_two(out, from, |out, from| {
+            spare_block(keeps, from, out);
+            told(out.take_from(from, len)).map_or(-1, |moved| moved as c_int)
+        })
     }
 }

@@ -158,7 +158,11 @@ fn write(bev: Bev, fd: c_int, limit: usize) -> Moved {
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     let work = |output: &mut Buffer| {
         output.thaw(End::Front); // (a)
-        let moved = pool::with(|pool| write_from(fd, Kind::Other, output, pool, limit));
+        let moved = pool::with(|pool| {
+            let moved = write_from(fd, Kind::Other, output, pool, limit);
+            output.give_back(pool); // what waits does not keep a block for a few bytes
+            moved
+        });
         output.freeze(End::Front);
         moved
     };

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # sanitize.sh address|thread: the drop-in under a sanitizer, below programs that have none: the C programs of crates/conform and
-# memcached and tmux. The library alone is compiled with it; the sanitizer's runtime, of rustc's own LLVM, is loaded
+# memcached, tmux, tor and pgbouncer (DUOLU_SANITIZE="--test apps": these only). The library alone is compiled with it; the sanitizer's runtime, of rustc's own LLVM, is loaded
 # before the program. First it must find a planted fault: what finds nothing there would find nothing anywhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +13,8 @@ esac
 host=$(rustc -vV | sed -n 's/^host: //p')
 llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 scripts/need.sh "/usr/lib/llvm-$llvm/lib/clang/*/lib/linux/libclang_rt.$short-x86_64.so=libclang-rt-$llvm-dev" \
-  addr2line=binutils cc=gcc memcached=memcached memccapable=libmemcached-tools tmux=tmux /usr/include/event2/event.h=libevent-dev
+  addr2line=binutils cc=gcc memcached=memcached memccapable=libmemcached-tools tor=tor \
+  /usr/sbin/pgbouncer=pgbouncer psql=postgresql-client tmux=tmux /usr/include/event2/event.h=libevent-dev
 runtime=$(compgen -G "/usr/lib/llvm-$llvm/lib/clang/*/lib/linux/libclang_rt.$short-x86_64.so" | head -1)
 
 target=$PWD/${CARGO_TARGET_DIR:-target}
@@ -43,4 +44,4 @@ if [ "$1" = thread ]; then
 fi
 # util_address has two gigabytes of text, which is too much for the sanitizers' shadows.
 DUOLU_LIBEVENT=$object DUOLU_LIBEVENT_PRELOAD=$preload \
-  cargo test --quiet --package duolu-conform --no-fail-fast --test programs --test apps -- --skip util_address
+  cargo test --quiet --package duolu-conform --no-fail-fast ${DUOLU_SANITIZE:---test programs --test apps} -- --skip util_address

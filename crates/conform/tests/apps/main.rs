@@ -5,4 +5,5 @@
 
 mod kit;
 mod memcached;
+mod servers;
 mod tmux;

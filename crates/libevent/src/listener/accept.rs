@@ -59,8 +59,11 @@ unsafe extern "C" {
 }
 
 /// Takes an event away under the lock that its callback wants.
-unsafe fn event_del_without_wait(event: *mut crate::layout::event) {
-    // SAFETY: an assigned event, the caller's.
+///
+/// # Safety
+/// An assigned event.
+pub unsafe fn event_del_without_wait(event: *mut crate::layout::event) {
+    // SAFETY: the caller's.
     unsafe { event_del_noblock(event) };
 }
 

@@ -114,7 +114,11 @@ pub unsafe extern "C" fn evconnlistener_free(this: *mut evconnlistener) {
         (*this).freed = true;
         let threaded = !(*this).lock.is_null();
         if threaded {
-            event_finalize(0, addr_of_mut!((*this).readable), Some(finalized_one));
+            if event_finalize(0, addr_of_mut!((*this).readable), Some(finalized_one)) != 0 {
+                // No memory to wait with: nothing calls it any more, but somebody may be on the way in, so it stays.
+                accept::event_del_without_wait(addr_of_mut!((*this).readable));
+                accept::event_del_without_wait(addr_of_mut!((*this).rested));
+            }
         } else {
             event_del(addr_of_mut!((*this).readable));
             event_del(addr_of_mut!((*this).rested));

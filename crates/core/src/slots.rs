@@ -45,7 +45,8 @@ pub fn reserve_table<T>(table: &mut Vec<T>, len: usize) -> Result<(), TryReserve
 
 #[cold]
 fn grow_table<T>(table: &mut Vec<T>, len: usize) -> Result<(), TryReserveError> {
-    const SMALL_BYTES: usize = 16 << 10;
+    // Half of what gets its own pages: with less, tables of words would be counted several times their size.
+    const SMALL_BYTES: usize = 64 << 10;
     const OWN_PAGES_BYTES: usize = 132 << 10;
     if len * size_of::<T>() <= SMALL_BYTES {
         return table.try_reserve(len - table.len());

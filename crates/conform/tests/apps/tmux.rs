@@ -36,12 +36,12 @@ impl Tmux {
         self.must(arguments).lines().count()
     }
 
-    /// Waits until a pane shows a line.
+    /// Waits until a pane shows a line: maybe behind a prompt, where it was typed before the shell asked for it.
     fn shows(&self, pane: &str, wanted: &str) {
         until(&format!("{} shows {wanted}", self.method), || {
             self.must(&["capture-pane", "-p", "-t", pane])
                 .lines()
-                .any(|line| line.trim_end() == wanted)
+                .any(|line| line.trim_end().trim_start_matches("$ ") == wanted)
                 .then_some(())
         });
     }

@@ -14,6 +14,9 @@ static const char *const names[KINDS] = {
 
 static struct event_base *base;
 static struct event *ev, *second;
+/* All that there were, to be freed at the end. */
+static struct event *seconds[8];
+static int n_seconds;
 static int pair[2], other[2], calls, budget;
 static enum what kind;
 
@@ -21,6 +24,13 @@ static void second_told(evutil_socket_t fd, short events, void *arg)
 {
 	say("  second %s", events_text(events));
 	event_del(second);
+}
+
+static void a_second(short events)
+{
+	must(n_seconds < 8);
+	second = seconds[n_seconds++] = event_new(base, pair[0], events, second_told, NULL);
+	show(event_add(second, NULL));
 }
 
 static void told(evutil_socket_t fd, short events, void *arg)
@@ -72,13 +82,11 @@ static void told(evutil_socket_t fd, short events, void *arg)
 	case SELF_ACTIVE: event_active(ev, EV_WRITE, 1); break;
 	case ACTIVE_AND_AGAIN: event_active(ev, EV_WRITE, 1); show(event_add(ev, NULL)); break;
 	case SECOND_ON_FD:
-		second = event_new(base, pair[0], EV_WRITE, second_told, NULL);
-		show(event_add(second, NULL));
+		a_second(EV_WRITE);
 		show(event_add(ev, NULL));
 		break;
 	case EDGE_ON_FD:
-		second = event_new(base, pair[0], EV_WRITE | EV_ET, second_told, NULL);
-		show(event_add(second, NULL));
+		a_second(EV_WRITE | EV_ET);
 		break;
 	case LOOPBREAK: event_add(ev, NULL); event_base_loopbreak(base); break;
 	default: break;
@@ -119,8 +127,8 @@ static void one(int neighbours)
 		close(fds[i][1]);
 	}
 	event_free(ev);
-	if (second)
-		event_free(second);
+	while (n_seconds > 0)
+		event_free(seconds[--n_seconds]);
 	show(event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED));
 	close(pair[0]);
 	close(pair[1]);

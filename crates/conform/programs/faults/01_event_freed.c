@@ -151,7 +151,6 @@ int main(void)
 	event_active(bare, EV_READ, 1);
 	event_base_once(base, -1, EV_TIMEOUT, other, NULL, &far);
 	event_base_free(base);
-	show(event_pending(owner.ev, EV_READ | EV_TIMEOUT, NULL));
 	free(owner.ev);
 	free(owner.other);
 	free(bare);

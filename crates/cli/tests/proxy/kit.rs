@@ -5,9 +5,11 @@ use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-/// A listener for the test to accept from.
+/// A listener for the test to accept from. What it accepts takes little unread: the kernel would let a receiver that is fast at
+/// first have 32 MiB and more (tcp_rmem), and whoever waits for a sender to be stopped would wait for a long time.
 pub fn upstream() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    duolu_sys::socket::set_recv_buffer(&listener, 256 << 10).expect("a size");
     let address = listener.local_addr().expect("an address").to_string();
     (listener, address)
 }

@@ -1,11 +1,11 @@
 //! Bytes both ways at once, with readers that are slow or do not read: exact, and no more of them in the proxy than its
 //! watermarks say.
 
-use crate::kit::{COPIED, read_all, resident_bytes, through};
+use crate::kit::{COPIED, read_all, resident_bytes, stuff, through};
 use crate::pattern::pattern;
 use crate::server::eventually;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::time::Duration;
 
 crate::for_each_form!(both_ways_at_once_byte_for_byte, a_slow_reader_gets_everything);
@@ -58,25 +58,6 @@ fn a_slow_reader_gets_everything(model: &str) {
         }
         assert!(got == sent);
     });
-}
-
-/// Writes until the kernel takes no more for a while.
-fn stuff(mut stream: &TcpStream, bytes: &[u8]) -> usize {
-    stream.set_nonblocking(true).unwrap();
-    let (mut sent, mut refused) = (0, 0);
-    while refused < 20 {
-        match stream.write(&bytes[sent..]) {
-            Ok(count) => (sent, refused) = (sent + count, 0),
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                refused += 1;
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-        assert!(sent < bytes.len(), "it takes everything, though nobody reads");
-    }
-    stream.set_nonblocking(false).unwrap();
-    sent
 }
 
 /// Forty connections whose readers do not read: the proxy has no more of each than its watermark and one read, and what

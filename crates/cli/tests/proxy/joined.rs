@@ -2,7 +2,7 @@
 //! through memory. That every other test holds both ways is `for_each_form!`'s doing.
 
 use crate::header::{header, read_header};
-use crate::kit::{COPIED, Through, accept, read_all, read_exactly, through};
+use crate::kit::{COPIED, Through, accept, read_all, read_exactly, stuff, through};
 use crate::metric::metric;
 use crate::pattern::pattern;
 use crate::server::{connect, duolu, eventually};
@@ -10,7 +10,7 @@ use crate::tls::Files;
 use crate::traced::Trace;
 use duolu::proxy_protocol::{Header, Version};
 use rustix::process::Signal;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 crate::for_each_model!(it_splices_what_nobody_looks_at);
@@ -127,25 +127,6 @@ fn its_counters_are_up_to_date() {
 
 /// More than a connection takes unread: a receiver that was fast at first may have 32 MiB (tcp_rmem), and there are two on the way.
 const MUCH: usize = 80 << 20;
-
-/// Writes until nothing is taken for a while.
-fn stuff(mut stream: &TcpStream, bytes: &[u8]) -> usize {
-    stream.set_nonblocking(true).unwrap();
-    let (mut sent, mut refused) = (0, 0);
-    while refused < 20 {
-        match stream.write(&bytes[sent..]) {
-            Ok(count) => (sent, refused) = (sent + count, 0),
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                refused += 1;
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            }
-        }
-        assert!(sent < bytes.len(), "it takes everything, though nobody reads");
-    }
-    stream.set_nonblocking(false).unwrap();
-    sent
-}
 
 /// What is in the middle of it when the end begins comes to its end, and the last counters are right.
 #[test]

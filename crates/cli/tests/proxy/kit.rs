@@ -1,7 +1,7 @@
 //! A proxy, and the upstream that the test plays itself.
 
 use crate::server::{PATIENCE, Server, connect};
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -105,4 +105,23 @@ pub fn nobody() -> SocketAddr {
     let number = std::process::id();
     let ip = [127, 77, (number >> 8) as u8, number as u8];
     TcpListener::bind((std::net::Ipv4Addr::from(ip), 0)).unwrap().local_addr().unwrap()
+}
+
+/// Writes until the kernel takes no more for a while.
+pub fn stuff(mut stream: &TcpStream, bytes: &[u8]) -> usize {
+    stream.set_nonblocking(true).unwrap();
+    let (mut sent, mut refused) = (0, 0);
+    while refused < 20 {
+        match stream.write(&bytes[sent..]) {
+            Ok(count) => (sent, refused) = (sent + count, 0),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                refused += 1;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        assert!(sent < bytes.len(), "it takes everything, though nobody reads");
+    }
+    stream.set_nonblocking(false).unwrap();
+    sent
 }

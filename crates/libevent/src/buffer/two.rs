@@ -21,12 +21,19 @@ fn spare_block(keeps_blocks: bool, from: &mut Buffer, out: &Buffer) {
     }
 }
 
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn evbuffer_add_buffer(out: *mut evbuffer, from: *mut evbuffer) -> c_int {
+/// Moves all of `from` to one end of `out`.
+///
+/// # Safety
+/// Both are evbuffers, not freed.
+unsafe fn move_all(
+    out: *mut evbuffer,
+    from: *mut evbuffer,
+    to_its_end: fn(&mut Buffer, &mut Buffer) -> Result<(), BufferError>,
+) -> c_int {
     if out == from {
         return 0;
     }
-    // SAFETY: the header's contract.
+    // SAFETY: the caller's.
     unsafe {
         let keeps = keeps_blocks(from, out);
         with_two(from, out, |from, out| {
@@ -34,27 +41,21 @@ pub unsafe extern "C-unwind" fn evbuffer_add_buffer(out: *mut evbuffer, from: *m
                 return 0;
             }
             spare_block(keeps, from, out);
-            status(out.append_buffer(from))
+            status(to_its_end(out, from))
         })
     }
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn evbuffer_prepend_buffer(out: *mut evbuffer, from: *mut evbuffer) -> c_int {
-    if out == from {
-        return 0;
-    }
+pub unsafe extern "C-unwind" fn evbuffer_add_buffer(out: *mut evbuffer, from: *mut evbuffer) -> c_int {
     // SAFETY: the header's contract.
-    unsafe {
-        let keeps = keeps_blocks(from, out);
-        with_two(from, out, |from, out| {
-            if from.is_empty() {
-                return 0;
-            }
-            spare_block(keeps, from, out);
-            status(out.prepend_buffer(from))
-        })
-    }
+    unsafe { move_all(out, from, Buffer::append_buffer) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn evbuffer_prepend_buffer(out: *mut evbuffer, from: *mut evbuffer) -> c_int {
+    // SAFETY: the header's contract.
+    unsafe { move_all(out, from, Buffer::prepend_buffer) }
 }
 
 #[unsafe(no_mangle)]

@@ -113,24 +113,37 @@ fn pieces(rounds: usize) {
         for spliced in [true, false].repeat(50) {
             way.pass(&mut bytes, spliced);
         }
-        let mut costs = [Vec::new(), Vec::new(), Vec::new()];
-        for round in 0..rounds {
-            for turn in 0..3 {
-                let which = (round + turn) % 3;
-                costs[which].push(way.pass(&mut bytes, which == 2));
-            }
-        }
-        let against = |one: usize| {
-            let mut ratios: Vec<f64> =
-                costs[one].iter().zip(&costs[0]).map(|(one, base)| one / base).collect();
-            let [low, middle, high] = quartiles(&mut ratios);
-            format!("{middle:.2} ({low:.2} to {high:.2})")
-        };
-        let (spliced, null) = (against(2), against(1));
-        let [copied_us, spliced_us] =
-            [0, 2].map(|which: usize| quartiles(&mut costs[which].clone())[1] / 1000.0);
-        println!("| {kib} | {copied_us:.1} | {spliced_us:.1} | {spliced} | {null} |");
+        let Compared { copied, spliced, ratio, null } =
+            by_turns(rounds, |splices| way.pass(&mut bytes, splices));
+        println!("| {kib} | {:.1} | {:.1} | {ratio} | {null} |", copied / 1000.0, spliced / 1000.0);
     }
+}
+
+/// Medians, and what splicing costs against copying, and copying against itself: median with quartiles.
+struct Compared {
+    copied: f64,
+    spliced: f64,
+    ratio: String,
+    null: String,
+}
+
+/// Copies, copies and splices by turns, so many rounds; who begins changes with each.
+fn by_turns(rounds: usize, mut cost: impl FnMut(bool) -> f64) -> Compared {
+    let mut costs = [Vec::new(), Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        for turn in 0..3 {
+            let which = (round + turn) % 3;
+            costs[which].push(cost(which == 2));
+        }
+    }
+    let against = |one: usize| {
+        let mut ratios: Vec<f64> = costs[one].iter().zip(&costs[0]).map(|(one, base)| one / base).collect();
+        let [low, middle, high] = quartiles(&mut ratios);
+        format!("{middle:.2} ({low:.2} to {high:.2})")
+    };
+    let (ratio, null) = (against(2), against(1));
+    let [copied, spliced] = [0, 2].map(|which: usize| quartiles(&mut costs[which].clone())[1]);
+    Compared { copied, spliced, ratio, null }
 }
 
 /// A sender and a receiver, each a thread, with a relay between them.
@@ -178,23 +191,11 @@ fn streams(windows: usize) {
     );
     println!("|---|---|---|---|---|");
     for bytes in [64, 1024, 4096, 16 * 1024, 64 * 1024] {
-        let mut costs = [Vec::new(), Vec::new(), Vec::new()];
-        for round in 0..windows {
-            for turn in 0..3 {
-                let which = (round + turn) % 3;
-                let options = SpliceOptions::new();
-                costs[which].push(window(bytes, if which == 2 { options } else { options.copies() }));
-            }
-        }
-        let against = |one: usize| {
-            let mut ratios: Vec<f64> =
-                costs[one].iter().zip(&costs[0]).map(|(one, base)| one / base).collect();
-            let [low, middle, high] = quartiles(&mut ratios);
-            format!("{middle:.2} ({low:.2} to {high:.2})")
-        };
-        let (spliced, null) = (against(2), against(1));
-        let [copied, as_it_is] = [0, 2].map(|which: usize| quartiles(&mut costs[which].clone())[1]);
-        println!("| {bytes} | {copied:.0} | {as_it_is:.0} | {spliced} | {null} |");
+        let Compared { copied, spliced, ratio, null } = by_turns(windows, |splices| {
+            let options = SpliceOptions::new();
+            window(bytes, if splices { options } else { options.copies() })
+        });
+        println!("| {bytes} | {copied:.0} | {spliced:.0} | {ratio} | {null} |");
     }
 }
 

@@ -15,7 +15,8 @@ use core::ffi::{c_int, c_short, c_void};
 use duolu_core::Errno;
 use duolu_core::buffer::{Buffer, End};
 use duolu_core::stream::{Direction, Moved, Then};
-use duolu_sys::syscall::{last_errno, set_errno};
+use duolu_sys::socket::take_error;
+use duolu_sys::syscall::set_errno;
 use duolu_sys::transfer::{Kind, write_from};
 use std::os::fd::BorrowedFd;
 
@@ -130,24 +131,14 @@ fn finish_connecting(bev: Bev, fd: c_int) -> Option<bool> {
     Some(writes)
 }
 
-/// What became of a connection: SO_ERROR, socket(7).
+/// What became of a connection.
 fn error_of(fd: c_int) -> Result<(), Errno> {
-    let (mut error, mut size) = (0, size_of::<c_int>() as libc::socklen_t);
-    // SAFETY: room for an int, and its size.
-    let asked = unsafe {
-        libc::getsockopt(
-            fd,
-            libc::SOL_SOCKET,
-            libc::SO_ERROR,
-            (&raw mut error).cast::<c_void>(),
-            &raw mut size,
-        )
-    };
-    match (asked, error) {
-        (0, 0) => Ok(()),
-        (0, error) => Err(Errno(error)),
-        _ => Err(last_errno()),
+    if fd < 0 {
+        return Err(Errno(libc::EBADF));
     }
+    // SAFETY: not -1; the program keeps it open as long as it connects, and a closed one is EBADF.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    take_error(fd).map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 fn write(bev: Bev, fd: c_int, limit: usize) -> Moved {

@@ -4,6 +4,7 @@
 //! io_uring cannot be had its tests fail; DUOLU_TEST_NO_URING=1 says that this is known, and skips them.
 
 mod contract {
+    pub mod busy;
     pub mod closing;
     pub mod kit;
     pub mod process;
@@ -88,6 +89,12 @@ on_every_backend! {
         more_than_any_queue_holds
         ten_thousand_changes_without_a_wait
         a_growing_and_shrinking_set_stays_right;
+    busy:
+        a_crowd_is_told_every_wait_and_no_longer
+        who_pauses_in_a_crowd_is_told_at_once_when_he_goes_on
+        a_crowd_that_fell_silent_wakes_the_sleeper
+        one_of_a_crowd_can_be_closed_without_a_word
+        a_crowd_is_told_as_poll_would;
     process:
         no_timeout_ends_early
         a_huge_timeout_is_for_ever

@@ -1,7 +1,7 @@
 //! io_uring(7) for readiness: one poll request per watched descriptor.
 //!
-//! Changes are only noted; they ride on the system call that waits. `Level` is a one-shot poll that the next
-//! wait arms again; `Edge` is a multishot poll; `OneShot` is a one-shot poll that stays fired.
+//! Changes are only noted; they ride on the system call that waits. `Edge` is a multishot poll; `OneShot` is a
+//! one-shot poll that stays fired; `Level` is a one-shot poll that the next wait arms again, and in a crowd what `hot` says.
 //!
 //! Traps:
 //! (a) A cancelled request still completes, late, maybe after its number belongs to someone else. So each
@@ -13,7 +13,7 @@
 //!     -ENOENT of the cancellation.
 //! (d) A completion can be older than the wait: it came while callbacks ran, and one of them may have read
 //!     what it announces. epoll looks again when asked; so for Level what lies in the queue before the wait is
-//!     armed again in the same call, which looks again, and is reported only if it is still so.
+//!     looked at again, by a request in the same call or in `hot`, and is reported only if it is still so.
 //! (e) A multishot poll ends when the completion queue is full (no F_MORE): armed again, which may tell an edge
 //!     twice. On a file that cannot be polled (a regular one) it ends at once, every time: not armed again.
 //! (f) Poll requests belong to the thread that submitted them and are cancelled when it ends; and its way
@@ -28,6 +28,7 @@
 //! Opened with [`Uring::with_transfers`] the same ring moves streams' bytes: `lanes` and `sends`, joined to it in `carry`.
 
 mod carry;
+mod hot;
 mod lanes;
 mod ring;
 mod sends;
@@ -56,6 +57,10 @@ pub struct Uring {
     slots: Vec<Slot>,
     /// Descriptors whose slot is `queued`: to be armed by the next flush if still `Idle`.
     queue: Vec<RawFd>,
+    /// Descriptors whose slot is `in_hot`: to be looked at by the next wait.
+    hot: Vec<libc::pollfd>,
+    /// Looks so far.
+    turn: u32,
     /// User data of armings to be cancelled by the next flush.
     cancels: Vec<u64>,
     /// Cancellations pushed since the completion queue was emptied, trap (c).
@@ -74,12 +79,19 @@ struct Slot {
     token: Token,
     /// Number of the arming that is, or was last, in the kernel: trap (a).
     arming: u32,
-    /// Where this wait's report is, so that two edges of one descriptor make one report.
-    report: u32,
+    /// Edge: where this wait's report is, so that two edges of one descriptor make one report. Level: in which turn a
+    /// look found it ready last.
+    mark: u32,
     watch: Watch,
     state: State,
     /// In `queue`.
     queued: bool,
+    /// In `hot`.
+    in_hot: bool,
+    /// Whether the request of a Level is, or is to be, one that stays.
+    multishot: bool,
+    /// Hot: so many looks in a row found nothing. Multishot: so many in a row found it ready.
+    count: u8,
 }
 
 const _: () = assert!(size_of::<Slot>() == 24);
@@ -91,6 +103,8 @@ enum State {
     Idle,
     /// The kernel has a request with the slot's arming.
     Armed,
+    /// Has no request: looked at by every wait.
+    Hot,
     /// Watched, but silent until the next Modify.
     Fired,
 }
@@ -98,10 +112,13 @@ enum State {
 const EMPTY: Slot = Slot {
     token: Token::from_bits(0),
     arming: 0,
-    report: 0,
+    mark: 0,
     watch: Watch { interest: duolu_core::Interest::NONE, trigger: Trigger::Level, exclusive: false },
     state: State::Unwatched,
     queued: false,
+    in_hot: false,
+    multishot: false,
+    count: 0,
 };
 
 impl fmt::Debug for Uring {
@@ -121,6 +138,8 @@ impl Uring {
             ring,
             slots: Vec::new(),
             queue: Vec::new(),
+            hot: Vec::new(),
+            turn: 0,
             cancels: Vec::new(),
             unwanted: 0,
             thread: 0,
@@ -137,7 +156,12 @@ impl Uring {
         self.disarm(number);
         let slot = &mut self.slots[number];
         (slot.token, slot.watch, slot.state) = (token, watch, State::Idle);
-        self.enqueue(number);
+        (slot.multishot, slot.count) = (false, 0);
+        if slot.in_hot && self.can_be_hot(number) {
+            self.slots[number].state = State::Hot;
+        } else {
+            self.enqueue(number);
+        }
         Ok(())
     }
 
@@ -189,7 +213,7 @@ impl Uring {
     fn arm(&mut self, fd: RawFd) -> Result<(), Errno> {
         let slot = &mut self.slots[fd as usize];
         if slot.state == State::Idle {
-            let multi = slot.watch.trigger == Trigger::Edge;
+            let multi = slot.watch.trigger == Trigger::Edge || slot.multishot;
             let exclusive = if slot.watch.exclusive { libc::EPOLLEXCLUSIVE as u32 } else { 0 };
             let bits = bits_of(slot.watch.interest) | exclusive;
             let poll = opcode::PollAdd::new(types::Fd(fd), bits).multi(multi).build();
@@ -233,9 +257,16 @@ impl Uring {
                 }
             }
             Trigger::Level => {
-                self.again(number);
-                if fresh {
-                    reports.push(Report { token: self.slots[number].token, ready });
+                let token = slot.token;
+                let untold = if cqueue::more(completion.flags()) {
+                    self.list(number)
+                } else {
+                    let untold = !slot.in_hot;
+                    self.heat(number);
+                    untold
+                };
+                if fresh && untold {
+                    reports.push(Report { token, ready });
                 }
             }
             Trigger::OneShot => {
@@ -244,12 +275,12 @@ impl Uring {
             }
             Trigger::Edge => {
                 let token = slot.token;
-                match reports.get_mut(slot.report as usize) {
-                    Some(earlier) if slot.report as usize >= start && earlier.token == token => {
+                match reports.get_mut(slot.mark as usize) {
+                    Some(earlier) if slot.mark as usize >= start && earlier.token == token => {
                         earlier.ready |= ready;
                     }
                     _ => {
-                        slot.report = reports.len() as u32;
+                        slot.mark = reports.len() as u32;
                         reports.push(Report { token, ready });
                     }
                 }
@@ -268,7 +299,7 @@ impl Uring {
     /// The request is over; the next flush makes another.
     fn again(&mut self, number: usize) {
         let slot = &mut self.slots[number];
-        slot.state = State::Idle;
+        (slot.state, slot.multishot) = (State::Idle, false);
         slot.arming = slot.arming.wrapping_add(1);
         self.enqueue(number);
     }
@@ -312,12 +343,13 @@ impl Uring {
         }
         self.ring = fresh;
         self.queue.clear();
+        self.hot.clear();
         self.cancels.clear();
         self.unwanted = 0;
         for number in 0..self.slots.len() {
             let slot = &mut self.slots[number];
-            slot.queued = false;
-            if matches!(slot.state, State::Armed | State::Idle) {
+            (slot.queued, slot.in_hot) = (false, false);
+            if matches!(slot.state, State::Armed | State::Idle | State::Hot) {
                 self.again(number);
             }
         }
@@ -354,8 +386,14 @@ impl Uring {
         reports: &mut Vec<Report>,
     ) -> Result<bool, Errno> {
         self.drain(false, start, reports);
+        if !self.hot.is_empty() {
+            self.look(start, reports);
+        }
         self.flush()?;
         let timeout_ns = if reports.len() > start || self.lanes_due() { Some(0) } else { timeout_ns };
+        if reports.len() > start && self.lanes.is_none() && self.ring.is_empty() {
+            return Ok(true);
+        }
         let mut over = timeout_ns == Some(0);
         match self.ring.enter(1 + self.unwanted, timeout_ns) {
             Ok(()) | Err(Errno(libc::EBUSY)) => {}
@@ -455,6 +493,7 @@ impl Backend for Uring {
     fn reinit(&mut self) -> Result<(), Errno> {
         self.renew()?;
         self.queue.clear();
+        self.hot.clear();
         self.slots.clear();
         if let Some(lanes) = &mut self.lanes {
             lanes.unwatch_all();
@@ -473,6 +512,8 @@ impl Backend for Uring {
                 write_one(announce.as_fd());
             }
             self.announce = Some(announce);
+            self.disarm_multishot();
+            self.cool(false, |_| true);
             self.submit_if_announced().ok()?;
         }
         self.announce.as_ref().map(|announce| announce.as_raw_fd())

@@ -85,6 +85,11 @@ impl Ring {
         self.uring.submission().len()
     }
 
+    /// Whether nothing waits: neither requests for the kernel nor completions for us.
+    pub(super) fn is_empty(&mut self) -> bool {
+        self.unsubmitted() == 0 && !self.has_completions()
+    }
+
     /// For registering and unregistering buffers.
     pub(super) fn uring(&self) -> &IoUring {
         &self.uring

@@ -1,4 +1,5 @@
-/* Connecting: over TCP and AF_UNIX, refused, without a name, before and after callbacks are deferred. */
+/* Connecting: over TCP and AF_UNIX, refused, without a name, before and after callbacks are deferred.
+ * conform: methods=epoll,poll,select (on io_uring what was closed is only let go of by the next wait) */
 #include "conform.h"
 #include <netinet/in.h>
 #include <sys/un.h>

@@ -25,7 +25,7 @@ int main(void)
 	a_pair(fd);
 	base = event_init();
 	must(base != NULL);
-	say("method %s", event_get_method());
+	show(strcmp(event_get_method(), event_base_get_method(base)));
 	event_set(&ev, fd[0], EV_READ, told, "read");
 	show(event_get_base(&ev) == base);
 	show(event_initialized(&ev));

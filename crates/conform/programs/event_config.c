@@ -1,4 +1,4 @@
-/* Configurations: methods avoided and required features, flags, the environment. */
+/* Configurations: methods avoided and required features, flags, the environment. conform: methods=epoll,poll,select */
 #include "conform.h"
 
 static void made(const char *what, struct event_config *config)

@@ -35,7 +35,7 @@ static void a_second(short events)
 
 static void told(evutil_socket_t fd, short events, void *arg)
 {
-	struct timeval tv = ms(3);
+	struct timeval tv = ms(30);
 
 	say("  told %s, pending %s", events_text(events), events_text(event_pending(ev, EV_READ | EV_WRITE | EV_TIMEOUT, NULL)));
 	if (++calls >= budget) {
@@ -119,7 +119,7 @@ static void one(int neighbours)
 		say(" turn: %d, break %d, added %d", result, event_base_got_break(base),
 		    event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED));
 		if (kind == WITH_TIMEOUT && calls < 2)
-			usleep(4000);
+			usleep(40000);
 	}
 	for (i = 0; i < neighbours; i++) {
 		event_free(near[i]);

@@ -1,4 +1,5 @@
-/* What can be asked before anything runs: versions, methods, features. conform: link=event_core,event_extra,event_pthreads */
+/* What can be asked before anything runs: versions, methods, features.
+ * conform: link=event_core,event_extra,event_pthreads methods=epoll,poll,select */
 #include "conform.h"
 
 int main(void)

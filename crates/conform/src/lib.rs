@@ -1,8 +1,9 @@
 //! Runs C programs with two libevents, the system's and duolu's, and compares what they say.
 //!
-//! A program of `programs/` is compiled once, against the system's headers and objects, and run six times: with each
-//! library, with epoll, poll and select. What it prints and how it exits must be equal, so it prints nothing that differs
-//! from run to run (no addresses, no times). Its first lines may say `conform: KEY=VALUE ...`, see [`Program`].
+//! A program of `programs/` is compiled once, against the system's headers and objects, and run seven times: with each
+//! library, with epoll, poll and select, and with ours on io_uring, which must say what C libevent says on epoll. What it prints
+//! and how it exits must be equal, so it prints nothing that differs from run to run (no addresses, no times). Its first lines
+//! may say `conform: KEY=VALUE ...`, see [`Program`].
 //!
 //! `DUOLU_LIBEVENT=FILE` has that object tested instead of the one cargo builds here (a sanitized one, say), and
 //! `DUOLU_LIBEVENT_PRELOAD=FILE` has a sanitizer's runtime loaded before it.

@@ -1,10 +1,11 @@
-//! One program on two libraries and three methods.
+//! One program on two libraries and four methods.
 
 use crate::{Outcome, compile, difference, ours, run};
 use std::path::Path;
 use std::time::Duration;
 
-/// A kernel's way of waiting, chosen as users of libevent choose it: by forbidding those that come before.
+/// A kernel's way of waiting, chosen as users of libevent choose it: by forbidding those that come before. C libevent has no
+/// io_uring: there ours is compared with what it says on epoll.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Method {
     /// epoll(7).
@@ -13,18 +14,39 @@ pub enum Method {
     Poll,
     /// select(2).
     Select,
+    /// io_uring(7), which ours has to be asked for. `DUOLU_TEST_NO_URING=1` leaves it out.
+    IoUring,
 }
 
 impl Method {
-    const ALL: [Self; 3] = [Self::Epoll, Self::Poll, Self::Select];
+    const ALL: [Self; 4] = [Self::Epoll, Self::Poll, Self::Select, Self::IoUring];
 
-    fn variables(self) -> [(&'static str, Option<&'static str>); 3] {
-        let forbid = |whether: bool| whether.then_some("1");
+    /// What a program needs in its environment to use it, whichever library it has.
+    #[must_use]
+    pub fn variables(self) -> [(&'static str, Option<&'static str>); 4] {
+        let set = |whether: bool, value| whether.then_some(value);
         [
-            ("EVENT_NOEPOLL", forbid(self != Self::Epoll)),
-            ("EVENT_NOPOLL", forbid(self == Self::Select)),
+            ("EVENT_NOEPOLL", set(matches!(self, Self::Poll | Self::Select), "1")),
+            ("EVENT_NOPOLL", set(self == Self::Select, "1")),
             ("EVENT_NOSELECT", None),
+            ("DUOLU_BACKEND", set(self == Self::IoUring, "io_uring")),
         ]
+    }
+
+    /// Whether it is told that this machine has it not. What is not told must be there.
+    #[must_use]
+    pub fn is_left_out(self) -> bool {
+        self == Self::IoUring && std::env::var_os("DUOLU_TEST_NO_URING").is_some_and(|value| value == "1")
+    }
+
+    /// What a directive calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Epoll => "epoll",
+            Self::Poll => "poll",
+            Self::Select => "select",
+            Self::IoUring => "io_uring",
+        }
     }
 }
 
@@ -33,7 +55,7 @@ impl Method {
 pub struct Program {
     /// `link=a,b`: libraries; libevent and its threads unless told.
     pub link: Vec<String>,
-    /// `methods=epoll,poll`: all three unless told.
+    /// `methods=epoll,poll`: all four unless told.
     pub methods: Vec<Method>,
     /// `alone=REASON-WITH-DASHES`: not compared with C libevent, which fails at this: it must print `ok` last and exit with 0.
     pub alone: bool,
@@ -61,9 +83,7 @@ impl Program {
             match key {
                 "link" => program.link = value.split(',').map(str::to_owned).collect(),
                 "methods" => {
-                    let named = |method: &Method| {
-                        value.split(',').any(|name| format!("{method:?}").eq_ignore_ascii_case(name))
-                    };
+                    let named = |method: &Method| value.split(',').any(|name| name == method.name());
                     program.methods = Method::ALL.into_iter().filter(named).collect();
                     assert!(!program.methods.is_empty(), "no method in {value}");
                 }
@@ -87,13 +107,14 @@ pub fn same(source: &str) {
     let binary = compile(source, &program.link.iter().map(String::as_str).collect::<Vec<_>>());
     let preload = std::env::var("DUOLU_LIBEVENT_PRELOAD").ok();
     let mut complaints = String::new();
-    for &method in &program.methods {
+    let mut on_epoll = None;
+    for &method in program.methods.iter().filter(|method| !method.is_left_out()) {
         let mut variables = method.variables().to_vec();
         variables.push(("LD_LIBRARY_PATH", None));
-        let reference = if program.alone || preload.is_some() {
-            None
-        } else {
-            Some(run(&binary, &variables, program.most))
+        let reference = match method {
+            _ if program.alone || preload.is_some() => None,
+            Method::IoUring if on_epoll.is_some() => on_epoll.take(),
+            _ => Some(run(&binary, &variables, program.most)),
         };
         let folder = ours().folder.to_str().expect("paths are UTF-8");
         *variables.last_mut().expect("just pushed") = ("LD_LIBRARY_PATH", Some(folder));
@@ -103,6 +124,9 @@ pub fn same(source: &str) {
             Some(_) => report(method, &ours),
             None => complaint(method, reference.as_ref(), &ours),
         };
+        if method == Method::Epoll {
+            on_epoll = reference;
+        }
     }
     assert!(complaints.is_empty(), "{source} (- C libevent, + ours):\n{complaints}");
 }

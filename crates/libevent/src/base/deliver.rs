@@ -50,7 +50,7 @@ pub(super) unsafe fn pass(base: Base) -> bool {
     loop {
         // SAFETY: as above.
         let this = unsafe { base.get() };
-        let priority = if let Some((index, ready)) = this.engine.next_lent() {
+        if let Some((index, ready)) = this.engine.next_lent() {
             // SAFETY: only a program's event waits for a descriptor without being internal.
             let ev = unsafe { this.rows.event(index) };
             let res = io_what(ready) | ev.events() & this.method.edges;
@@ -62,16 +62,18 @@ pub(super) unsafe fn pass(base: Base) -> bool {
                 } else {
                     call_lent(base, ev, res);
                 }
+                if base.get().interrupt != 0 && base.get().is_over(until, 0) {
+                    return true;
+                }
             }
-            0
-        } else {
-            this.touch_ahead();
-            let Some(active) = this.engine.next_active() else { return told };
-            let row = this.rows.get(active.id.index());
-            told |= !matches!(row, Row::Signals | Row::Waker);
-            // SAFETY: as above.
-            unsafe { deliver(base, row, active) }
-        };
+            continue;
+        }
+        this.touch_ahead();
+        let Some(active) = this.engine.next_active() else { return told };
+        let row = this.rows.get(active.id.index());
+        told |= !matches!(row, Row::Signals | Row::Waker);
+        // SAFETY: as above.
+        let priority = unsafe { deliver(base, row, active) };
         // SAFETY: as above.
         let this = unsafe { base.get() };
         if this.interrupt != 0 && this.is_over(until, priority) {
@@ -311,7 +313,7 @@ impl event_base {
     }
 
     /// event_add for an event that is lent. False: it must go the long way.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn readd(&mut self, ev: Ev) -> bool {
         let usual = ev.as_ptr().cast() == self.lent.ev
             && ev.fd() == self.lent.fd

@@ -116,6 +116,13 @@ impl Base {
         Entered(self)
     }
 
+    /// [`event_base::readd`] where there are no threads, and so no lock to be taken. False: it was not done.
+    #[inline(always)]
+    pub(crate) fn readd_alone(self, ev: Ev) -> bool {
+        // SAFETY: see [`Base`]; without a lock there is one thread, and the reference is gone before anything is called.
+        unsafe { (*self.as_ptr()).lock.is_null() && self.get().readd(ev) }
+    }
+
     /// For the loop, which holds the lock already.
     ///
     /// # Safety

@@ -30,6 +30,15 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
     // SAFETY: the caller's event, and null or a time.
     let (ev, tv) = unsafe { (Ev::of(ev), tv.as_ref()) };
     let Some(base) = base_of(ev, "event_add") else { return -1 };
+    if tv.is_none() && base.readd_alone(ev) {
+        return 0;
+    }
+    add(base, ev, tv)
+}
+
+/// Apart from event_add, whose quick way needs no stack then.
+#[inline(never)]
+fn add(base: Base, ev: Ev, tv: Option<&timeval>) -> c_int {
     let mut held = base.enter();
     if tv.is_none() && held.readd(ev) {
         return 0;

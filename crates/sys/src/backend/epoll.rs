@@ -164,6 +164,20 @@ impl Epoll {
         Ok(())
     }
 
+    /// Apart from the usual change, which keeps fewer registers for it.
+    #[inline(never)]
+    fn apply_any(&mut self, change: &Change) -> Result<(), Errno> {
+        match *change {
+            Change::Add { token, watch } => self.add(token, watch),
+            Change::Modify { token, watch } => self.modify(token, watch),
+            Change::Remove { token } => {
+                self.remove(token);
+                Ok(())
+            }
+        }?;
+        self.sync_front()
+    }
+
     /// The most usual change: a level-triggered watch is told again, under another token. False, and nothing done: all else.
     #[inline(always)]
     fn modify_usual(&mut self, token: Token, watch: Watch) -> bool {
@@ -423,15 +437,7 @@ impl Backend for Epoll {
         {
             return Ok(());
         }
-        match change {
-            Change::Add { token, watch } => self.add(token, watch),
-            Change::Modify { token, watch } => self.modify(token, watch),
-            Change::Remove { token } => {
-                self.remove(token);
-                Ok(())
-            }
-        }?;
-        self.sync_front()
+        self.apply_any(&change)
     }
 
     fn wait(&mut self, timeout_ns: Option<u64>, reports: &mut Vec<Report>) -> Result<(), Errno> {

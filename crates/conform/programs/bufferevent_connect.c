@@ -1,5 +1,4 @@
-/* Connecting: over TCP and AF_UNIX, refused, without a name, before and after callbacks are deferred.
- * conform: methods=epoll,poll,select (on io_uring what was closed is only let go of by the next wait) */
+/* Connecting: over TCP and AF_UNIX, refused, without a name, before and after callbacks are deferred. */
 #include "conform.h"
 #include <netinet/in.h>
 #include <sys/un.h>

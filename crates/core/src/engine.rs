@@ -28,6 +28,9 @@ pub struct Engine<B: Backend + ?Sized, C: Clock> {
     exact_edges: bool,
     peer_closed: bool,
     exclusive: bool,
+    holds_files: bool,
+    /// They do, and [`crate::Rules::lets_go`].
+    lets_go: bool,
     backend: Box<B>,
 }
 
@@ -45,6 +48,8 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
             exact_edges: features.exact_edges,
             peer_closed: features.peer_closed,
             exclusive: features.exclusive,
+            holds_files: features.holds_files,
+            lets_go: false,
             backend,
         }
     }

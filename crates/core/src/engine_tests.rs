@@ -18,6 +18,8 @@ struct Noting {
     next: Vec<Report>,
     refuse: Option<Errno>,
     reinits: u32,
+    holds_files: bool,
+    let_go: Vec<RawFd>,
 }
 
 impl Backend for Noting {
@@ -25,7 +27,10 @@ impl Backend for Noting {
         "noting"
     }
     fn features(&self) -> Features {
-        Features { edge: true, peer_closed: true, ..Features::default() }
+        Features { edge: true, peer_closed: true, holds_files: self.holds_files, ..Features::default() }
+    }
+    fn let_go(&mut self, fd: RawFd) {
+        self.let_go.push(fd);
     }
     fn apply(&mut self, change: Change) -> Result<(), Errno> {
         self.changes.push(change);
@@ -55,8 +60,14 @@ impl Clock for Hand {
 
 type Loop = Engine<Noting, Hand>;
 
-const C_FACE: Rules =
-    Rules { until_empty: true, release_done: true, newest_first: true, tells_late: true, lends: true };
+const C_FACE: Rules = Rules {
+    until_empty: true,
+    release_done: true,
+    newest_first: true,
+    tells_late: true,
+    lends: true,
+    lets_go: true,
+};
 
 fn new_loop(priorities: u16) -> Loop {
     let mut engine = Engine::new(Box::new(Noting::default()), Hand::default(), priorities);
@@ -363,4 +374,43 @@ fn what_is_brief_is_not_lent_beside_others_or_with_a_timeout() {
     assert_eq!(engine.next_lent(), None);
     assert_eq!(handed_out(&mut engine), [timed, pair[1], pair[0]]);
     assert_eq!(engine.pending_count(), 0);
+}
+
+#[test]
+fn hands_that_hold_files_let_go_of_what_is_left() {
+    for holds_files in [true, false] {
+        let backend = Noting { holds_files, ..Noting::default() };
+        let mut engine = Engine::new(Box::new(backend), Hand::default(), 1);
+        engine.set_rules(C_FACE);
+        let left = |engine: &mut Loop, wanted: &[RawFd]| {
+            let let_go = core::mem::take(&mut engine.backend().let_go);
+            assert_eq!(let_go, if holds_files { wanted } else { &[] });
+        };
+        // The first of two leaves somebody behind.
+        let [one, other] = [0, 1].map(|_| added(&mut engine, reader(5)));
+        engine.release(one);
+        left(&mut engine, &[]);
+        engine.release(other);
+        left(&mut engine, &[5]);
+        // Of what never reached the kernel there is nothing to let go of.
+        let never = engine.create(reader(6)).unwrap();
+        engine.release(never);
+        left(&mut engine, &[]);
+        // Handed out for the last time: straight, by its timeout, lent.
+        let timed = engine.create(reader(7)).unwrap();
+        engine.add(timed, Timeout::After(10)).unwrap();
+        engine.clock().0.set(20);
+        engine.poll(Some(0)).unwrap();
+        assert!(engine.next_active().unwrap().released);
+        engine.let_go();
+        left(&mut engine, &[7]);
+        added(&mut engine, reader(8));
+        engine.poll(Some(0)).unwrap();
+        readable(&mut engine, 8);
+        engine.poll(Some(0)).unwrap();
+        assert!(engine.next_lent().is_some());
+        engine.lend(8);
+        left(&mut engine, &[8]);
+        engine.verify();
+    }
 }

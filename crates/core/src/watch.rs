@@ -82,6 +82,8 @@ const _: () = assert!(size_of::<Descriptor>() == 16);
 pub(crate) struct Watches {
     table: Vec<Descriptor>,
     dirty: Vec<RawFd>,
+    /// What its last event left last; -1: taken. See [`crate::Rules::lets_go`].
+    left: RawFd,
     /// Of one descriptor's events the one that was added last is told first (else last).
     pub(crate) newest_first: bool,
     /// [`crate::Rules::tells_late`].
@@ -152,7 +154,7 @@ impl Descriptor {
 
 impl Watches {
     pub(crate) const fn new() -> Self {
-        Watches { table: Vec::new(), dirty: Vec::new(), newest_first: false, tells_late: false }
+        Watches { table: Vec::new(), dirty: Vec::new(), left: -1, newest_first: false, tells_late: false }
     }
 
     /// Links a pending event. `Some` change must be applied at once, and `detach` undoes a refused one.
@@ -273,6 +275,7 @@ impl Watches {
             // As `recompute`, for the only event.
             (watched.head, watched.wanted) = (NONE, Interest::NONE);
             watched.flags |= if owned { 0 } else { SUSPECT };
+            self.left = fd;
             if watched.known != Interest::NONE {
                 self.mark(fd);
             }
@@ -355,6 +358,12 @@ impl Watches {
             watched.flags |= DIRTY;
             self.dirty.push(fd);
         }
+    }
+
+    pub(crate) fn take_left(&mut self) -> Option<RawFd> {
+        let fd = core::mem::replace(&mut self.left, -1);
+        let watched = self.table.get(usize::try_from(fd).ok()?)?;
+        (watched.head == NONE && watched.has(IN_KERNEL)).then_some(fd)
     }
 
     /// Where nobody watches `fd` any more: the removal that must reach the kernel before it is closed.

@@ -82,6 +82,8 @@ on_every_backend! {
         a_number_reused_behind_our_back_means_the_new_file_after_modify
         a_late_report_does_not_reach_the_next_owner
         removed_and_closed_is_released_by_the_next_wait
+        let_go_of_and_closed_is_released_at_once
+        let_go_of_and_changed_goes_on
         dropping_the_backend_releases_everything;
     size:
         two_thousand_at_once

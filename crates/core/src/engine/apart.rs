@@ -3,6 +3,8 @@
 
 use super::Engine;
 use crate::backend::{Backend, Change, Clock, RawFd, Report};
+#[cfg(doc)]
+use crate::event::Active;
 use crate::event::EventId;
 use crate::interest::Ready;
 #[cfg(doc)]
@@ -12,10 +14,28 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
-    /// Gone for good; see [`Reactor::release`]: no system call now.
+    /// Gone for good; see [`Reactor::release`]: no system call now, unless the hands hold the file ([`Rules::lets_go`]).
     #[inline]
     pub fn release(&mut self, id: EventId) -> bool {
-        self.reactor.release(id)
+        let was = self.reactor.release(id);
+        self.let_go();
+        was
+    }
+
+    /// Where an event that was handed out has left its descriptor ([`Active::released`]), that may be closed by its callback:
+    /// [`Rules::lets_go`]. Nothing to do after `release`.
+    #[inline]
+    pub fn let_go(&mut self) {
+        if self.lets_go {
+            self.let_go_now();
+        }
+    }
+
+    #[cold]
+    fn let_go_now(&mut self) {
+        if let Some(fd) = self.reactor.take_left() {
+            self.backend.let_go(fd);
+        }
     }
 
     /// See [`Reactor::remove_timer`].
@@ -36,6 +56,7 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
     /// See [`Reactor::set_rules`].
     pub fn set_rules(&mut self, rules: Rules) {
         self.reactor.set_rules(rules);
+        self.lets_go = rules.lets_go && self.holds_files;
     }
 
     /// See [`Reactor::due`].
@@ -60,6 +81,9 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
     #[inline(always)]
     pub fn lend(&mut self, fd: RawFd) {
         self.reactor.lend(fd);
+        if self.lets_go {
+            self.backend.let_go(fd);
+        }
     }
 
     /// `poll` in halves, for a face that lets other threads at the engine while one of them waits: the limit for
@@ -80,6 +104,11 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         if !self.reactor.timers().is_empty() {
             self.expire();
         }
+    }
+
+    /// Has the hands let go of what others have removed meanwhile.
+    pub fn let_go_late(&mut self, fd: RawFd) {
+        self.backend.let_go(fd);
     }
 
     /// Tells the hands what others kept for them meanwhile; a refusal is then told to the descriptor's events.

@@ -23,6 +23,11 @@ impl Reactor {
         true
     }
 
+    /// The descriptor that the last removal has left without an event, if the kernel knows it; once.
+    pub(crate) fn take_left(&mut self) -> Option<RawFd> {
+        self.watches.take_left()
+    }
+
     /// Takes an event's timeout from it, also one that has run out and is not told yet. False where the id is stale.
     pub fn remove_timer(&mut self, id: EventId) -> bool {
         self.settle();

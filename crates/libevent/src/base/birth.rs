@@ -15,8 +15,14 @@ use duolu_sys::MonotonicClock;
 use duolu_sys::syscall::set_errno;
 
 /// libevent's way of handing out; and events that are not pending any more are forgotten before their callbacks.
-const RULES: Rules =
-    Rules { until_empty: true, release_done: true, newest_first: true, tells_late: true, lends: true };
+const RULES: Rules = Rules {
+    until_empty: true,
+    release_done: true,
+    newest_first: true,
+    tells_late: true,
+    lends: true,
+    lets_go: true,
+};
 
 #[unsafe(no_mangle)]
 pub extern "C" fn event_base_new() -> *mut event_base {

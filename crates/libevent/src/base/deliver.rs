@@ -257,6 +257,7 @@ unsafe fn deliver_event(base: Base, ev: Ev, active: Active) {
         ev.change_flags(0, ACTIVE | ACTIVE_LATER);
     }
     if active.released {
+        this.engine.let_go();
         if ev.events() & EV_PERSIST != 0 {
             // It waits for nothing that the engine knows; where it was added it still is.
             ev.set_slot(0);

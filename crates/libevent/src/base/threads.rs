@@ -21,13 +21,18 @@ pub struct Notifier {
     pub(super) shown: event,
     stand_in: Option<Box<dyn Backend>>,
     /// What the stand-in was told. Under the base's lock, so that one thread at a time is at it.
-    kept: Rc<RefCell<Vec<Change>>>,
+    kept: Rc<RefCell<Vec<Kept>>>,
+}
+
+enum Kept {
+    Change(Change),
+    LetGo(RawFd),
 }
 
 struct StandIn {
     name: &'static str,
     features: Features,
-    kept: Rc<RefCell<Vec<Change>>>,
+    kept: Rc<RefCell<Vec<Kept>>>,
 }
 
 impl Backend for StandIn {
@@ -44,8 +49,12 @@ impl Backend for StandIn {
             // SAFETY: no memory is passed.
             syscall!(unsafe { libc::fcntl(change.token().fd(), libc::F_GETFD) })?;
         }
-        self.kept.borrow_mut().push(change);
+        self.kept.borrow_mut().push(Kept::Change(change));
         Ok(())
+    }
+
+    fn let_go(&mut self, fd: RawFd) {
+        self.kept.borrow_mut().push(Kept::LetGo(fd));
     }
 
     fn wait(&mut self, _: Option<u64>, _: &mut Vec<Report>) -> Result<(), Errno> {
@@ -162,8 +171,11 @@ fn wait_apart(base: Base, limit_ns: Option<u64>) -> Result<(), Errno> {
     let stand_in = this.engine.swap_backend(hands);
     if let Some(notifier) = &mut this.waker {
         notifier.stand_in = Some(stand_in);
-        for change in notifier.kept.borrow_mut().drain(..) {
-            this.engine.apply_late(change);
+        for kept in notifier.kept.borrow_mut().drain(..) {
+            match kept {
+                Kept::Change(change) => this.engine.apply_late(change),
+                Kept::LetGo(fd) => this.engine.let_go_late(fd),
+            }
         }
     }
     let disturbed = core::mem::take(&mut this.disturbed);

@@ -424,6 +424,7 @@ impl Backend for Epoll {
             o_ready: true,
             nanosecond_timeout: self.has_pwait2,
             batched_changes: false,
+            holds_files: false,
             embeddable: true,
             exclusive: true,
             transfers: false,

@@ -6,7 +6,7 @@ use super::kit::*;
 use duolu_core::{Backend, Change, Errno, Ready, Token, Trigger};
 use duolu_sys::backend;
 use duolu_sys::socket;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 pub use super::kit::beside_others as enter;
@@ -212,6 +212,60 @@ pub fn removed_and_closed_is_released_by_the_next_wait(backend: &mut dyn Backend
         drop(near);
         assert_eq!(look(backend), []);
         assert_ne!(poll_one(&far, libc::POLLIN, 0) & libc::POLLHUP, 0, "the peer does not see the end");
+    }
+}
+
+/// Those that the backend has.
+fn triggers(backend: &dyn Backend) -> &'static [Trigger] {
+    let all = &[Trigger::Level, Trigger::OneShot, Trigger::Edge];
+    if backend.features().edge { all } else { &all[..2] }
+}
+
+pub fn let_go_of_and_closed_is_released_at_once(backend: &mut dyn Backend) {
+    // What was told before is asked in another way than what never was.
+    for (&trigger, told) in
+        triggers(backend).iter().flat_map(|trigger| (0..7).map(move |told| (trigger, told)))
+    {
+        let (near, far) = pair();
+        let near = private(near);
+        let token = add_with(backend, &near, 1, READ, trigger);
+        assert_eq!(look(backend), []);
+        for _ in 0..told {
+            put(&far, b"x");
+            look(backend);
+            empty(&near);
+            modify(backend, token, READ, trigger);
+            assert_eq!(look(backend), []);
+        }
+        backend.let_go(near.as_raw_fd());
+        drop(near);
+        assert_ne!(poll_one(&far, libc::POLLIN, 0) & libc::POLLHUP, 0, "the peer does not see the end");
+        remove(backend, token);
+        assert_quiet(backend);
+    }
+}
+
+pub fn let_go_of_and_changed_goes_on(backend: &mut dyn Backend) {
+    for fd in [-1, 9999, i32::MAX] {
+        backend.let_go(fd);
+    }
+    for &trigger in triggers(backend) {
+        let (near, far) = pair();
+        let mut token = add_with(backend, &near, 1, READ, trigger);
+        backend.let_go(near.as_raw_fd());
+        assert_eq!(look(backend), []);
+        for generation in 2..6 {
+            backend.let_go(near.as_raw_fd());
+            backend.let_go(near.as_raw_fd());
+            token = Token::new(near.as_raw_fd(), generation);
+            modify(backend, token, READ, trigger);
+            assert_quiet(backend);
+            put(&far, b"abc");
+            assert_eq!(wait_for_report(backend), [(token, Ready::READ)]);
+            empty(&near);
+        }
+        remove(backend, token);
+        assert_quiet(backend);
     }
 }
 

@@ -7,7 +7,7 @@
 //! (a) A cancelled request still completes, late, maybe after its number belongs to someone else. So each
 //!     arming has a number of its own, in the user data; what does not match the slot's arming is dropped.
 //! (b) An armed request holds the open file. Closing the descriptor does not close the connection until the
-//!     request is cancelled: at the next wait after a Remove, and for all at drop, which waits for it.
+//!     request is cancelled: at the next wait after a Remove, at once by `let_go`, and for all at drop, which waits for it.
 //! (c) A cancellation makes completions that nobody wants, and they would end the sleep. So many are known
 //!     beforehand, and the wait asks for so many more: at least one for each, which is -ECANCELED of the poll or
 //!     -ENOENT of the cancellation.
@@ -193,12 +193,7 @@ impl Uring {
 
     /// Pushes what was put off. What cannot be pushed stays for the next time.
     fn flush(&mut self) -> Result<(), Errno> {
-        while let Some(&arming) = self.cancels.last() {
-            let cancel = opcode::PollRemove::new(arming).build().user_data(CANCELLATION);
-            self.ring.push(&cancel.flags(squeue::Flags::SKIP_SUCCESS))?;
-            self.cancels.pop();
-            self.unwanted += 1;
-        }
+        self.flush_cancels()?;
         // First come, first armed: so reports keep their order from turn to turn.
         let mut queue = std::mem::take(&mut self.queue);
         let mut done = 0;
@@ -207,6 +202,16 @@ impl Uring {
         self.queue = queue;
         outcome?;
         if self.lanes.is_some() { self.flush_lanes() } else { Ok(()) }
+    }
+
+    fn flush_cancels(&mut self) -> Result<(), Errno> {
+        while let Some(&arming) = self.cancels.last() {
+            let cancel = opcode::PollRemove::new(arming).build().user_data(CANCELLATION);
+            self.ring.push(&cancel.flags(squeue::Flags::SKIP_SUCCESS))?;
+            self.cancels.pop();
+            self.unwanted += 1;
+        }
+        Ok(())
     }
 
     /// Pushes the poll request of a queued descriptor, unless it was removed since.
@@ -439,6 +444,7 @@ impl Backend for Uring {
             o_ready: true,
             nanosecond_timeout: true,
             batched_changes: true,
+            holds_files: true,
             embeddable: true,
             exclusive: true,
             transfers: self.lanes.is_some(),
@@ -455,6 +461,23 @@ impl Backend for Uring {
             Change::Remove { token } => self.unset(token.fd()),
         }
         if self.ring.forked() { Ok(()) } else { self.submit_if_announced() }
+    }
+
+    /// Trap (b). A request that has completed holds nothing: in a callback for what was just told there is nothing to do.
+    fn let_go(&mut self, fd: RawFd) {
+        let armed = |slot: &Slot| slot.state == State::Armed;
+        let Some(number) = usize::try_from(fd).ok().filter(|at| self.slots.get(*at).is_some_and(armed))
+        else {
+            return;
+        };
+        if self.ring.forked() {
+            return;
+        }
+        self.disarm(number);
+        self.slots[number].state = State::Idle;
+        self.enqueue(number);
+        // What cannot be handed over now goes with the next wait.
+        let _ = self.flush_cancels().and_then(|()| self.ring.submit());
     }
 
     fn wait(&mut self, timeout_ns: Option<u64>, reports: &mut Vec<Report>) -> Result<(), Errno> {

@@ -180,6 +180,30 @@ impl Event {
         event
     }
 
+    /// What waits for time only, and does already.
+    #[inline(always)]
+    pub(crate) fn timer(timer: TimerId, persist: bool, period_ns: u64, priority: u8) -> Self {
+        let mut event = Event {
+            period_ns: Packed::default(),
+            number: -1,
+            next: NONE,
+            active_prev: NONE,
+            active_next: NONE,
+            timer,
+            ready: 0,
+            count: 0,
+            interest: Interest::NONE,
+            priority,
+            kind: 0,
+            state: PENDING,
+        };
+        if persist {
+            event.kind = PERSIST;
+            event.set_period(period_ns);
+        }
+        event
+    }
+
     /// Sets the period, and SIMPLE with it.
     pub(crate) fn set_period(&mut self, ns: u64) {
         self.period_ns = Packed::new(ns);

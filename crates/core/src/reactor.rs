@@ -447,7 +447,11 @@ impl Reactor {
     }
 
     /// How many events are due, if every report that waits is for one of its own. O(priorities).
+    #[inline]
     pub fn due_at_most(&self) -> usize {
+        if self.active.is_empty() {
+            return self.reports_waiting();
+        }
         self.active.len() - self.internal_active + self.reports_waiting()
     }
 

@@ -83,20 +83,46 @@ impl<T> Slots<T> {
     }
 
     /// An error: there is no memory for another slot.
+    #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Result<EventId, TryReserveError> {
+        self.next_index()?;
+        Ok(self.insert_next(value))
+    }
+
+    /// The slot that the next tenant gets. An error: there is no memory for another.
+    #[inline(always)]
+    pub(crate) fn next_index(&mut self) -> Result<u32, TryReserveError> {
+        if let Some(&index) = self.vacant.last() {
+            return Ok(index);
+        }
+        let index = self.entries.len();
+        // Releasing cannot be refused: its room is made here.
+        if index >= self.entries.capacity() || index >= self.vacant.capacity() {
+            self.grow()?;
+        }
+        Ok(index as u32)
+    }
+
+    /// After [`Slots::next_index`], in that slot.
+    #[inline(always)]
+    pub(crate) fn insert_next(&mut self, value: T) -> EventId {
         if let Some(index) = self.vacant.pop() {
             let entry = &mut self.entries[index as usize];
             entry.generation = entry.generation.wrapping_add(1);
             entry.value = value;
-            return Ok(EventId { index, generation: entry.generation });
+            return EventId { index, generation: entry.generation };
         }
-        let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 events fit into memory");
-        let rows = self.entries.len() + 1;
-        reserve_table(&mut self.entries, rows)?;
-        // Releasing cannot be refused: its room is made here.
-        reserve_table(&mut self.vacant, rows)?;
+        let index = self.entries.len() as u32;
         self.entries.push(Entry { value, generation: self.first });
-        Ok(EventId { index, generation: self.first })
+        EventId { index, generation: self.first }
+    }
+
+    #[cold]
+    fn grow(&mut self) -> Result<(), TryReserveError> {
+        let rows = self.entries.len() + 1;
+        assert!(rows < u32::MAX as usize, "fewer than 2^32 events fit into memory");
+        reserve_table(&mut self.entries, rows)?;
+        reserve_table(&mut self.vacant, rows)
     }
 
     /// The slot's index if `id` is not stale.

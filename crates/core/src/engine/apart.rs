@@ -9,7 +9,7 @@ use crate::event::EventId;
 use crate::interest::Ready;
 #[cfg(doc)]
 use crate::reactor::Reactor;
-use crate::reactor::Rules;
+use crate::reactor::{Refused, Rules, Timeout};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -36,6 +36,18 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         if let Some(fd) = self.reactor.take_left() {
             self.backend.let_go(fd);
         }
+    }
+
+    /// `create` of an event that waits for time only, and `add` with that timeout, in one.
+    #[inline(always)]
+    pub fn create_timer(
+        &mut self,
+        persist: bool,
+        priority: u8,
+        timeout: Timeout,
+    ) -> Result<EventId, Refused> {
+        let now = self.now();
+        self.reactor.create_timer(persist, priority, timeout, now)
     }
 
     /// See [`Reactor::remove_timer`].

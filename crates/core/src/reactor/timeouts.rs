@@ -1,7 +1,7 @@
 //! Timeouts: armed, taken back, run out, started anew.
 
 use super::{Reactor, Refused, Timeout, note_pending};
-use crate::event::{ACTIVE, COMMON, ON_FD, PERSIST};
+use crate::event::{ACTIVE, COMMON, Event, EventId, EventSpec, ON_FD, PERSIST};
 use crate::interest::Ready;
 use crate::time::Instant;
 use crate::timers::TimerId;
@@ -11,9 +11,39 @@ const BATCH: usize = 16;
 
 impl Reactor {
     /// Room for one more timer, so that [`Reactor::schedule`] cannot be refused.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn make_room_for_timer(&mut self) -> Result<(), Refused> {
         self.timers.make_room().map_err(|_| Refused::NoMemory)
+    }
+
+    /// `create` of what waits for time only, and its addition, in one: what the halves ask about a descriptor is known here.
+    #[inline(always)]
+    pub(crate) fn create_timer(
+        &mut self,
+        persist: bool,
+        priority: u8,
+        timeout: Timeout,
+        now: Instant,
+    ) -> Result<EventId, Refused> {
+        self.settle();
+        if usize::from(priority) >= self.active.priorities() {
+            return Err(Refused::BadPriority(priority));
+        }
+        self.make_room_for_timer()?;
+        let index = self.events.next_index().map_err(|_| Refused::NoMemory)?;
+        let Timeout::After(ns) = timeout else {
+            return Ok(self.create_other_timer(persist, priority, timeout, now));
+        };
+        let timer = self.timers.arm(now.saturating_add_nanos(ns), index);
+        self.pending += 1;
+        Ok(self.events.insert_next(Event::timer(timer, persist, ns, priority)))
+    }
+
+    #[inline(never)]
+    fn create_other_timer(&mut self, persist: bool, priority: u8, timeout: Timeout, now: Instant) -> EventId {
+        let id = self.events.insert_next(Event::new(&EventSpec { persist, priority, ..EventSpec::new() }));
+        self.schedule(id.index() as u32, timeout, now);
+        id
     }
 
     /// Second half of an addition: the timeout. O(1) but for a common timeout's first use.

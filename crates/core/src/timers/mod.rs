@@ -79,7 +79,7 @@ impl Timers {
     }
 
     /// Room for one more timer, wherever it goes. An error: there is no memory.
-    #[inline]
+    #[inline(always)]
     pub fn make_room(&mut self) -> Result<(), TryReserveError> {
         self.slab.make_room()?;
         self.tick.make_room()

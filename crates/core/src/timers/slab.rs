@@ -87,7 +87,7 @@ impl Slab {
     }
 
     /// The next entry will be had without asking for memory.
-    #[inline]
+    #[inline(always)]
     pub(super) fn make_room(&mut self) -> Result<(), TryReserveError> {
         if self.free != NIL {
             return Ok(());
@@ -97,20 +97,20 @@ impl Slab {
     }
 
     /// A new entry, in no place yet: the caller links it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn insert(&mut self, rank: Rank, key: u32) -> u32 {
         self.len += 1;
+        let entry = Entry { rank, next: NIL, prev: NIL, key, place: Place::Free };
         if self.free != NIL {
             let index = self.free;
             let slot = &mut self.entries[index as usize];
             self.free = slot.next;
-            // The place is `Free`, and whoever links it sets the rest.
-            (slot.rank, slot.key) = (rank, key);
+            *slot = entry;
             return index;
         }
         let index = self.entries.len();
         assert!(index < NIL as usize, "2^32 - 1 timers are armed; no number is left for another");
-        self.entries.push(Entry { rank, next: NIL, prev: NIL, key, place: Place::Free });
+        self.entries.push(entry);
         index as u32
     }
 
@@ -147,6 +147,7 @@ impl Slab {
     }
 
     /// Puts an entry before `head` (or [`NIL`]: an empty list), as the new head.
+    #[inline(always)]
     pub(super) fn link_front(&mut self, index: u32, head: u32, place: Place) {
         let entry = &mut self.entries[index as usize];
         entry.prev = NIL;

@@ -61,7 +61,7 @@ impl Tick {
     }
 
     /// The next [`Tick::insert`] asks for no memory.
-    #[inline]
+    #[inline(always)]
     pub(super) fn make_room(&mut self) -> Result<(), TryReserveError> {
         if self.late.len() < self.late.capacity() { Ok(()) } else { self.late.try_reserve(1) }
     }

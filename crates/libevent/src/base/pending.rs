@@ -42,6 +42,12 @@ impl event_base {
 
     fn create(&mut self, ev: Ev, spec: EventSpec) -> Result<EventId, Refused> {
         let id = self.engine.create(spec)?;
+        self.give_row(ev, id)
+    }
+
+    /// A slot was made for `ev`.
+    #[inline(always)]
+    fn give_row(&mut self, ev: Ev, id: EventId) -> Result<EventId, Refused> {
         if !self.rows.set(id.index(), Row::Event(ev)) {
             self.engine.release(id);
             return Err(Refused::NoMemory);
@@ -72,6 +78,37 @@ impl event_base {
             }
             Err(refused) => self.refused(ev, refused),
         }
+    }
+
+    /// event_add for what waits for time only, if it is nothing but that.
+    #[inline(always)]
+    pub(crate) fn add_timer(&mut self, ev: Ev, timeout: &timeval) -> Option<c_int> {
+        if ev.events() & (IO | EV_SIGNAL) != 0 || ev.has(ACTIVE | FINALIZING) || debug::is_on() {
+            return None;
+        }
+        let after = self.timeout_of(ev, timeout);
+        match ev.id() {
+            Some(id) => {
+                if let Err(refused) = self.engine.add(id, after) {
+                    self.release_if_idle(ev, id);
+                    return Some(self.refused(ev, refused));
+                }
+            }
+            None => {
+                let priority = ev.priority().min((self.priorities - 1) as u8);
+                let made = self.engine.create_timer(ev.events() & EV_PERSIST != 0, priority, after);
+                if let Err(refused) = made.and_then(|id| self.give_row(ev, id)) {
+                    return Some(self.refused(ev, refused));
+                }
+            }
+        }
+        if !ev.has(TIMEOUT) {
+            ev.change_flags(TIMEOUT, 0);
+            self.added += 1;
+            self.most.note_added(self.added + self.engine.reactor().due_at_most());
+        }
+        self.wake();
+        Some(0)
     }
 
     /// Whether an event that differs in EV_ET waits for the same descriptor, which debug mode refuses also where the method

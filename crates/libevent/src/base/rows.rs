@@ -36,7 +36,7 @@ pub struct Rows(Vec<usize>);
 impl Rows {
     /// False: there is no memory for another row.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn set(&mut self, index: usize, row: Row) -> bool {
         let word = match row {
             Row::Event(ev) => ev.as_ptr() as usize | EVENT,
@@ -45,6 +45,10 @@ impl Rows {
             Row::Signals => SIGNALS,
             Row::Waker => WAKER,
         };
+        if index == self.0.len() && index < self.0.capacity() {
+            self.0.push(word);
+            return true;
+        }
         if index >= self.0.len() {
             self.grow(index);
         }

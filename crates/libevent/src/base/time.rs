@@ -16,6 +16,9 @@ const INDEX_SHIFT: u32 = 20;
 const MAGIC_MASK: i64 = 0xf000_0000;
 const MAGIC: i64 = 0x5000_0000;
 
+/// A century: so many nanoseconds fit.
+const MOST_SECONDS: u64 = 100 * 366 * 86_400;
+
 /// How long the difference of the two clocks is believed, in seconds. libevent looks every 5 seconds, too.
 const DIFFERENCE_SECONDS: u64 = 5;
 
@@ -59,6 +62,18 @@ impl event_base {
         if !self.running || self.flags & NO_CACHE_TIME != 0 {
             self.engine.forget_now();
         }
+        // The usual: no more than the microseconds of a second, and so not a common one either; nothing overflows.
+        if tv.tv_sec as u64 <= MOST_SECONDS
+            && tv.tv_usec as u64 <= MICROSECONDS as u64
+            && ev.events() & EV_SIGNAL == 0
+        {
+            return Timeout::After(tv.tv_sec as u64 * 1_000_000_000 + tv.tv_usec as u64 * 1_000);
+        }
+        self.unusual_timeout(ev, tv)
+    }
+
+    #[inline(never)]
+    fn unusual_timeout(&mut self, ev: Ev, tv: &timeval) -> Timeout {
         let ns = match self.common_index(tv) {
             None => nanos(tv),
             Some(index) if ev.events() & EV_SIGNAL == 0 => return Timeout::Common(self.time.common[index].1),

@@ -40,8 +40,12 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
 #[inline(never)]
 fn add(base: Base, ev: Ev, tv: Option<&timeval>) -> c_int {
     let mut held = base.enter();
-    if tv.is_none() && held.readd(ev) {
-        return 0;
+    let done = match tv {
+        Some(tv) => held.add_timer(ev, tv),
+        None => held.readd(ev).then_some(0),
+    };
+    if let Some(result) = done {
+        return result;
     }
     if ev.events() & EV_SIGNAL != 0 {
         drop(held);

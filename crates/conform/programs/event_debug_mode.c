@@ -50,6 +50,33 @@ static void mistake(struct event_base *base, int which, int fd)
 	}
 }
 
+/* An event that was told and does not persist is not added any more. */
+static void told_and_assigned_anew(struct event_base *base, int fd)
+{
+	struct timeval tv = ms(1), zero = { 0, 0 };
+	struct event ev;
+
+	event_assign(&ev, base, fd, EV_WRITE, told, NULL);
+	show(event_add(&ev, NULL));
+	show(event_base_loop(base, EVLOOP_ONCE));
+	event_assign(&ev, base, -1, 0, told, NULL);
+	show(event_add(&ev, &tv));
+	show(event_base_dispatch(base));
+	event_assign(&ev, base, fd, EV_READ | EV_PERSIST, told, NULL);
+	show(event_add(&ev, &zero));
+	read_all(fd);
+	show(event_base_loop(base, EVLOOP_ONCE));
+	event_assign(&ev, base, fd, EV_READ, told, NULL);
+	event_active(&ev, EV_READ, 1);
+	show(event_base_loop(base, EVLOOP_NONBLOCK));
+	event_debug_unassign(&ev);
+	event_assign(&ev, base, SIGUSR1, EV_SIGNAL, told, NULL);
+	show(event_add(&ev, NULL));
+	raise(SIGUSR1);
+	show(event_base_loop(base, EVLOOP_ONCE));
+	event_debug_unassign(&ev);
+}
+
 int main(void)
 {
 	struct event ev;
@@ -68,6 +95,7 @@ int main(void)
 	show(event_base_loop(base, EVLOOP_ONCE));
 	show(event_del(&ev));
 	event_debug_unassign(&ev);
+	told_and_assigned_anew(base, fd[0]);
 	for (which = 0; which < 10; which++) {
 		pid_t child = fork();
 		int status;

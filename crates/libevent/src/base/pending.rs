@@ -240,13 +240,13 @@ impl event_base {
             self.wake();
         }
         self.forget(ev);
-        debug::note_added(ev, false);
         0
     }
 
-    /// Its slot has been given up: it is neither pending nor active.
+    /// Its slot has been given up: it is neither pending nor active, and may be assigned anew.
     #[inline]
     pub(crate) fn forget(&mut self, ev: Ev) {
+        debug::note_added(ev, false);
         let flags = ev.flags();
         ev.set_slot(0);
         self.added -= (flags & (INSERTED | TIMEOUT)).count_ones() as usize;
@@ -261,14 +261,18 @@ impl event_base {
         if !ev.has(TIMEOUT) {
             return 0;
         }
+        let due = ev.id().is_some_and(|id| self.engine.due(id).intersects(Ready::TIMEOUT));
         // One that has run out is no timer any more, but a callback that is due.
-        if ev.id().is_some_and(|id| self.engine.due(id).intersects(Ready::TIMEOUT)) {
+        if due && !ev.has(ACTIVE) {
             return 0;
         }
         self.added -= 1;
         ev.change_flags(0, TIMEOUT);
         if let Some(id) = ev.id() {
             self.engine.remove_timer(id);
+            if due {
+                self.engine.activate(id, Ready::USER);
+            }
             self.release_if_idle(ev, id);
         }
         0

@@ -89,8 +89,8 @@ fn note(ev: *const event, added: Option<bool>) {
 #[inline(always)]
 pub fn note_added(ev: Ev, added: bool) {
     if is_on() {
-        let what = if added { "noting an add on" } else { "noting a del on" };
-        check_is_setup(what, ev);
+        let function = if added { "event_add" } else { "event_del" };
+        check_is_setup(function, ev);
         note(ev.as_ptr(), Some(added));
     }
 }

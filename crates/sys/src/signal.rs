@@ -14,7 +14,9 @@
 //! (c) A forked child inherits handler, boxes and eventfds: a signal to the child would wake the parent's
 //!     loop. Each box carries its process, and the handler passes by those of others. Until `reinit` a child
 //!     ignores its subscribed signals.
-//! (d) Returning from a handler of SIGSEGV, SIGBUS, SIGFPE or SIGILL repeats the fault, for ever: refused.
+//! (d) Returning from a handler of SIGSEGV, SIGBUS, SIGFPE or SIGILL repeats the fault, for ever: refused. Who must take them
+//!     all the same, because somebody may send them (`subscribe_to_any`), gets those that were sent; at a fault the handler
+//!     gives way to the default, and the program ends.
 //! (e) On `unsubscribe` the former disposition comes back only if the handler is still ours: someone else may
 //!     have taken the signal since.
 //! (f) Handlers run with every signal blocked, so they cannot interrupt each other; with SA_RESTART, so that
@@ -78,9 +80,18 @@ fn walk() -> impl Iterator<Item = &'static Mailbox> {
     })
 }
 
+type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+
 /// The handler. Trap (a).
-extern "C" fn on_signal(signo: libc::c_int) {
+extern "C" fn on_signal(signo: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let errno = syscall::last_errno();
+    // SAFETY: the kernel's, with SA_SIGINFO. Above zero it is the kernel that tells.
+    if is_fault(signo) && unsafe { (*info).si_code } > 0 {
+        // Trap (d).
+        // SAFETY: async-signal-safe; the default needs no function.
+        unsafe { libc::signal(signo, libc::SIG_DFL) };
+        return syscall::set_errno(errno);
+    }
     // SAFETY: no arguments, async-signal-safe.
     let pid = unsafe { libc::getpid() };
     for mailbox in walk() {
@@ -152,10 +163,13 @@ impl fmt::Display for SignalError {
 
 impl std::error::Error for SignalError {}
 
+fn is_fault(signo: i32) -> bool {
+    matches!(signo, libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL)
+}
+
 fn check(signo: i32) -> Result<(), SignalError> {
     match signo {
         libc::SIGKILL | libc::SIGSTOP => Err(SignalError::Uncatchable(signo)),
-        libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL => Err(SignalError::Fault(signo)),
         1..=64 => Ok(()),
         _ => Err(SignalError::OutOfRange(signo)),
     }
@@ -196,6 +210,11 @@ impl SignalHub {
     /// From now on this hub gets `signo`. Nothing happens where it does already. The first subscriber in the
     /// process installs the handler: one system call.
     pub fn subscribe(&self, signo: i32) -> Result<(), SignalError> {
+        if is_fault(signo) { Err(SignalError::Fault(signo)) } else { self.subscribe_to_any(signo) }
+    }
+
+    /// `subscribe`, also to SIGSEGV and its like, as far as they are sent: see trap (d).
+    pub fn subscribe_to_any(&self, signo: i32) -> Result<(), SignalError> {
         check(signo)?;
         let mut dispositions = lock(&DISPOSITIONS);
         if self.mailbox.wanted.load(Ordering::Relaxed) & bit(signo) != 0 {
@@ -219,6 +238,14 @@ impl SignalHub {
     /// This hub does not get `signo` any more, and forgets arrivals not yet taken. The last subscriber in the
     /// process puts back what was there before, trap (e). Nothing happens where it was not subscribed.
     pub fn unsubscribe(&self, signo: i32) {
+        if self.is_subscribed(signo) {
+            self.pause(signo);
+            self.mailbox.counts[signo as usize].store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// `unsubscribe`, but arrivals not yet taken are given if it is subscribed again before the next take.
+    pub fn pause(&self, signo: i32) {
         if !(1..=64).contains(&signo) {
             return;
         }
@@ -226,7 +253,6 @@ impl SignalHub {
         if self.mailbox.wanted.fetch_and(!bit(signo), Ordering::AcqRel) & bit(signo) == 0 {
             return;
         }
-        self.mailbox.counts[signo as usize].store(0, Ordering::Relaxed);
         let Some(disposition) = &mut dispositions[signo as usize] else { return };
         disposition.subscribers -= 1;
         if disposition.subscribers == 0 {
@@ -340,8 +366,8 @@ fn publish() -> &'static Mailbox {
 fn install(signo: i32) -> Result<libc::sigaction, Errno> {
     // SAFETY: all zeroes are a valid sigaction (SIG_DFL).
     let (mut ours, mut former): (libc::sigaction, libc::sigaction) = unsafe { std::mem::zeroed() };
-    ours.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as usize;
-    ours.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+    ours.sa_sigaction = on_signal as Handler as usize;
+    ours.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK | libc::SA_SIGINFO;
     // SAFETY: `sa_mask` is writable.
     unsafe { libc::sigfillset(&mut ours.sa_mask) };
     // SAFETY: both outlive the call; the handler is async-signal-safe, trap (a).
@@ -355,7 +381,7 @@ fn restore(signo: i32, former: &libc::sigaction) {
     let mut current: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: only asks.
     let asked = unsafe { libc::sigaction(signo, std::ptr::null(), &mut current) };
-    if asked == 0 && current.sa_sigaction == on_signal as extern "C" fn(libc::c_int) as usize {
+    if asked == 0 && current.sa_sigaction == on_signal as Handler as usize {
         // SAFETY: what the kernel gave us when we installed ours.
         unsafe { libc::sigaction(signo, former, std::ptr::null_mut()) };
     }

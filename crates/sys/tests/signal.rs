@@ -150,6 +150,62 @@ fn bad_numbers_are_refused_with_a_reason() {
 }
 
 #[test]
+fn faults_that_are_sent_arrive_and_real_ones_end_the_program() {
+    let _alone = alone();
+    let hub = SignalHub::new().unwrap();
+    for signo in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL] {
+        hub.subscribe_to_any(signo).unwrap();
+        raise(signo);
+        assert_eq!(taken(&hub), [(signo, 1)]);
+    }
+    // SAFETY: the child maps a page that it must not touch, and touches it.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: as above; the alarm ends a child that faults for ever.
+        unsafe {
+            libc::alarm(10);
+            let page = libc::mmap(
+                std::ptr::null_mut(),
+                4096,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            page.cast::<u8>().read_volatile();
+            libc::_exit(0);
+        }
+    }
+    let mut status = 0;
+    // SAFETY: our child, and room for its status.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGSEGV, "{status:#x}");
+}
+
+#[test]
+fn what_came_before_a_pause_is_told_after_it_and_after_leaving_it_is_not() {
+    let _alone = alone();
+    let hub = SignalHub::new().unwrap();
+    for (pauses, expected) in [(true, vec![(libc::SIGUSR1, 2)]), (false, vec![])] {
+        hub.subscribe(libc::SIGUSR1).unwrap();
+        raise(libc::SIGUSR1);
+        raise(libc::SIGUSR1);
+        if pauses {
+            hub.pause(libc::SIGUSR1)
+        } else {
+            hub.unsubscribe(libc::SIGUSR1)
+        }
+        hub.subscribe(libc::SIGUSR1).unwrap();
+        assert_eq!(taken(&hub), expected);
+        hub.unsubscribe(libc::SIGUSR1);
+    }
+    hub.subscribe(libc::SIGUSR1).unwrap();
+    raise(libc::SIGUSR1);
+    hub.pause(libc::SIGUSR1);
+    assert_eq!(taken(&hub), [], "nobody waits for it");
+}
+
+#[test]
 fn a_child_does_not_wake_its_parent_and_after_reinit_hears_its_own() {
     let _alone = alone();
     let hub = SignalHub::new().unwrap();

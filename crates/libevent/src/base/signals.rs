@@ -48,7 +48,7 @@ impl event_base {
             }));
         }
         let Some(signals) = &self.signals else { return Ok(()) };
-        signals.hub.subscribe(signo).map_err(|error| Refused::Kernel(error.errno()))
+        signals.hub.subscribe_to_any(signo).map_err(|error| Refused::Kernel(error.errno()))
     }
 
     pub(super) fn signal_added(&mut self, signo: i32) {
@@ -65,7 +65,8 @@ impl event_base {
         let Some(waiting) = signals.waiting.get_mut(signo as usize) else { return };
         *waiting = waiting.saturating_sub(1);
         if *waiting == 0 {
-            signals.hub.unsubscribe(signo);
+            // What has arrived is told to who waits for it when the loop looks.
+            signals.hub.pause(signo);
         }
     }
 

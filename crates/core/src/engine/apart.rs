@@ -55,6 +55,11 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         self.reactor.remove_timer(id)
     }
 
+    /// See [`Reactor::time_out`].
+    pub fn time_out(&mut self, id: EventId) -> bool {
+        self.reactor.time_out(id)
+    }
+
     /// See [`Reactor::set_priority`].
     pub fn set_priority(&mut self, id: EventId, priority: u8) -> bool {
         self.reactor.set_priority(id, priority)

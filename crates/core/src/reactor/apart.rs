@@ -3,7 +3,7 @@
 
 use super::{Reactor, Timeout};
 use crate::backend::RawFd;
-use crate::event::{ACTIVE, EventId, NONE};
+use crate::event::{ACTIVE, COMMON, EventId, NONE};
 use crate::interest::Ready;
 use crate::time::Instant;
 
@@ -33,6 +33,23 @@ impl Reactor {
         self.settle();
         let Some(index) = self.events.resolve(id) else { return false };
         self.schedule(index, Timeout::Never, Instant::ZERO);
+        true
+    }
+
+    /// Makes a periodic event due as if its timeout had run out now: it keeps its schedule, but for the time that is left out.
+    /// False where there is no such timeout, or the id is stale.
+    pub fn time_out(&mut self, id: EventId) -> bool {
+        self.settle();
+        let Some(index) = self.events.resolve(id) else { return false };
+        let event = &self.events[index];
+        let (timer, period_ns) = (event.timer, event.period_ns.get());
+        let Some(deadline) = self.timers.deadline(timer).filter(|_| period_ns > 0 && !event.has(COMMON))
+        else {
+            return false;
+        };
+        self.timers.cancel(timer);
+        self.events[index].timer = self.timers.arm(deadline.saturating_add_nanos(period_ns), index);
+        self.make_active(index, Ready::TIMEOUT);
         true
     }
 

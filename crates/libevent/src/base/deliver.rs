@@ -7,7 +7,9 @@ use super::control::TIMED;
 use super::rows::Row;
 use super::{Base, NOBODY, deferred, event_base, finalize};
 use crate::event::Ev;
-use crate::event::ev::{ACTIVE, ACTIVE_LATER, EV_PERSIST, INIT, INSERTED, IO, TIMEOUT, closure};
+use crate::event::ev::{
+    ACTIVE, ACTIVE_LATER, EV_ET, EV_PERSIST, EV_TIMEOUT, INIT, INSERTED, IO, TIMEOUT, closure,
+};
 use crate::lock;
 use core::ffi::{c_int, c_short, c_void};
 use core::ptr;
@@ -255,6 +257,10 @@ unsafe fn deliver_event(base: Base, ev: Ev, active: Active) {
     if ev.has(ACTIVE | ACTIVE_LATER) {
         res |= ev.res();
         ev.change_flags(0, ACTIVE | ACTIVE_LATER);
+    } else if res & EV_TIMEOUT != 0 && ev.events() & EV_ET == 0 {
+        // A timeout is told alone, as libevent does: programs compare with EV_TIMEOUT. What its descriptor is ready for,
+        // level-triggered, is told again; an edge is not.
+        res &= !IO;
     }
     if active.released {
         this.engine.let_go();

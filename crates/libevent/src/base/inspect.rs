@@ -10,7 +10,7 @@ use crate::event::names;
 use crate::layout::{Socket, event};
 use core::ffi::{c_char, c_int, c_short, c_void};
 use core::fmt::Write;
-use duolu_core::{EventId, Ready};
+use duolu_core::EventId;
 
 type ForEach = Option<unsafe extern "C-unwind" fn(*const event_base, *const event, *mut c_void) -> c_int>;
 
@@ -183,7 +183,7 @@ impl event_base {
         let Some(id) = ev.id() else { return 0 };
         let due = self.engine.due(id);
         let mut res = super::deliver::what(due);
-        if ev.has(ACTIVE | ACTIVE_LATER) && (due.intersects(Ready::USER) || ev.has(ACTIVE_LATER)) {
+        if ev.has(ACTIVE | ACTIVE_LATER) && (!due.is_empty() || ev.has(ACTIVE_LATER)) {
             res |= ev.res();
         }
         res

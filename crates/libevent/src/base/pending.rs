@@ -315,7 +315,11 @@ impl event_base {
             ev.set_ncalls(ncalls);
             ev.set_pncalls(0);
         }
-        self.engine.activate(id, Ready::USER);
+        // By EV_TIMEOUT a periodic timer is told early; other reasons have it start anew.
+        let early = res & EV_TIMEOUT != 0 && ev.closure() == closure::PERSIST && self.engine.time_out(id);
+        if !early {
+            self.engine.activate(id, Ready::USER);
+        }
         let active = self.engine.reactor().due_at_most();
         self.most.note_active(active);
         self.most.note_added(self.added + active);

@@ -3,9 +3,9 @@
 use super::config::NO_CACHE_TIME;
 use super::{Base, base_or_current, event_base};
 use crate::event::Ev;
-use crate::event::ev::EV_SIGNAL;
+use crate::event::ev::{ACTIVE, EV_SIGNAL};
 use core::ffi::c_int;
-use duolu_core::{Clock, CommonTimeout, Instant, Timeout};
+use duolu_core::{Clock, CommonTimeout, Instant, Ready, Timeout};
 use duolu_sys::MonotonicClock;
 use libc::timeval;
 
@@ -127,6 +127,14 @@ impl event_base {
             self.time.found = Some(now);
         }
         self.time.difference_ns
+    }
+
+    /// When an event that is pending or active for EV_TIMEOUT times out. One whose timeout is over and was not told yet does
+    /// so now.
+    pub(crate) fn times_out_at(&mut self, ev: Ev) -> Instant {
+        let id = ev.id().filter(|id| ev.has(ACTIVE) || !self.engine.due(*id).intersects(Ready::TIMEOUT));
+        let deadline = id.and_then(|id| self.engine.reactor().deadline(id));
+        deadline.unwrap_or_else(|| self.engine.now())
     }
 
     /// An instant by the wall clock.

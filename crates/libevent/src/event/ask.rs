@@ -31,9 +31,9 @@ pub unsafe extern "C" fn event_pending(ev: *const event, events: c_short, tv: *m
     is &= events & (IO | EV_SIGNAL | EV_TIMEOUT);
     if let Some(tv) = tv
         && is & EV_TIMEOUT != 0
-        && let Some(deadline) = ev.id().and_then(|id| base.engine.reactor().deadline(id))
     {
-        *tv = base.wall_time(deadline);
+        let at = base.times_out_at(ev);
+        *tv = base.wall_time(at);
     }
     c_int::from(is)
 }

@@ -18,7 +18,7 @@ use crate::{event_base, lock, mem};
 use core::cell::{Cell, RefCell, UnsafeCell};
 use core::ffi::{c_int, c_short, c_void};
 use duolu_core::Instant;
-use duolu_core::stream::{Direction, Group, Member};
+use duolu_core::stream::{Direction, Group, Member, Pace};
 use std::rc::Rc;
 
 /// libevent's min-share.
@@ -32,6 +32,8 @@ pub struct bufferevent_rate_limit_group {
     /// Cloned and dropped under the lock only.
     group: Rc<RefCell<Group>>,
     timer: UnsafeCell<event>,
+    /// The min-share that the program wishes: see [`Entered::share`].
+    wished: Cell<u64>,
     /// When the timer rings.
     rings_at: Cell<Instant>,
     /// By the program; the loop is done with it, too.
@@ -61,6 +63,18 @@ impl Entered<'_> {
 
     fn with<R>(&self, work: impl FnOnce(&mut Group) -> R) -> R {
         work(&mut self.group.group.borrow_mut())
+    }
+
+    /// Both directions have the same min-share: what the slower one has in a tick, at most, as in libevent.
+    fn share(&self) {
+        let per_tick = |direction| {
+            self.with(|group| match group.pace(direction) {
+                Some(Pace::Ticks(ticks)) => ticks.bytes_per_tick,
+                _ => u64::MAX,
+            })
+        };
+        let slower = per_tick(Direction::Read).min(per_tick(Direction::Write));
+        self.with(|group| group.set_min_share(slower.min(self.group.wished.get())));
     }
 
     /// Wakes those that may go on: (a).
@@ -187,13 +201,13 @@ pub unsafe extern "C-unwind" fn bufferevent_rate_limit_group_new(
     // SAFETY: the caller's, or null.
     let Some(cfg) = (unsafe { cfg.as_ref() }) else { return core::ptr::null_mut() };
     let make = || {
-        let mut group = Group::new(Some(cfg.read.into()), Some(cfg.write.into()));
-        group.set_min_share(MIN_SHARE);
+        let group = Group::new(Some(cfg.read.into()), Some(cfg.write.into()));
         Box::new(bufferevent_rate_limit_group {
             lock: core::ptr::null_mut(),
             group: Rc::new(RefCell::new(group)),
             // SAFETY: an event of zeroes is one that is not initialised.
             timer: UnsafeCell::new(unsafe { core::mem::zeroed() }),
+            wished: Cell::new(MIN_SHARE),
             rings_at: Cell::new(Instant::ZERO),
             freed: Cell::new(false),
             finalized: Cell::new(false),
@@ -205,6 +219,7 @@ pub unsafe extern "C-unwind" fn bufferevent_rate_limit_group_new(
     // SAFETY: made a moment ago.
     let entered = unsafe { Entered::of(group) };
     Own(entered.group.timer.get()).assign(base, -1, 0, on_tick, group.cast());
+    entered.share();
     entered.arm(now());
     group
 }
@@ -256,8 +271,10 @@ pub unsafe extern "C-unwind" fn bufferevent_add_to_rate_limit_group(
     if current == Some(group) {
         return 0;
     }
-    // SAFETY: the caller's bufferevent.
-    unsafe { bufferevent_remove_from_rate_limit_group(bev) };
+    if current.is_some() {
+        // SAFETY: the caller's bufferevent.
+        unsafe { bufferevent_remove_from_rate_limit_group(bev) };
+    }
     if group.is_null() {
         return 0;
     }
@@ -293,6 +310,7 @@ pub unsafe extern "C-unwind" fn bufferevent_rate_limit_group_set_cfg(
     for direction in [Direction::Read, Direction::Write] {
         entered.with(|group| group.set_pace(direction, Some(pace(cfg, direction))));
     }
+    entered.share();
     entered.arm(now());
     0
 }
@@ -307,7 +325,9 @@ pub unsafe extern "C-unwind" fn bufferevent_rate_limit_group_set_min_share(
         return -1;
     }
     // SAFETY: as above.
-    unsafe { Entered::of(group) }.with(|group| group.set_min_share(bytes as u64));
+    let entered = unsafe { Entered::of(group) };
+    entered.group.wished.set(bytes as u64);
+    entered.share();
     0
 }
 

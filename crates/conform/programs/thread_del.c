@@ -5,14 +5,14 @@
 
 static struct event_base *base;
 static struct event ev, final;
-static volatile int inside, done;
+static volatile int began, inside, done;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t entered = PTHREAD_COND_INITIALIZER;
 
 static void slow(evutil_socket_t fd, short events, void *arg)
 {
 	pthread_mutex_lock(&lock);
-	inside = 1;
+	began = inside = 1;
 	pthread_cond_signal(&entered);
 	pthread_mutex_unlock(&lock);
 	usleep(50000);
@@ -34,10 +34,11 @@ static void *loops(void *arg)
 
 static void start(struct event *of)
 {
-	inside = done = 0;
+	/* Not `inside`, which may be over again before this thread has its turn. */
+	began = done = 0;
 	event_active(of, EV_READ, 1);
 	pthread_mutex_lock(&lock);
-	while (!inside)
+	while (!began)
 		pthread_cond_wait(&entered, &lock);
 	pthread_mutex_unlock(&lock);
 }

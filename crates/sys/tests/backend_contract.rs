@@ -101,6 +101,9 @@ on_every_backend! {
         no_timeout_ends_early
         a_huge_timeout_is_for_ever
         a_signal_ends_the_wait
+        signals_hide_nobody_of_a_crowd
+        a_lowered_limit_hides_nobody_of_a_crowd
+        a_crowd_goes_on_in_another_thread
         reinit_after_fork_leaves_the_parent_alone
         a_child_may_drop_the_backend
         reinit_forgets_everything

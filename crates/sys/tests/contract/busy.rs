@@ -8,7 +8,7 @@ pub use super::kit::beside_others as enter;
 
 const CROWD: usize = 8;
 
-fn crowd(backend: &mut dyn Backend) -> (Vec<(OwnedFd, OwnedFd)>, Vec<Token>) {
+pub fn crowd(backend: &mut dyn Backend) -> (Vec<(OwnedFd, OwnedFd)>, Vec<Token>) {
     let mut pipes: Vec<_> = (0..CROWD).map(|_| pipe()).collect();
     pipes.sort_unstable_by_key(|(reader, _)| reader.as_raw_fd());
     let tokens = pipes.iter().map(|(reader, _)| add(backend, reader, 1, READ)).collect();
@@ -21,7 +21,7 @@ fn sorted(mut tokens: Vec<Token>) -> Vec<Token> {
     tokens
 }
 
-fn told(backend: &mut dyn Backend) -> Vec<Token> {
+pub fn told(backend: &mut dyn Backend) -> Vec<Token> {
     let reports = look(backend);
     assert!(reports.iter().all(|(_, ready)| *ready == Ready::READ), "{reports:?}");
     sorted(reports.into_iter().map(|(token, _)| token).collect())

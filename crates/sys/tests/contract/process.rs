@@ -1,9 +1,10 @@
 //! Time, signals, forks, threads, and a loop inside a loop.
 
+use super::busy::{crowd, told};
 use super::kit::*;
 use duolu_core::{Backend, Clock, Ready, Trigger};
-use duolu_sys::MonotonicClock;
 use duolu_sys::backend::{self, Epoll};
+use duolu_sys::{MonotonicClock, process, socket};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -47,7 +48,8 @@ pub fn a_huge_timeout_is_for_ever(backend: &mut dyn Backend) {
     waker.join().unwrap();
 }
 
-pub fn a_signal_ends_the_wait(backend: &mut dyn Backend) {
+/// Calls `body` while this thread gets a signal every so often, whose handler does nothing.
+fn under_signals(every: Duration, body: impl FnOnce()) {
     extern "C" fn nothing(_: libc::c_int) {}
     let handler: extern "C" fn(libc::c_int) = nothing;
     // SAFETY: the handler does nothing; all zeroes are a valid sigaction.
@@ -57,26 +59,99 @@ pub fn a_signal_ends_the_wait(backend: &mut dyn Backend) {
         action.sa_flags = libc::SA_RESTART;
         assert_eq!(libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()), 0);
     }
-    let (reader, _writer) = pipe();
-    add(backend, &reader, 1, READ);
-    assert_eq!(look(backend), []);
     // SAFETY: no arguments.
     let here = unsafe { libc::pthread_self() };
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(2));
+                std::thread::sleep(every);
                 // SAFETY: the thread lives as long as the scope.
                 unsafe { libc::pthread_kill(here, libc::SIGUSR2) };
             }
         });
+        let end = Guard(&done);
+        body();
+        drop(end);
+    });
+}
+
+/// A body that panics ends the signals too.
+struct Guard<'a>(&'a AtomicBool);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+pub fn a_signal_ends_the_wait(backend: &mut dyn Backend) {
+    let (reader, _writer) = pipe();
+    add(backend, &reader, 1, READ);
+    assert_eq!(look(backend), []);
+    under_signals(Duration::from_millis(2), || {
         let start = Instant::now();
-        let reports = wait(backend, LONG_NS);
-        done.store(true, Ordering::Relaxed);
-        assert_eq!(reports, []);
+        assert_eq!(wait(backend, LONG_NS), []);
         assert!(start.elapsed() < Duration::from_nanos(LONG_NS));
     });
+}
+
+pub fn signals_hide_nobody_of_a_crowd(backend: &mut dyn Backend) {
+    let (pipes, tokens) = crowd(backend);
+    under_signals(Duration::from_micros(20), || {
+        for _ in 0..2_000 {
+            pipes.iter().for_each(|(_, writer)| put(writer, b"x"));
+            let mut seen = wait_for_report(backend);
+            seen.sort_unstable_by_key(|(token, _)| token.bits());
+            assert_eq!(seen.iter().map(|(token, _)| *token).collect::<Vec<_>>(), tokens);
+            pipes.iter().for_each(|(reader, _)| assert_eq!(empty(reader), 1));
+        }
+    });
+}
+
+/// Descriptors stay open beyond a limit that was lowered, but poll(2) takes no longer list (and its backend says so).
+pub fn a_lowered_limit_hides_nobody_of_a_crowd(backend: &mut dyn Backend) {
+    if ["poll", "select"].contains(&backend.name()) {
+        return;
+    }
+    let (pipes, tokens) = crowd(backend);
+    let limit = process::descriptor_limit().unwrap();
+    let turn = |backend: &mut dyn Backend| {
+        for round in 0..12 {
+            let (quiet, busy) = pipes.split_at(round % 3);
+            busy.iter().for_each(|(_, writer)| put(writer, b"x"));
+            assert_eq!(told(backend), tokens[quiet.len()..]);
+            assert_eq!(told(backend), tokens[quiet.len()..]);
+            busy.iter().for_each(|(reader, _)| assert_eq!(empty(reader), 1));
+        }
+    };
+    turn(backend);
+    pipes.iter().for_each(|(_, writer)| put(writer, b"x"));
+    assert_eq!(told(backend), tokens);
+    process::set_descriptor_limit(process::Limit { soft: 4, ..limit }).unwrap();
+    assert_eq!(told(backend), tokens);
+    pipes.iter().for_each(|(reader, _)| assert_eq!(empty(reader), 1));
+    turn(backend);
+    process::set_descriptor_limit(limit).unwrap();
+    turn(backend);
+}
+
+pub fn a_crowd_goes_on_in_another_thread(backend: &mut dyn Backend) {
+    let (pipes, tokens) = crowd(backend);
+    let mut sent = Sent(backend);
+    for round in 0..8 {
+        for turn in 0..round {
+            pipes.iter().for_each(|(_, writer)| put(writer, b"x"));
+            assert_eq!(told(sent.get()), tokens, "round {round}, turn {turn}");
+            pipes[turn..].iter().for_each(|(reader, _)| drop(socket::read(reader, &mut [0; 64])));
+        }
+        pipes.iter().for_each(|(_, writer)| put(writer, b"y"));
+        std::thread::scope(|scope| {
+            let there = scope.spawn(|| (told(sent.get()), told(sent.get())));
+            assert_eq!(there.join().unwrap(), (tokens.clone(), tokens.clone()), "round {round}");
+        });
+        pipes.iter().for_each(|(reader, _)| assert!(empty(reader) > 0));
+    }
 }
 
 pub fn reinit_after_fork_leaves_the_parent_alone(backend: &mut dyn Backend) {

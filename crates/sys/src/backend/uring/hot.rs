@@ -17,6 +17,7 @@
 use super::{State, Uring};
 use crate::backend::{bits_of, ready_of};
 use crate::syscall;
+use crate::syscall::retry;
 use duolu_core::{Ready, Report, Trigger};
 
 /// So few are better asked by one-shot requests.
@@ -78,9 +79,9 @@ impl Uring {
         if self.hot.len() < FEW && !stays {
             return self.cool(false, |_| true);
         }
+        let (list, len) = (self.hot.as_mut_ptr(), self.hot.len() as libc::nfds_t);
         // SAFETY: the list outlives the call, which takes no time.
-        let count = syscall!(unsafe { libc::poll(self.hot.as_mut_ptr(), self.hot.len() as libc::nfds_t, 0) });
-        if count.is_err() {
+        if retry(|| syscall!(unsafe { libc::poll(list, len, 0) })).is_err() {
             // The list is longer than RLIMIT_NOFILE, or there is no memory.
             self.disarm_multishot();
             return self.cool(false, |_| true);

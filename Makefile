@@ -4,7 +4,7 @@
 help:
 	@echo "make run     every I/O model on this machine, side by side (a quick duolu compare)"
 	@echo "make test    everything that must hold: lint, unit, scenario, command and simulation tests"
-	@echo "make lint    rustfmt and clippy, warnings denied"
+	@echo "make lint    rustfmt, clippy, shellcheck and pyflakes, warnings denied"
 	@echo "make unit    the tests without lint and the long simulation"
 	@echo "make sim     10,000 simulated seeds; SEED=n replays one, SEEDS=n runs so many"
 	@echo "make asan    streams, buffers, the loop, and libevent's stand-in below C programs, under AddressSanitizer"
@@ -26,6 +26,9 @@ run:
 test: tools lint unit sim asan tsan whole dist
 
 lint:
+	scripts/need.sh shellcheck=shellcheck pyflakes3=pyflakes3
+	shellcheck --severity=warning scripts/*.sh bench/*.sh bench/*/*.sh .ci/run
+	pyflakes3 scripts/*.py bench/*/*.py
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 

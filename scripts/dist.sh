@@ -14,7 +14,7 @@ packages=(-p duolu-cli -p duolu-libevent)
 [ ! -d crates/libevent-openssl ] || packages+=(-p duolu-libevent-openssl)
 cargo build --release --quiet "${packages[@]}"
 
-rm -rf "$dist/bin" "$dist/lib/duolu" "$dist/share"
+rm -rf "${dist:?}/bin" "$dist/lib/duolu" "$dist/share"
 man=$dist/share/man/man1 bash=$dist/share/bash-completion/completions
 zsh=$dist/share/zsh/vendor-completions fish=$dist/share/fish/vendor_completions.d
 mkdir -p "$dist/bin" "$dist/lib/duolu" "$man" "$bash" "$zsh" "$fish"

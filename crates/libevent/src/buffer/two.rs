@@ -1,6 +1,6 @@
 //! From one evbuffer into another.
 
-use super::{INPUT, OUTPUT, evbuffer, pool, status, told, with_two};
+use super::{Entered, INPUT, OUTPUT, evbuffer, pool, status, told, with_two};
 use core::ffi::c_int;
 use duolu_core::buffer::{Buffer, BufferError, End};
 
@@ -30,11 +30,12 @@ unsafe fn move_all(
     from: *mut evbuffer,
     to_its_end: fn(&mut Buffer, &mut Buffer) -> Result<(), BufferError>,
 ) -> c_int {
-    if out == from {
-        return 0;
-    }
     // SAFETY: the caller's.
     unsafe {
+        // Nothing to do, so nothing is told: within a callback of `from` there may be a change of `out` that is about to be.
+        if out == from || super::life::evbuffer_get_length(from) == 0 {
+            return 0;
+        }
         let keeps = keeps_blocks(from, out);
         with_two(from, out, |from, out| {
             if from.is_empty() {
@@ -58,6 +59,22 @@ pub unsafe extern "C-unwind" fn evbuffer_prepend_buffer(out: *mut evbuffer, from
     unsafe { move_all(out, from, Buffer::prepend_buffer) }
 }
 
+/// What moving nothing comes to: refused where moving something would be.
+///
+/// # Safety
+/// Both are evbuffers, not freed.
+unsafe fn nothing(from: *mut evbuffer, out: *mut evbuffer) -> c_int {
+    // SAFETY: the caller's.
+    unsafe {
+        let frozen = |this: *mut evbuffer, end| {
+            let _entered = Entered::new(this);
+            (*this).buffer.is_frozen(end).then_some(end)
+        };
+        let end = frozen(out, End::Back).or_else(|| frozen(from, End::Front));
+        end.map_or(0, |end| status::<()>(Err(BufferError::Frozen(end))))
+    }
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn evbuffer_remove_buffer(
     from: *mut evbuffer,
@@ -70,8 +87,11 @@ pub unsafe extern "C-unwind" fn evbuffer_remove_buffer(
     // SAFETY: the header's contract. Who is told first is libevent's: the one it empties, or the one it adds to.
     unsafe {
         let keeps = keeps_blocks(from, out);
-        let all = super::life::evbuffer_get_length(from) <= len;
-        if all {
+        let there = super::life::evbuffer_get_length(from);
+        if there == 0 {
+            return nothing(from, out); // as above
+        }
+        if there <= len {
             return with_two(from, out, |from, out| {
                 if out.is_frozen(End::Back) {
                     return status::<()>(Err(BufferError::Frozen(End::Back)));

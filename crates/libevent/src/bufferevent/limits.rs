@@ -203,7 +203,9 @@ impl Bev {
     fn set_limit(self, cfg: *const ev_token_bucket_cfg) -> bool {
         // SAFETY: the caller's, or null.
         let Some(paces) = (unsafe { cfg.as_ref() }) else {
-            if let Some(rare) = self.rare() {
+            // Who has never had one goes on as it is: beginning anew would be seen (a write callback, bytes of a pair).
+            let had = self.limit(|_| ()).is_some() || self.limit_timer().is_some();
+            if let Some(rare) = self.rare().filter(|_| had) {
                 // SAFETY: under the lock.
                 unsafe { *rare.limit.get() = None };
                 self.resume_read(why::LIMIT);

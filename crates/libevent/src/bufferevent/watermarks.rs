@@ -15,6 +15,9 @@ use core::ffi::{c_int, c_short};
 pub unsafe fn buffer_changed(bev: *mut bufferevent, output: bool, added: usize, removed: usize) {
     // SAFETY: as the caller vouches.
     let bev = unsafe { Bev::of(bev) };
+    if bev.refs().get() == 0 {
+        return; // the program's callback has freed it: it only waits to be taken apart
+    }
     if !output {
         bev.input_changed();
         return;

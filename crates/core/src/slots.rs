@@ -154,6 +154,7 @@ impl<T> Slots<T> {
         EventId { index, generation: self.entries[index as usize].generation }
     }
 
+    #[inline]
     pub(crate) fn release(&mut self, index: u32) {
         let entry = &mut self.entries[index as usize];
         debug_assert!(entry.generation % 2 == 1, "released twice");

@@ -3,7 +3,7 @@
 
 use super::{Reactor, Timeout};
 use crate::backend::RawFd;
-use crate::event::{ACTIVE, COMMON, EventId, NONE};
+use crate::event::{ACTIVE, COMMON, EventId, INTERNAL, NONE, ON_FD, ON_SIGNAL, PENDING};
 use crate::interest::Ready;
 use crate::time::Instant;
 
@@ -14,11 +14,18 @@ impl Reactor {
     pub fn release(&mut self, id: EventId) -> bool {
         self.settle();
         let Some(index) = self.events.resolve(id) else { return false };
-        self.unschedule(index);
-        if self.events[index].has(ACTIVE) {
-            self.deactivate(index);
+        let event = &self.events[index];
+        if !event.is(ON_FD | ON_SIGNAL | INTERNAL) && !event.has(ACTIVE) {
+            // Pending for its timer, or not at all.
+            self.pending -= usize::from(event.has(PENDING));
+            self.timers.cancel(event.timer);
+        } else {
+            self.unschedule(index);
+            if self.events[index].has(ACTIVE) {
+                self.deactivate(index);
+            }
+            self.unlink(index);
         }
-        self.unlink(index);
         self.events.release(index);
         true
     }

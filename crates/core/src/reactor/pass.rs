@@ -107,10 +107,16 @@ impl Reactor {
         let (ready, count) = (event.ready(), core::mem::take(&mut event.count));
         event.set_ready(Ready::NONE);
         let is_plain = event.state & (SIMPLE | PENDING) == SIMPLE | PENDING;
+        // A timeout that has run out, mostly: nothing is left of the event.
+        let is_done = !event.is(PERSIST | INTERNAL) && !event.has(PENDING);
         let id = self.events.id(index);
         let mut released = false;
         if is_plain {
             self.told += 1;
+        } else if is_done && self.rules.release_done {
+            self.told += 1;
+            self.events.release(index);
+            released = true;
         } else {
             released = self.follow_up(index, ready, now);
         }

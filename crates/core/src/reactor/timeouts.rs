@@ -32,7 +32,7 @@ impl Reactor {
         self.make_room_for_timer()?;
         let index = self.events.next_index().map_err(|_| Refused::NoMemory)?;
         let Timeout::After(ns) = timeout else {
-            return Ok(self.create_other_timer(persist, priority, timeout, now));
+            return Ok(self.create_other_timer(index, persist, priority, timeout, now));
         };
         let timer = self.timers.arm(now.saturating_add_nanos(ns), index);
         self.pending += 1;
@@ -40,7 +40,23 @@ impl Reactor {
     }
 
     #[inline(never)]
-    fn create_other_timer(&mut self, persist: bool, priority: u8, timeout: Timeout, now: Instant) -> EventId {
+    fn create_other_timer(
+        &mut self,
+        index: u32,
+        persist: bool,
+        priority: u8,
+        timeout: Timeout,
+        now: Instant,
+    ) -> EventId {
+        if let Timeout::Common(queue) = timeout
+            && let Some(ns) = self.timers.common_duration_ns(queue)
+        {
+            let timer = self.timers.arm_common(queue, now, index);
+            self.pending += 1;
+            let mut event = Event::timer(timer, persist, ns, priority);
+            event.state |= COMMON;
+            return self.events.insert_next(event);
+        }
         let id = self.events.insert_next(Event::new(&EventSpec { persist, priority, ..EventSpec::new() }));
         self.schedule(id.index() as u32, timeout, now);
         id
@@ -48,22 +64,31 @@ impl Reactor {
 
     /// Second half of an addition: the timeout. O(1) but for a common timeout's first use.
     pub(crate) fn schedule(&mut self, index: u32, timeout: Timeout, now: Instant) {
-        self.unschedule(index);
+        if self.events[index].has(ACTIVE) {
+            self.take_due_back(index);
+        }
         let event = &mut self.events[index];
         event.state &= !COMMON;
-        let (deadline, period_ns) = match timeout {
-            Timeout::After(ns) => (Some(now.saturating_add_nanos(ns)), ns),
-            Timeout::At(deadline) => (Some(deadline), 0),
+        let period_ns = match timeout {
+            Timeout::After(ns) => {
+                event.timer = self.timers.rearm(event.timer, now.saturating_add_nanos(ns), index);
+                ns
+            }
+            Timeout::At(deadline) => {
+                event.timer = self.timers.rearm(event.timer, deadline, index);
+                0
+            }
             Timeout::Common(queue) => {
                 event.state |= COMMON;
-                event.timer = self.timers.arm_common(queue, now, index);
-                (None, self.timers.common_duration_ns(queue).unwrap_or(0))
+                event.timer = self.timers.rearm_common(event.timer, queue, now, index);
+                self.timers.common_duration_ns(queue).unwrap_or(0)
             }
-            Timeout::Keep | Timeout::Never => (None, 0),
+            Timeout::Keep | Timeout::Never => {
+                self.timers.cancel(event.timer);
+                event.timer = TimerId::NONE;
+                0
+            }
         };
-        if let Some(deadline) = deadline {
-            event.timer = self.timers.arm(deadline, index);
-        }
         // Another has none: it starts anew by being added.
         if event.is(PERSIST) {
             event.set_period(period_ns);
@@ -87,11 +112,18 @@ impl Reactor {
     #[inline(never)]
     fn take_timeout_back(&mut self, index: u32) {
         let event = &mut self.events[index];
-        if !event.timer.is_none() {
-            self.timers.cancel(event.timer);
-            event.timer = TimerId::NONE;
+        self.timers.cancel(event.timer);
+        event.timer = TimerId::NONE;
+        if event.has(ACTIVE) {
+            self.take_due_back(index);
         }
-        if event.has(ACTIVE) && event.ready().intersects(Ready::TIMEOUT) {
+    }
+
+    /// The half of it for an event that is due.
+    #[inline(never)]
+    fn take_due_back(&mut self, index: u32) {
+        let event = &mut self.events[index];
+        if event.ready().intersects(Ready::TIMEOUT) {
             event.set_ready(event.ready() - Ready::TIMEOUT);
             if event.ready().is_empty() {
                 self.deactivate(index);

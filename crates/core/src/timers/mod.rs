@@ -33,7 +33,7 @@ use alloc::collections::TryReserveError;
 use common::Common;
 use core::fmt;
 use slab::{NIL, Place, Rank, Slab};
-use tick::Tick;
+use tick::{From, Tick};
 use wheel::{Wheel, tick_of};
 
 /// Names one armed timer until it is popped or cancelled; afterwards the number may name another timer, so
@@ -101,6 +101,40 @@ impl Timers {
         TimerId(index)
     }
 
+    /// `cancel` and `arm` in one: the timer's new name. As [`Timers::arm`] where `id` names none.
+    ///
+    /// # Panics
+    /// As [`Timers::arm`].
+    #[inline]
+    pub fn rearm(&mut self, id: TimerId, deadline: Instant, key: u32) -> TimerId {
+        let rank = self.next_rank(deadline);
+        if let Place::Slot(at) = self.slab.place(id.0)
+            && self.wheel.stays(at, rank.deadline)
+        {
+            self.slab.renew(id.0, rank, key);
+            return id;
+        }
+        let index = self.renewed(id, rank, key);
+        if !self.wheel.insert(&mut self.slab, index, rank.deadline) {
+            self.tick.insert(&mut self.slab, index);
+        }
+        TimerId(index)
+    }
+
+    /// An entry of that rank in no place yet: the timer's, if it was in one that it can leave without a trace.
+    fn renewed(&mut self, id: TimerId, rank: Rank, key: u32) -> u32 {
+        match self.slab.place(id.0) {
+            Place::Slot(at) => self.wheel.remove(&mut self.slab, at, id.0),
+            Place::Queue(queue) => self.common.remove(&mut self.slab, queue, id.0),
+            Place::Free | Place::Near | Place::Late => {
+                self.cancel(id);
+                return self.slab.insert(rank, key);
+            }
+        }
+        self.slab.renew(id.0, rank, key);
+        id.0
+    }
+
     /// The queue for timers that all run `duration_ns` nanoseconds: found, or made. `None` when 256 other
     /// durations have one; then [`Timers::arm`] does as well. O(queues): ask once and keep the answer.
     pub fn common(&mut self, duration_ns: u64) -> Option<CommonTimeout> {
@@ -118,20 +152,42 @@ impl Timers {
     ///
     /// # Panics
     /// As [`Timers::arm`].
+    #[inline]
     pub fn arm_common(&mut self, queue: CommonTimeout, now: Instant, key: u32) -> TimerId {
         let Some(duration_ns) = self.common.duration_ns(queue.0) else { return TimerId::NONE };
-        let deadline = now.saturating_add_nanos(duration_ns);
-        if !self.common.takes(&self.slab, queue.0, deadline.as_nanos()) {
-            return self.arm(deadline, key);
-        }
-        let rank = self.next_rank(deadline);
+        let rank = self.next_rank(now.saturating_add_nanos(duration_ns));
         let index = self.slab.insert(rank, key);
-        self.common.append(&mut self.slab, queue.0, index);
+        self.place_common(queue, index, rank);
         TimerId(index)
+    }
+
+    /// `cancel` and `arm_common` in one. Where these timers have no such queue nothing is armed any more.
+    ///
+    /// # Panics
+    /// As [`Timers::arm`].
+    pub fn rearm_common(&mut self, id: TimerId, queue: CommonTimeout, now: Instant, key: u32) -> TimerId {
+        let Some(duration_ns) = self.common.duration_ns(queue.0) else {
+            self.cancel(id);
+            return TimerId::NONE;
+        };
+        let rank = self.next_rank(now.saturating_add_nanos(duration_ns));
+        let index = self.renewed(id, rank, key);
+        self.place_common(queue, index, rank);
+        TimerId(index)
+    }
+
+    #[inline(always)]
+    fn place_common(&mut self, queue: CommonTimeout, index: u32, rank: Rank) {
+        if self.common.takes(&self.slab, queue.0, rank.deadline) {
+            self.common.append(&mut self.slab, queue.0, index);
+        } else if !self.wheel.insert(&mut self.slab, index, rank.deadline) {
+            self.tick.insert(&mut self.slab, index);
+        }
     }
 
     /// Disarms a timer. O(1). Without effect for [`TimerId::NONE`] and where nothing is armed under that
     /// number; but a number kept after its timer was popped or cancelled may name another timer by now.
+    #[inline]
     pub fn cancel(&mut self, id: TimerId) {
         match self.slab.place(id.0) {
             Place::Free => return,
@@ -156,7 +212,7 @@ impl Timers {
     /// at that time sets this right, so it costs one early wake-up, not one each turn. O(1).
     pub fn next_deadline(&mut self) -> Option<Instant> {
         let own = match self.tick.first(&self.slab) {
-            Some(rank) => Some(rank.deadline),
+            Some((rank, _)) => Some(rank.deadline),
             None => self.wheel.min_deadline(),
         };
         let common = self.common.first().map(|rank| rank.deadline);
@@ -167,10 +223,8 @@ impl Timers {
     /// `None`. Timers may be armed and cancelled in between; a deadline earlier than the one just popped
     /// comes next. O(1) amortised over the timers that it gives, plus a sort of each tick's timers; empty
     /// stretches of time cost nothing, so `now` may jump.
+    #[inline(always)]
     pub fn pop_due(&mut self, now: Instant) -> Option<(Instant, u32)> {
-        if self.tick.is_empty() {
-            self.tick.refill(|near| self.wheel.advance(&mut self.slab, tick_of(now.as_nanos()), near));
-        }
         let now = now.as_nanos();
         // Mostly there is nothing but what the wheel gave up.
         let (deadline, index) = if self.common.is_unused() && self.tick.is_only_near() {
@@ -183,15 +237,18 @@ impl Timers {
         Some((Instant::from_nanos(deadline), key))
     }
 
+    #[inline(never)]
     fn pop_earliest(&mut self, now: u64) -> Option<(u64, u32)> {
-        let own = self.tick.first(&self.slab).unwrap_or(Rank::NEVER);
+        if self.tick.is_empty() {
+            self.tick.refill(|near| self.wheel.advance(&mut self.slab, tick_of(now), near));
+        }
+        let (own, from) = self.tick.first(&self.slab).unwrap_or((Rank::NEVER, From::Near));
         let common = self.common.first().unwrap_or(Rank::NEVER);
         let rank = own.min(common);
         if rank.deadline > now {
             return None;
         }
-        let index =
-            if common < own { self.common.pop(&mut self.slab)? } else { self.tick.pop(&self.slab)? };
+        let index = if common < own { self.common.pop(&mut self.slab)? } else { self.tick.pop(from)? };
         Some((rank.deadline, index))
     }
 

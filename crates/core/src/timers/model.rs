@@ -19,6 +19,9 @@ enum Op {
     ArmAt(u64),
     ArmLike(usize),
     Common { queue: usize, back: u64 },
+    Rearm(usize, u64),
+    RearmLike(usize, usize),
+    RearmCommon { nth: usize, queue: usize, back: u64 },
     Cancel(usize),
     CancelFirst,
     Pop(u8),
@@ -45,6 +48,10 @@ fn op() -> impl Strategy<Value = Op> {
         2 => any::<usize>().prop_map(Op::ArmLike),
         4 => (any::<usize>(), prop_oneof![5 => Just(0), 1 => span()])
             .prop_map(|(queue, back)| Op::Common { queue, back }),
+        4 => (any::<usize>(), span()).prop_map(|(nth, after)| Op::Rearm(nth, after)),
+        1 => (any::<usize>(), any::<usize>()).prop_map(|(nth, like)| Op::RearmLike(nth, like)),
+        2 => (any::<usize>(), any::<usize>(), prop_oneof![5 => Just(0), 1 => span()])
+            .prop_map(|(nth, queue, back)| Op::RearmCommon { nth, queue, back }),
         3 => any::<usize>().prop_map(Op::Cancel),
         2 => Just(Op::CancelFirst),
         3 => any::<u8>().prop_map(Op::Pop),
@@ -83,6 +90,19 @@ impl Pair {
 
     fn arm(&mut self, deadline: u64) {
         let id = self.timers.arm(at(deadline), self.seq as u32);
+        self.armed(deadline, id);
+    }
+
+    /// The nth leaves the model; where there is none, no timer.
+    fn take(&mut self, nth: usize) -> TimerId {
+        let Some(&rank) = self.model.keys().nth(nth % self.model.len().max(1)) else { return TimerId::NONE };
+        self.cancelled.insert(rank.0);
+        self.model.remove(&rank).map_or(TimerId::NONE, |(id, _)| id)
+    }
+
+    fn rearm(&mut self, nth: usize, deadline: u64) {
+        let id = self.take(nth);
+        let id = self.timers.rearm(id, at(deadline), self.seq as u32);
         self.armed(deadline, id);
     }
 
@@ -125,6 +145,17 @@ impl Pair {
                 let (queue, duration) = self.queues[queue % self.queues.len()];
                 let now = self.now.saturating_sub(back);
                 let id = self.timers.arm_common(queue, at(now), self.seq as u32);
+                self.armed(now.saturating_add(duration), id);
+            }
+            Op::Rearm(nth, after) => self.rearm(nth, self.now.saturating_add(after)),
+            Op::RearmLike(nth, like) => {
+                let like = self.model.keys().nth(like % self.model.len().max(1)).copied();
+                self.rearm(nth, like.map_or(self.now, |rank| rank.0));
+            }
+            Op::RearmCommon { nth, queue, back } => {
+                let (queue, duration) = self.queues[queue % self.queues.len()];
+                let (id, now) = (self.take(nth), self.now.saturating_sub(back));
+                let id = self.timers.rearm_common(id, queue, at(now), self.seq as u32);
                 self.armed(now.saturating_add(duration), id);
             }
             Op::Cancel(nth) => self.cancel(nth),

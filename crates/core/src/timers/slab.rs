@@ -114,7 +114,15 @@ impl Slab {
         index as u32
     }
 
+    /// Another rank for an entry.
+    #[inline]
+    pub(super) fn renew(&mut self, index: u32, rank: Rank, key: u32) {
+        let entry = &mut self.entries[index as usize];
+        (entry.rank, entry.key) = (rank, key);
+    }
+
     /// Frees an entry that is in no list any more, and tells where it was.
+    #[inline]
     pub(super) fn remove(&mut self, index: u32) -> Place {
         let entry = &mut self.entries[index as usize];
         let place = core::mem::replace(&mut entry.place, Place::Free);
@@ -126,22 +134,27 @@ impl Slab {
     }
 
     /// Where an entry is; any number may be asked for.
+    #[inline]
     pub(super) fn place(&self, index: u32) -> Place {
         self.entries.get(index as usize).map_or(Place::Free, |entry| entry.place)
     }
 
+    #[inline]
     pub(super) fn set_place(&mut self, index: u32, place: Place) {
         self.entries[index as usize].place = place;
     }
 
+    #[inline]
     pub(super) fn rank(&self, index: u32) -> Rank {
         self.entries[index as usize].rank
     }
 
+    #[inline]
     pub(super) fn key(&self, index: u32) -> u32 {
         self.entries[index as usize].key
     }
 
+    #[inline]
     pub(super) fn next(&self, index: u32) -> u32 {
         self.entries[index as usize].next
     }
@@ -159,6 +172,7 @@ impl Slab {
     }
 
     /// Puts an entry after `tail` (or [`NIL`]: an empty list), as the new tail.
+    #[inline]
     pub(super) fn link_back(&mut self, index: u32, tail: u32, place: Place) {
         let entry = &mut self.entries[index as usize];
         entry.prev = tail;
@@ -170,6 +184,7 @@ impl Slab {
     }
 
     /// Takes an entry out of its list: joins its neighbours, which come back (previous, next).
+    #[inline]
     pub(super) fn unlink(&mut self, index: u32) -> (u32, u32) {
         let Entry { prev, next, .. } = self.entries[index as usize];
         if prev != NIL {

@@ -76,6 +76,51 @@ fn armed_in_the_past_while_popping_comes_in_its_place() {
 }
 
 #[test]
+fn a_timer_that_is_armed_anew_goes_behind_its_equals() {
+    for deadline in [0, 7, TICK_NS, 100 * TICK_NS, 1 << 40, u64::MAX] {
+        let mut timers = Timers::new(Instant::ZERO);
+        let queue = timers.common(deadline).unwrap();
+        let first = timers.arm(at(deadline), 0);
+        let second = timers.arm_common(queue, Instant::ZERO, 1);
+        timers.arm(at(deadline), 2);
+        let first = timers.rearm(first, at(deadline), 3);
+        let second = timers.rearm_common(second, queue, Instant::ZERO, 4);
+        timers.verify();
+        assert_eq!(timers.len(), 3);
+        assert_eq!([first, second].map(|id| timers.deadline(id)), [Some(at(deadline)); 2]);
+        let last = timers.rearm(TimerId::NONE, at(deadline), 5);
+        assert_ne!(last, first);
+        assert_eq!(drain(&mut timers, deadline), [2, 3, 4, 5].map(|key| (deadline, key)));
+    }
+}
+
+#[test]
+fn a_queue_of_another_loop_takes_the_timer_away() {
+    let mut other = Timers::new(Instant::ZERO);
+    let queue = other.common(5).unwrap();
+    let mut timers = armed(&[9]);
+    let id = timers.rearm(TimerId::NONE, at(7), 1);
+    assert!(timers.rearm_common(id, queue, Instant::ZERO, 2).is_none());
+    assert_eq!((timers.deadline(id), drain(&mut timers, 9)), (None, Vec::from([(9, 0)])));
+}
+
+#[test]
+fn timers_of_now_stay_in_order_whatever_is_cancelled_between_them() {
+    let mut timers = Timers::new(at(50));
+    let ids: Vec<TimerId> =
+        [10, 20, 15, 30, 5, 40, 40].map(|deadline| timers.arm(at(deadline), deadline as u32)).into();
+    timers.verify();
+    for cancelled in [0, 3, 4] {
+        timers.cancel(ids[cancelled]);
+        timers.verify();
+    }
+    timers.arm(at(12), 12);
+    timers.arm(at(40), 41);
+    let want = [(12, 12), (15, 15), (20, 20), (40, 40), (40, 40), (40, 41)];
+    assert_eq!(drain(&mut timers, 50), want);
+}
+
+#[test]
 fn both_sides_of_every_slot_boundary() {
     let mut edges = BTreeSet::from([0, 1, u64::MAX - 1, u64::MAX]);
     for bit in 19..64 {

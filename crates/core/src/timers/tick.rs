@@ -1,14 +1,15 @@
 //! The current tick: timers due in the cursor's tick or before it, in exact order.
 //!
 //! `near` is what the wheel gave up when it entered the tick, sorted once. Timers armed after that, into this
-//! tick or into the past, go to the heap `late`; the earlier of the two heads is next. Cancelling leaves the
+//! tick or into the past, go to the queue `run` as long as they come in order, as those of one duration do, and
+//! to the heap `late` where they do not; the earliest of the three heads is next. Cancelling leaves the
 //! record behind (its number in the order no longer matches the entry's), because finding it would be a
 //! search; when the dead outnumber the living they are swept out, so that arming and cancelling a short timer
 //! a million times within one tick takes no memory.
 
 use super::slab::{Place, Rank, Slab};
 use super::wheel::tick_of;
-use alloc::collections::{BinaryHeap, TryReserveError};
+use alloc::collections::{BinaryHeap, TryReserveError, VecDeque};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -31,18 +32,29 @@ pub(super) struct Tick {
     /// Latest first, so that the next one is popped from the end.
     near: Vec<Record>,
     near_dead: usize,
+    /// Earliest first.
+    run: VecDeque<Record>,
     late: BinaryHeap<Reverse<Record>>,
+    /// Of `run` and `late`.
     late_dead: usize,
+}
+
+/// Where the earliest timer is.
+#[derive(Clone, Copy)]
+pub(super) enum From {
+    Near,
+    Run,
+    Late,
 }
 
 impl Tick {
     pub(super) const fn new() -> Self {
-        Tick { near: Vec::new(), near_dead: 0, late: BinaryHeap::new(), late_dead: 0 }
+        Tick { near: Vec::new(), near_dead: 0, run: VecDeque::new(), late: BinaryHeap::new(), late_dead: 0 }
     }
 
     /// Whether no live timer is here.
     pub(super) fn is_empty(&self) -> bool {
-        self.near.len() + self.late.len() == self.dead()
+        self.near.len() + self.run.len() + self.late.len() == self.dead()
     }
 
     /// Records of cancelled timers.
@@ -54,6 +66,7 @@ impl Tick {
     /// [`Tick::is_empty`].
     pub(super) fn refill(&mut self, fill: impl FnOnce(&mut Vec<Record>)) {
         self.near.clear();
+        self.run.clear();
         self.late.clear();
         (self.near_dead, self.late_dead) = (0, 0);
         fill(&mut self.near);
@@ -63,39 +76,74 @@ impl Tick {
     /// The next [`Tick::insert`] asks for no memory.
     #[inline(always)]
     pub(super) fn make_room(&mut self) -> Result<(), TryReserveError> {
-        if self.late.len() < self.late.capacity() { Ok(()) } else { self.late.try_reserve(1) }
+        if self.late.len() < self.late.capacity() && self.run.len() < self.run.capacity() {
+            return Ok(());
+        }
+        self.grow()
     }
 
+    #[cold]
+    fn grow(&mut self) -> Result<(), TryReserveError> {
+        self.run.try_reserve(1)?;
+        self.late.try_reserve(1)
+    }
+
+    #[inline(never)]
     pub(super) fn insert(&mut self, slab: &mut Slab, index: u32) {
         slab.set_place(index, Place::Late);
-        self.late.push(Reverse(Record { rank: slab.rank(index), index }));
+        let record = Record { rank: slab.rank(index), index };
+        if self.run.back().is_none_or(|last| last.rank < record.rank) {
+            self.run.push_back(record);
+        } else {
+            self.late.push(Reverse(record));
+        }
     }
 
     /// The earliest timer. Drops the dead records before it.
-    pub(super) fn first(&mut self, slab: &Slab) -> Option<Rank> {
+    pub(super) fn first(&mut self, slab: &Slab) -> Option<(Rank, From)> {
+        if self.near_dead + self.late_dead > 0 {
+            self.drop_dead(slab);
+        }
+        let mut first = self.near.last().map(|record| (record.rank, From::Near));
+        let run = self.run.front().map(|record| (record.rank, From::Run));
+        let late = self.late.peek().map(|Reverse(record)| (record.rank, From::Late));
+        for other in [run, late].into_iter().flatten() {
+            if first.is_none_or(|(rank, _)| other.0 < rank) {
+                first = Some(other);
+            }
+        }
+        first
+    }
+
+    /// The dead among the heads go.
+    #[inline(never)]
+    fn drop_dead(&mut self, slab: &Slab) {
         while self.near_dead > 0 && self.near.pop_if(|record| !record.is_live(slab)).is_some() {
             self.near_dead -= 1;
+        }
+        while self.late_dead > 0 && self.run.pop_front_if(|record| !record.is_live(slab)).is_some() {
+            self.late_dead -= 1;
         }
         while self.late_dead > 0 && self.late.peek().is_some_and(|Reverse(record)| !record.is_live(slab)) {
             self.late.pop();
             self.late_dead -= 1;
         }
-        match (self.near.last(), self.late.peek()) {
-            (Some(near), Some(Reverse(late))) => Some(near.rank.min(late.rank)),
-            (near, late) => near.or(late.map(|Reverse(record)| record)).map(|record| record.rank),
-        }
     }
 
-    /// Takes the earliest timer's record out. The caller frees its entry.
-    pub(super) fn pop(&mut self, slab: &Slab) -> Option<u32> {
-        let first = self.first(slab)?;
-        let near = self.near.pop_if(|record| record.rank == first);
-        near.or_else(|| self.late.pop().map(|Reverse(record)| record)).map(|record| record.index)
+    /// Takes the record out that is first where [`Tick::first`] has said. The caller frees its entry.
+    pub(super) fn pop(&mut self, from: From) -> Option<u32> {
+        let record = match from {
+            From::Near => self.near.pop(),
+            From::Run => self.run.pop_front(),
+            From::Late => self.late.pop().map(|Reverse(record)| record),
+        };
+        record.map(|record| record.index)
     }
 
-    /// Whether `near` is all there is, and none of it is dead.
+    /// Whether there is something, and all of it in `near`, and none of it is dead.
+    #[inline]
     pub(super) fn is_only_near(&self) -> bool {
-        self.late.is_empty() && self.near_dead == 0
+        !self.near.is_empty() && self.run.len() | self.late.len() | self.near_dead == 0
     }
 
     /// As `pop`, where [`Tick::is_only_near`], if it is due: deadline and entry.
@@ -121,7 +169,8 @@ impl Tick {
             }
             Place::Late => {
                 self.late_dead += 1;
-                if self.late_dead > SWEEP_FROM + self.late.len() / 2 {
+                if self.late_dead > SWEEP_FROM + (self.run.len() + self.late.len()) / 2 {
+                    self.run.retain(|record| record.is_live(slab));
                     self.late.retain(|Reverse(record)| record.is_live(slab));
                     self.late_dead = 0;
                 }
@@ -133,10 +182,14 @@ impl Tick {
     /// Asserts the invariants and counts the live timers.
     pub(super) fn verify(&self, slab: &Slab, cursor: u64) -> usize {
         assert!(self.near.is_sorted_by(|a, b| a.rank > b.rank), "near is sorted, latest first");
+        let in_order = |(a, b): (&Record, &Record)| a.rank < b.rank;
+        assert!(self.run.iter().zip(self.run.iter().skip(1)).all(in_order), "run is in order");
         let near = self.near.iter().filter(|record| verify_record(slab, record, Place::Near, cursor)).count();
-        let late = self.late.iter().filter(|r| verify_record(slab, &r.0, Place::Late, cursor)).count();
+        let late = self.late.iter().map(|Reverse(record)| record).chain(&self.run);
+        let late = late.filter(|record| verify_record(slab, record, Place::Late, cursor)).count();
         assert_eq!(near + self.near_dead, self.near.len(), "near's dead are counted");
-        assert_eq!(late + self.late_dead, self.late.len(), "late's dead are counted");
+        let (run, heap) = (self.run.len(), self.late.len());
+        assert_eq!(late + self.late_dead, run + heap, "late's dead are counted");
         near + late
     }
 }

@@ -88,6 +88,17 @@ impl Wheel {
         true
     }
 
+    /// Whether an entry of slot `at` may stay in it with that deadline; then the slot knows of it.
+    #[inline]
+    pub(super) fn stays(&mut self, at: u16, deadline: u64) -> bool {
+        let at = usize::from(at);
+        let stays = self.level_and_digit(tick_of(deadline)) == Some((at / SLOTS, at % SLOTS));
+        if stays {
+            self.slots[at].min_deadline = self.slots[at].min_deadline.min(deadline);
+        }
+        stays
+    }
+
     /// Takes an entry out of slot `at`, which is where it is.
     pub(super) fn remove(&mut self, slab: &mut Slab, at: u16, index: u32) {
         let at = usize::from(at);

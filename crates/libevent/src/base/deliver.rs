@@ -250,9 +250,12 @@ unsafe fn deliver(base: Base, row: Row, active: Active) -> u8 {
 unsafe fn deliver_event(base: Base, ev: Ev, active: Active) {
     // SAFETY: the caller's.
     let this = unsafe { base.get() };
-    let mut res = what(active.ready);
-    if res & IO != 0 {
-        res |= ev.events() & this.method.edges;
+    let mut res = EV_TIMEOUT;
+    if active.ready != Ready::TIMEOUT {
+        res = what(active.ready);
+        if res & IO != 0 {
+            res |= ev.events() & this.method.edges;
+        }
     }
     if ev.has(ACTIVE | ACTIVE_LATER) {
         res |= ev.res();

@@ -249,7 +249,7 @@ impl event_base {
         debug::note_added(ev, false);
         let flags = ev.flags();
         ev.set_slot(0);
-        self.added -= (flags & (INSERTED | TIMEOUT)).count_ones() as usize;
+        self.added -= usize::from(flags & INSERTED != 0) + usize::from(flags & TIMEOUT != 0);
         ev.set_flags(flags & !(INSERTED | TIMEOUT | ACTIVE | ACTIVE_LATER));
         if flags & INSERTED != 0 && ev.events() & EV_SIGNAL != 0 {
             self.signal_removed(ev.fd());

@@ -52,8 +52,12 @@ TIMED = [
 COUNTED = [
     ("instructions a persistent event", ["events", "persist", "100", "10", "{n}", "1"], "<= 150"),
     ("instructions a non-persistent event", ["events", "once", "100", "10", "{n}", "1"], "<= 350"),
-    ("instructions for 64 B in and out of an evbuffer", ["buffers", "message", "{n}"], ""),
-    ("instructions for 64 B to the end of an evbuffer", ["buffers", "queue", "{n}"], ""),
+    ("instructions for 64 B in and out of an evbuffer", ["buffers", "message", "{n}"], "<= C's"),
+    ("instructions for 64 B to the end of an evbuffer", ["buffers", "queue", "{n}"], "<= C's"),
+    ("instructions for 4 KiB in and out of an evbuffer", ["buffers", "block", "{n}"], "<= C's"),
+    ("instructions for a line in and out of an evbuffer", ["buffers", "line", "{n}"], "<= C's"),
+    ("instructions for printf to an evbuffer and drain", ["buffers", "text", "{n}"], "<= C's"),
+    ("instructions for 64 B into another evbuffer and out", ["buffers", "move", "{n}"], "<= C's"),
 ]
 
 

@@ -2,7 +2,7 @@
 //! should not pay for a table of links.
 
 use super::BufferError;
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Store};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -39,7 +39,7 @@ impl Chain {
         self.first.as_mut()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn back_mut(&mut self) -> Option<&mut Chunk> {
         match &mut self.rest {
             Some(rest) if !rest[0].is_empty() => rest[0].back_mut(),
@@ -55,6 +55,12 @@ impl Chain {
             self.reserve(1)?.push_back(chunk);
         }
         Ok(())
+    }
+
+    /// The first link of an empty chain. Where there is one, it is dropped.
+    #[inline]
+    pub(super) fn set_first(&mut self, chunk: Chunk) {
+        self.first = Some(chunk);
     }
 
     pub(super) fn push_front(&mut self, chunk: Chunk) -> Result<(), BufferError> {
@@ -118,10 +124,23 @@ impl Chain {
         if self.rest.is_none() { self.first.as_mut() } else { None }
     }
 
-    /// As [`Chain::only_mut`], and takes it out.
+    /// Drops what [`Chain::only_mut`] shows.
+    #[inline(always)]
+    pub(super) fn drop_only(&mut self) {
+        if self.rest.is_none() {
+            match self.first.take() {
+                // Mostly: no look at what kind it is as it is dropped.
+                Some(Chunk { store: Store::Own(own), .. }) => drop(own),
+                other => drop(other),
+            }
+        }
+    }
+
+    /// Whether any link is such a one. Mostly there is one link, which is looked at without an iterator.
     #[inline]
-    pub(super) fn take_only(&mut self) -> Option<Chunk> {
-        if self.rest.is_none() { self.first.take() } else { None }
+    pub(super) fn any(&self, is_such: impl Fn(&Chunk) -> bool) -> bool {
+        self.first.as_ref().is_some_and(&is_such)
+            || self.rest.as_ref().is_some_and(|rest| rest[0].iter().any(is_such))
     }
 
     #[inline]

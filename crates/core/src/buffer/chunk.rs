@@ -68,11 +68,13 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
+    #[inline]
     pub(super) fn new(store: Store, start: usize, end: usize) -> Self {
         Chunk { store, start, end }
     }
 
     /// An empty chunk that has room for `room` bytes, not yet initialised.
+    #[inline]
     pub(super) fn with_room(room: usize) -> Result<Self, BufferError> {
         let mut own = Vec::new();
         own.try_reserve_exact(room).map_err(|_| BufferError::NoMemory)?;
@@ -89,6 +91,12 @@ impl Chunk {
         self.start == self.end
     }
 
+    /// The bytes, where they are in memory of its own.
+    #[inline(always)]
+    pub(super) fn own_bytes(&self) -> Option<&[u8]> {
+        if let Store::Own(own) = &self.store { own.get(self.start..self.end) } else { None }
+    }
+
     /// The bytes, where they are in memory.
     #[inline]
     pub(super) fn bytes(&self) -> Option<&[u8]> {
@@ -99,6 +107,7 @@ impl Chunk {
         }
     }
 
+    #[inline]
     pub(super) fn piece(&self, skip: usize) -> Piece<'_> {
         match &self.store {
             Store::File(file) => Piece::File(file, (self.start + skip) as u64, self.len() - skip),
@@ -119,6 +128,7 @@ impl Chunk {
     }
 
     /// How much of the room can be made the chunk's own without writing on it.
+    #[inline]
     pub(super) fn initialised_room(&self) -> usize {
         match &self.store {
             Store::Own(own) => own.len() - self.end,
@@ -129,14 +139,41 @@ impl Chunk {
     /// Appends as much as there is room for, and says how much that was.
     pub(super) fn fill(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(self.room());
-        if let Store::Own(own) = &mut self.store {
-            // What is initialised behind the end is from a reserve that was not used up.
-            let over = taken.min(own.len() - self.end);
-            own[self.end..self.end + over].copy_from_slice(&bytes[..over]);
-            own.extend_from_slice(&bytes[over..taken]);
-            self.end += taken;
-        }
+        self.fill_all(&bytes[..taken]);
         taken
+    }
+
+    /// Appends all of them, or nothing where there is too little room. An empty chunk is no hindrance.
+    #[inline(always)]
+    pub(super) fn fill_all(&mut self, bytes: &[u8]) -> bool {
+        let Store::Own(own) = &mut self.store else { return bytes.is_empty() };
+        if own.len() != self.end {
+            return self.fill_over(bytes);
+        }
+        let fits = own.capacity() - own.len() >= bytes.len();
+        if fits {
+            own.extend_from_slice(bytes);
+            self.end += bytes.len();
+        }
+        fits
+    }
+
+    /// As [`Chunk::fill_all`] where something behind the end is initialised: from a reserve that was not used up, or
+    /// because it is a block.
+    #[inline(never)]
+    fn fill_over(&mut self, bytes: &[u8]) -> bool {
+        let Store::Own(own) = &mut self.store else { return false };
+        if bytes.len() > own.capacity() - self.end {
+            return false;
+        }
+        if let Some(over) = own.get_mut(self.end..self.end + bytes.len()) {
+            over.copy_from_slice(bytes);
+        } else {
+            own.truncate(self.end);
+            own.extend_from_slice(bytes);
+        }
+        self.end += bytes.len();
+        true
     }
 
     /// The room behind the end, initialised (once for each chunk).
@@ -152,6 +189,7 @@ impl Chunk {
     }
 
     /// Bytes of memory of its own.
+    #[inline]
     pub(super) fn capacity(&self) -> usize {
         if let Store::Own(own) = &self.store { own.capacity() } else { 0 }
     }

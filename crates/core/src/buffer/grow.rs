@@ -12,25 +12,40 @@ const LARGE: usize = 16 * 1024 - 16;
 
 impl Buffer {
     /// Copies bytes to the end. Amortised O(bytes).
+    #[inline(always)]
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), BufferError> {
         self.may(End::Back)?;
         self.fits(bytes.len())?;
         self.reserve = Reserve::None;
-        // Mostly there is a last chunk, and it has room.
-        if let Some(last) = self.chunks.back_mut()
-            && !last.is_empty()
-            && last.room() >= bytes.len()
-        {
-            last.fill(bytes);
-            self.grew(bytes.len());
-            return Ok(());
+        // Mostly there is a last chunk, and it has room; or there is none.
+        match self.chunks.back_mut() {
+            Some(last) => {
+                if last.is_empty() || !last.fill_all(bytes) {
+                    self.append_beyond(bytes)?;
+                }
+            }
+            None => self.append_first(bytes)?,
         }
-        self.append_beyond(bytes)
+        self.grew(bytes.len());
+        Ok(())
     }
 
+    /// Into the first chunk of all.
+    #[inline(never)]
+    fn append_first(&mut self, bytes: &[u8]) -> Result<(), BufferError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut own = Vec::new();
+        own.try_reserve_exact(bytes.len().max(SMALL)).map_err(|_| BufferError::NoMemory)?;
+        own.extend_from_slice(bytes);
+        self.chunks.set_first(Chunk::new(Store::Own(own), 0, bytes.len()));
+        Ok(())
+    }
+
+    #[inline(never)]
     fn append_beyond(&mut self, bytes: &[u8]) -> Result<(), BufferError> {
         if self.chunks.back_mut().is_some_and(|last| last.is_empty()) && self.append_to_room(bytes) {
-            self.grew(bytes.len());
             return Ok(());
         }
         let room = self.chunks.back_mut().map_or(0, |chunk| chunk.room());
@@ -51,8 +66,38 @@ impl Buffer {
         } else if let Some(last) = self.chunks.back_mut() {
             last.fill(here);
         }
-        self.grew(bytes.len());
         Ok(())
+    }
+
+    /// As [`Buffer::append`], in one piece; the last of `text_and_nul` lies behind them without being the buffer's, so
+    /// that who looks at all of it as a C string finds its end.
+    #[inline]
+    pub fn append_text(&mut self, text_and_nul: &[u8]) -> Result<(), BufferError> {
+        let Some(text) = text_and_nul.len().checked_sub(1) else { return Ok(()) };
+        self.may(End::Back)?;
+        self.fits(text_and_nul.len())?;
+        self.reserve = Reserve::None;
+        if self.chunks.back_mut().is_none() && text > 0 {
+            self.append_first(text_and_nul)?;
+        } else if !self.chunks.back_mut().is_some_and(|last| !last.is_empty() && last.fill_all(text_and_nul))
+        {
+            return self.append_text_beyond(text_and_nul);
+        }
+        if let Some(last) = self.chunks.back_mut() {
+            last.end -= 1;
+        }
+        self.grew(text);
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn append_text_beyond(&mut self, text_and_nul: &[u8]) -> Result<(), BufferError> {
+        let wanted = text_and_nul.len();
+        self.expand(wanted)?;
+        let piece = self.room().enumerate().find(|(_, room)| room.len() >= wanted);
+        let Some((at, room)) = piece else { return Err(BufferError::NoMemory) };
+        room[..wanted].copy_from_slice(text_and_nul);
+        self.commit_pieces(at, &[wanted - 1])
     }
 
     /// Copies bytes in front of all others. O(bytes).

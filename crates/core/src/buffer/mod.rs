@@ -164,6 +164,12 @@ impl Buffer {
         })
     }
 
+    /// Whether a part of it is a file.
+    #[inline]
+    pub fn has_files(&self) -> bool {
+        self.chunks.any(|chunk| matches!(chunk.store, chunk::Store::File(_)))
+    }
+
     /// The bytes at the front that lie in one piece of memory: empty where the buffer is, or begins with a file.
     #[inline]
     pub fn front(&self) -> &[u8] {
@@ -172,16 +178,19 @@ impl Buffer {
 
     /// Refuses changes at one end until [`Buffer::thaw`]: front, nothing leaves and nothing is prepended; back, nothing
     /// is added. So a stream keeps others from its ends.
+    #[inline]
     pub fn freeze(&mut self, end: End) {
         *self.frozen(end) = true;
     }
 
     /// Allows changes at that end again.
+    #[inline]
     pub fn thaw(&mut self, end: End) {
         *self.frozen(end) = false;
     }
 
     /// Whether that end is frozen.
+    #[inline]
     pub fn is_frozen(&self, end: End) -> bool {
         match end {
             End::Front => self.frozen_front,
@@ -189,6 +198,7 @@ impl Buffer {
         }
     }
 
+    #[inline]
     fn frozen(&mut self, end: End) -> &mut bool {
         match end {
             End::Front => &mut self.frozen_front,
@@ -209,6 +219,7 @@ impl Buffer {
     }
 
     /// What has changed since it was last asked; `None` if nothing has.
+    #[inline]
     pub fn take_change(&mut self) -> Option<Change> {
         if self.added == 0 && self.removed == 0 {
             return None;
@@ -216,6 +227,12 @@ impl Buffer {
         let (added, removed) = (core::mem::take(&mut self.added), core::mem::take(&mut self.removed));
         // Both counts stop at the top rather than wrap, for a buffer that nobody asks.
         Some(Change { before: self.len.saturating_add(removed).saturating_sub(added), added, removed })
+    }
+
+    /// Forgets what has changed: nobody is to be told of it.
+    #[inline]
+    pub fn forget_change(&mut self) {
+        (self.added, self.removed) = (0, 0);
     }
 
     #[inline]

@@ -34,11 +34,13 @@ impl Block {
         self.0.as_ptr().addr().wrapping_neg() % ALIGNED
     }
 
-    /// The chunk's memory, if that is a block of a pool of so large ones, or a small block.
-    #[inline]
-    pub(super) fn of(chunk: Chunk, block_bytes: usize) -> Option<Self> {
-        match chunk.store {
-            Store::Own(own) if [block_bytes + ALIGNED, SMALL_MEMORY].contains(&own.len()) => Some(Block(own)),
+    /// The memory of a chunk that is given up, if that is a block of a pool of so large ones, or a small block.
+    #[inline(always)]
+    pub(super) fn of(chunk: &mut Chunk, block_bytes: usize) -> Option<Self> {
+        match &mut chunk.store {
+            Store::Own(own) if own.len() == block_bytes + ALIGNED || own.len() == SMALL_MEMORY => {
+                Some(Block(core::mem::take(own)))
+            }
             _ => None,
         }
     }
@@ -119,7 +121,7 @@ impl Pool {
     }
 
     #[inline]
-    pub(super) fn put_chunk(&mut self, chunk: Chunk) {
+    pub(super) fn put_chunk(&mut self, chunk: &mut Chunk) {
         if let Some(block) = Block::of(chunk, self.block_bytes) {
             self.put(block);
         }
@@ -225,7 +227,7 @@ impl Buffer {
 
     fn copy_last_out(&mut self, pool: &mut Pool) {
         self.settle();
-        let Some(last) = self.chunks.pop_back() else { return };
+        let Some(mut last) = self.chunks.pop_back() else { return };
         let bytes = last.bytes().unwrap_or_default();
         let room = self.chunks.back_mut().map_or(0, |before| before.room());
         if room >= bytes.len() {
@@ -240,6 +242,6 @@ impl Buffer {
             copy.fill(bytes);
             self.chunks.push_back(copy).unwrap_or_default();
         }
-        pool.put_chunk(last);
+        pool.put_chunk(&mut last);
     }
 }

@@ -56,7 +56,7 @@ impl Buffer {
             Eol::CrLfStrict => Ok(self.find(b"\r\n", from, to)?.map(|end| Line { end, eol: 2 })),
             Eol::CrLf => {
                 let Some(lf) = self.find_with(from, to, |b| memchr(b'\n', b))? else { return Ok(None) };
-                let with_cr = lf > from && self.matches(lf - 1, b"\r")?;
+                let with_cr = lf > from && self.byte_at(lf - 1)? == Some(b'\r');
                 Ok(Some(if with_cr { Line { end: lf - 1, eol: 2 } } else { Line { end: lf, eol: 1 } }))
             }
             Eol::Any => {
@@ -85,6 +85,25 @@ impl Buffer {
         to: usize,
         look: impl Fn(&[u8]) -> Option<usize>,
     ) -> Result<Option<usize>, BufferError> {
+        // Mostly it lies in the first chunk.
+        let front = self.front();
+        let mut at = from;
+        if let Some(bytes) = front.get(from..to.min(front.len())) {
+            if let Some(found) = look(bytes) {
+                return Ok(Some(from + found));
+            }
+            at += bytes.len();
+        }
+        self.find_beyond(at, to, look)
+    }
+
+    #[inline(never)]
+    fn find_beyond(
+        &self,
+        from: usize,
+        to: usize,
+        look: impl Fn(&[u8]) -> Option<usize>,
+    ) -> Result<Option<usize>, BufferError> {
         let mut at = from;
         for piece in self.pieces(from) {
             if at >= to {
@@ -98,6 +117,19 @@ impl Buffer {
             at += bytes.len();
         }
         Ok(None)
+    }
+
+    #[inline]
+    fn byte_at(&self, at: usize) -> Result<Option<u8>, BufferError> {
+        // Mostly it lies in the first chunk.
+        if let Some(byte) = self.front().get(at) {
+            return Ok(Some(*byte));
+        }
+        match self.pieces(at).next() {
+            Some(Piece::Bytes(bytes)) => Ok(bytes.first().copied()),
+            Some(Piece::File(..)) => Err(BufferError::NotInMemory),
+            None => Ok(None),
+        }
     }
 
     /// Whether these bytes are at this position.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 impl Buffer {
     /// Drops bytes from the front, all of them if it has fewer; says how many. O(chunks dropped).
     pub fn drain(&mut self, bytes: usize) -> Result<usize, BufferError> {
-        self.drain_with(bytes, drop)
+        self.drain_with(bytes, |_| {})
     }
 
     /// As [`Buffer::drain`], giving blocks back to the pool they came from.
@@ -18,20 +18,23 @@ impl Buffer {
 
     /// As [`Buffer::drain_into`] a pool of blocks of `block_bytes` that is asked for only where there is a block for it: for
     /// who keeps it where it takes time to get at.
+    #[inline(always)]
     pub fn drain_to(
         &mut self,
         bytes: usize,
         block_bytes: usize,
         mut put: impl FnMut(Block),
     ) -> Result<usize, BufferError> {
-        self.drain_with(bytes, |chunk| {
+        self.drain_with(bytes, move |chunk| {
             if let Some(block) = Block::of(chunk, block_bytes) {
                 put(block);
             }
         })
     }
 
-    fn drain_with(&mut self, bytes: usize, mut done: impl FnMut(Chunk)) -> Result<usize, BufferError> {
+    /// `done` is shown each chunk that is given up.
+    #[inline(always)]
+    fn drain_with(&mut self, bytes: usize, mut done: impl FnMut(&mut Chunk)) -> Result<usize, BufferError> {
         self.may(End::Front)?;
         self.reserve = Reserve::None;
         if let Some(front) = self.chunks.front_mut()
@@ -41,41 +44,44 @@ impl Buffer {
             self.shrank(bytes);
             return Ok(bytes);
         }
+        // Mostly it is all, and in one chunk.
+        if bytes >= self.len
+            && let Some(only) = self.chunks.only_mut()
+        {
+            done(only);
+            self.chunks.drop_only();
+            let len = self.len;
+            self.shrank(len);
+            return Ok(len);
+        }
+        Ok(self.drain_chunks(bytes, done))
+    }
+
+    #[inline(never)]
+    fn drain_chunks(&mut self, bytes: usize, mut done: impl FnMut(&mut Chunk)) -> usize {
         if bytes >= self.len {
-            // Mostly it is all, and in one chunk.
-            if let Some(only) = self.chunks.take_only() {
-                let len = self.len;
-                self.shrank(len);
-                done(only);
-                return Ok(len);
-            }
             self.settle();
         }
         let bytes = bytes.min(self.len);
-        let mut left = bytes;
-        while left > 0 {
-            let Some(chunk) = self.chunks.front_mut() else { break };
-            if chunk.len() > left {
-                chunk.start += left;
-                break;
-            }
-            left -= chunk.len();
-            if let Some(chunk) = self.chunks.pop_front() {
-                done(chunk);
-            }
-        }
+        self.drop_front(bytes, &mut done);
         self.shrank(bytes);
-        Ok(bytes)
+        bytes
     }
 
     /// Copies bytes from position `from` on, as many as fit and are there, and says how many. Reads files.
+    #[inline(always)]
     pub fn copy_out(&self, from: usize, into: &mut [u8]) -> Result<usize, BufferError> {
         // Mostly it lies in the first chunk.
-        let front = self.front();
+        let front = self.chunks.front().and_then(Chunk::own_bytes).unwrap_or_default();
         if let Some(bytes) = front.get(from..).and_then(|rest| rest.get(..into.len())) {
             into.copy_from_slice(bytes);
             return Ok(into.len());
         }
+        self.copy_out_of_many(from, into)
+    }
+
+    #[inline(never)]
+    fn copy_out_of_many(&self, from: usize, into: &mut [u8]) -> Result<usize, BufferError> {
         let (mut skip, mut done) = (from, 0);
         for chunk in self.chunks.iter() {
             if done == into.len() {
@@ -182,7 +188,7 @@ impl Buffer {
     }
 
     /// Drops bytes that are somewhere else by now.
-    pub(super) fn drop_front(&mut self, bytes: usize, done: &mut dyn FnMut(Chunk)) {
+    pub(super) fn drop_front(&mut self, bytes: usize, done: &mut dyn FnMut(&mut Chunk)) {
         let mut left = bytes;
         while let Some(chunk) = self.chunks.front_mut() {
             if chunk.len() > left {
@@ -190,8 +196,8 @@ impl Buffer {
                 return;
             }
             left -= chunk.len();
-            if let Some(chunk) = self.chunks.pop_front() {
-                done(chunk);
+            if let Some(mut chunk) = self.chunks.pop_front() {
+                done(&mut chunk);
             }
         }
     }

@@ -67,6 +67,48 @@ fn huge_lengths_are_refused_without_change() {
 }
 
 #[test]
+fn a_text_lies_in_one_piece_with_a_nul_behind_it() {
+    let mut buffer = Buffer::new();
+    let mut expected = Vec::new();
+    for (number, len) in [3, 490, 2, 0, 5, 40_000, 1].into_iter().enumerate() {
+        let text = vec![b'a' + number as u8; len];
+        buffer.append_text(&[text.as_slice(), &[0]].concat()).unwrap();
+        expected.extend_from_slice(&text);
+        buffer.verify();
+        let last = buffer.chunks.back_mut().unwrap();
+        let (end, own) = (last.end, last.own_bytes().unwrap().to_vec());
+        assert!(own.ends_with(&text), "in one piece");
+        assert!(matches!(&last.store, chunk::Store::Own(own) if own.get(end) == Some(&0)), "{last:?}");
+    }
+    buffer.append(b"!").unwrap();
+    expected.push(b'!');
+    assert_eq!(all(&buffer), expected);
+    assert_eq!(buffer.append_text(b""), Ok(()));
+    buffer.freeze(End::Back);
+    assert_eq!(buffer.append_text(b"x\0"), Err(BufferError::Frozen(End::Back)));
+    assert_eq!(buffer.len(), expected.len());
+}
+
+#[test]
+fn room_that_was_initialised_is_written_over_and_beyond() {
+    let mut buffer = Buffer::new();
+    buffer.append(&[b'a'; 400]).unwrap();
+    let place = buffer.front().as_ptr();
+    // All of the chunk's room is initialised now, and given up; then a text leaves a byte of it.
+    assert!(buffer.spare_in_one(1).unwrap().len() >= 90);
+    buffer.append(&[b'b'; 50]).unwrap();
+    assert_eq!(buffer.front().as_ptr(), place);
+    let mut other = Buffer::new();
+    other.append_text(b"text\0").unwrap();
+    other.append(b"s").unwrap();
+    other.append_text(b"\0").unwrap();
+    other.append(b", and more").unwrap();
+    assert_eq!((buffer.len(), other.front()), (450, &b"texts, and more"[..]));
+    buffer.verify();
+    other.verify();
+}
+
+#[test]
 fn a_region_is_dropped_with_its_last_byte_in_the_last_buffer() {
     let dropped = Arc::new(AtomicUsize::new(0));
     let (mut first, mut second) = (Buffer::new(), Buffer::new());

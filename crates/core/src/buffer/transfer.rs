@@ -10,6 +10,7 @@ const COPIED: usize = 1024;
 
 impl Buffer {
     /// Moves everything from `other` to the end of this one. O(chunks), no copy.
+    #[inline]
     pub fn append_buffer(&mut self, other: &mut Buffer) -> Result<(), BufferError> {
         self.may(End::Back)?;
         other.may(End::Front)?;
@@ -17,9 +18,15 @@ impl Buffer {
         if other.is_empty() {
             return Ok(());
         }
-        self.settle();
-        other.settle();
-        self.chunks.append(&mut other.chunks)?;
+        if self.chunks.front().is_none() && other.chunks.only_mut().is_some() {
+            // Mostly.
+            (self.reserve, other.reserve) = (Reserve::None, Reserve::None);
+            core::mem::swap(&mut self.chunks, &mut other.chunks);
+        } else {
+            self.settle();
+            other.settle();
+            self.chunks.append(&mut other.chunks)?;
+        }
         self.moved(other);
         Ok(())
     }

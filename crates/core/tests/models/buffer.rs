@@ -149,7 +149,12 @@ fn step(random: &mut Random<'_>, pairs: &mut [Pair; 3], pool: &mut Pool) {
 fn grow(random: &mut Random<'_>, one: &mut Pair, pool: &mut Pool, operation: usize) {
     let bytes = random.bytes();
     match operation {
-        0..=2 => one.buffer.append(&bytes).unwrap(),
+        0 | 1 => one.buffer.append(&bytes).unwrap(),
+        2 => {
+            let mut text = bytes.clone();
+            text.push(0);
+            one.buffer.append_text(&text).unwrap();
+        }
         3 | 4 => {
             one.buffer.prepend(&bytes).unwrap();
             return one.push_front(bytes);

@@ -64,6 +64,13 @@ impl Lazy {
         self.0 = Box::into_raw(buffer);
     }
 
+    /// The buffer, where there is one.
+    #[inline]
+    pub fn there(&mut self) -> Option<&mut Buffer> {
+        // SAFETY: from Box::into_raw in `fetch`.
+        if self.is_there() { Some(unsafe { &mut *self.0 }) } else { None }
+    }
+
     /// Puts it away if it holds nothing.
     #[inline]
     pub fn rest(&mut self) {

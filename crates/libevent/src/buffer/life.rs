@@ -1,7 +1,9 @@
 //! From evbuffer_new to evbuffer_free, with locks, flags and freezing.
 
 use super::callback::{self, extra};
-use super::{DRAINS_TO_FD, Entered, FREED, INPUT, LOCKED, OUTPUT, evbuffer, lock_of, reference};
+use super::{
+    DRAINS_TO_FD, Entered, FREED, INPUT, LOCKED, OUTPUT, evbuffer, len, lock_of, reference, unobserved,
+};
 use crate::{lock, mem};
 use core::ffi::{c_int, c_void};
 use duolu_core::buffer::End;
@@ -127,8 +129,20 @@ pub unsafe extern "C-unwind" fn evbuffer_unfreeze(this: *mut evbuffer, at_front:
 pub unsafe extern "C-unwind" fn evbuffer_get_length(this: *const evbuffer) -> usize {
     // SAFETY: the header's contract.
     unsafe {
-        let _entered = Entered::new(this.cast_mut());
-        (*this).buffer.len()
+        let this = this.cast_mut();
+        match unobserved(this) {
+            Some(buffer) => buffer.len(),
+            None => len_entered(this),
+        }
+    }
+}
+
+#[inline(never)]
+unsafe fn len_entered(this: *mut evbuffer) -> usize {
+    // SAFETY: of `evbuffer_get_length`.
+    unsafe {
+        let _entered = Entered::new(this);
+        len(this)
     }
 }
 

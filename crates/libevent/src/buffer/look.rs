@@ -16,7 +16,7 @@ const SET: c_int = 0;
 /// The buffer with its files brought into memory: who looks at bytes gets them, also where they were to be sent by
 /// sendfile(2).
 pub(super) fn loaded(buffer: &mut Buffer) -> Result<&mut Buffer, BufferError> {
-    if buffer.pieces(0).any(|piece| matches!(piece, Piece::File(..))) {
+    if buffer.has_files() {
         buffer.load()?;
     }
     Ok(buffer)

@@ -15,6 +15,7 @@
 pub(crate) mod add;
 mod callback;
 mod descriptor;
+mod enter;
 pub mod hook;
 mod lazy;
 pub(crate) mod life;
@@ -29,7 +30,7 @@ mod turn;
 pub(crate) mod two;
 
 use crate::layout::bufferevent;
-use crate::lock;
+
 use callback::Extra;
 use core::ffi::c_void;
 use core::mem::offset_of;
@@ -37,9 +38,11 @@ use core::ptr::{NonNull, null_mut};
 use duolu_core::Errno;
 use duolu_core::buffer::{Buffer, BufferError};
 use duolu_sys::syscall::set_errno;
+use enter::{Entered, User, lock_of, release, unobserved, with_entered, with_two, with_two_entered};
 use lazy::Lazy;
 
 pub use add::duolu_add_vprintf;
+pub use enter::with;
 pub use reference::release_all;
 pub use turn::deferred_of;
 
@@ -126,160 +129,6 @@ pub unsafe fn parent(this: *mut evbuffer) -> *mut bufferevent {
     if pair.is_null() { null_mut() } else { pair.wrapping_byte_sub(size_of::<bufferevent>()).cast() }
 }
 
-/// The lock of an evbuffer, or null.
-#[inline]
-unsafe fn lock_of(this: *mut evbuffer) -> *mut c_void {
-    // SAFETY: `this` is an evbuffer, and what its flags say of it is so.
-    unsafe {
-        let flags = (*this).flags;
-        if flags & (LOCKED | INPUT | OUTPUT) == 0 {
-            return null_mut();
-        }
-        match (*this).extra {
-            Some(extra) if flags & LOCKED != 0 => (*extra.as_ptr()).lock,
-            _ if flags & (INPUT | OUTPUT) != 0 => (*pair_of(this, flags)).lock,
-            _ => null_mut(),
-        }
-    }
-}
-
-/// Holds an evbuffer's lock; in the end it frees the evbuffer, if that was asked for meanwhile and nobody else needs it.
-struct Entered {
-    this: *mut evbuffer,
-    lock: *mut c_void,
-}
-
-impl Entered {
-    /// # Safety
-    /// `this` is an evbuffer that is not freed before this is dropped, other than by evbuffer_free.
-    #[inline]
-    unsafe fn new(this: *mut evbuffer) -> Self {
-        // SAFETY: the caller's.
-        unsafe {
-            let lock = lock_of(this);
-            lock::acquire(lock);
-            Entered { this, lock }
-        }
-    }
-
-    /// Calls what is due after work on the buffer.
-    ///
-    /// # Safety
-    /// Nothing borrows the buffer.
-    #[inline]
-    unsafe fn tell(&self) {
-        // SAFETY: the caller's, and of `new`.
-        unsafe {
-            if reference::is_due() {
-                self.release_references();
-            }
-            callback::tell(self.this);
-        }
-    }
-
-    #[cold]
-    unsafe fn release_references(&self) {
-        // SAFETY: the evbuffer stays while it has a user; the lock is held again before that is looked at.
-        unsafe {
-            let _user = User::of(self.this);
-            lock::release(self.lock);
-            let _again = TakenAgain(self.lock);
-            reference::release_all();
-        }
-    }
-}
-
-/// Takes a lock again that was let go of, also when something is thrown.
-struct TakenAgain(*mut c_void);
-
-impl Drop for TakenAgain {
-    fn drop(&mut self) {
-        // SAFETY: its owner, an evbuffer with a user, is there.
-        unsafe { lock::acquire(self.0) };
-    }
-}
-
-impl Drop for Entered {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: of `new`. Who asked for the end is gone once its users are.
-        unsafe {
-            let flags = (*self.this).flags;
-            if flags & (INPUT | OUTPUT) != 0 {
-                // Of bufferevents many are idle. What stands alone was made to be used.
-                (*self.this).buffer.rest();
-            }
-            let end = flags & FREED != 0 && (*self.this).users == 0;
-            lock::release(self.lock);
-            if end {
-                life::destroy(self.this);
-            }
-        }
-    }
-}
-
-/// Keeps an evbuffer from being freed.
-struct User(*mut evbuffer);
-
-impl User {
-    /// # Safety
-    /// `this` lives and is locked, and is locked when this is dropped.
-    unsafe fn of(this: *mut evbuffer) -> Self {
-        // SAFETY: the caller's.
-        unsafe { (*this).users = (*this).users.saturating_add(1) };
-        User(this)
-    }
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        // SAFETY: of `of`.
-        unsafe { (*self.0).users -= 1 };
-    }
-}
-
-/// Works on the buffer of `this` under its lock, and then tells what has changed. `work` must not call the program.
-///
-/// # Safety
-/// `this` is an evbuffer that is not freed, and nothing borrows its buffer.
-#[inline]
-pub unsafe fn with<R>(this: *mut evbuffer, work: impl FnOnce(&mut Buffer) -> R) -> R {
-    // SAFETY: the caller's.
-    unsafe {
-        let entered = Entered::new(this);
-        let result = work(&mut (*this).buffer);
-        entered.tell();
-        result
-    }
-}
-
-/// As [`with`] on two different ones, of which `first`'s callbacks are told first.
-///
-/// # Safety
-/// As [`with`], of both.
-unsafe fn with_two<R>(
-    first: *mut evbuffer,
-    second: *mut evbuffer,
-    work: impl FnOnce(&mut Buffer, &mut Buffer) -> R,
-) -> R {
-    // SAFETY: the caller's. Everybody takes two locks in the order of their addresses.
-    unsafe {
-        let (one, two) = if lock_of(first) <= lock_of(second) {
-            let one = Entered::new(first);
-            (one, Entered::new(second))
-        } else {
-            let two = Entered::new(second);
-            (Entered::new(first), two)
-        };
-        let result = work(&mut (*first).buffer, &mut (*second).buffer);
-        // A callback of one may free the other.
-        let _users = (User::of(first), User::of(second));
-        one.tell();
-        two.tell();
-        result
-    }
-}
-
 /// As [`with`], and tells nobody of what changed, and does not look for locks: for who holds the lock and tells itself.
 ///
 /// # Safety
@@ -337,11 +186,19 @@ pub unsafe fn retire(this: *mut evbuffer) {
 }
 
 /// The result of an operation, with errno set where it was refused.
+#[inline(always)]
 fn told<T>(result: Result<T, BufferError>) -> Option<T> {
-    result.map_err(|error| set_errno(errno_of(error))).ok()
+    result.map_err(refused).ok()
+}
+
+#[cold]
+#[inline(never)]
+fn refused(error: BufferError) {
+    set_errno(errno_of(error));
 }
 
 /// The same as C says it: 0 or -1.
+#[inline(always)]
 fn status<T>(result: Result<T, BufferError>) -> core::ffi::c_int {
     if told(result).is_some() { 0 } else { -1 }
 }

@@ -35,8 +35,12 @@ fn with_due<R>(work: impl FnOnce(&mut VecDeque<Due>) -> R) -> Option<R> {
 static EVER: AtomicBool = AtomicBool::new(false);
 
 #[inline]
+pub(super) fn was_ever_due() -> bool {
+    EVER.load(Ordering::Relaxed)
+}
+
 pub(super) fn is_due() -> bool {
-    EVER.load(Ordering::Relaxed) && with_due(|due| !due.is_empty()).unwrap_or(false)
+    was_ever_due() && with_due(|due| !due.is_empty()).unwrap_or(false)
 }
 
 /// Notes that something is to be called.
@@ -107,6 +111,7 @@ impl Drop for Memory {
 ///
 /// # Safety
 /// `data` is readable for `len`, which is at most `isize::MAX`, while the slice is used.
+#[inline]
 pub(super) unsafe fn bytes_of<'a>(data: *const u8, len: usize) -> &'a [u8] {
     if len == 0 || data.is_null() {
         return &[];
@@ -116,6 +121,7 @@ pub(super) unsafe fn bytes_of<'a>(data: *const u8, len: usize) -> &'a [u8] {
 }
 
 /// Whether a length of C's can be one of memory.
+#[inline]
 pub(super) fn check(len: usize) -> Result<(), BufferError> {
     if isize::try_from(len).is_ok() { Ok(()) } else { Err(BufferError::TooLong) }
 }

@@ -1,25 +1,47 @@
 //! How bytes leave an evbuffer into the program's memory.
 
 use super::reference::check;
-use super::{Entered, FREED, User, evbuffer, pool, status, told, with};
+use super::{Entered, FREED, User, evbuffer, pool, release, status, told, unobserved, with_entered};
 use crate::layout::evbuffer_ptr;
 use crate::mem;
 use core::ffi::{c_char, c_int};
 use core::ptr::null_mut;
-use duolu_core::buffer::{Buffer, BufferError, End, Eol};
+use duolu_core::buffer::{Block, Buffer, BufferError, End, Eol};
 
 /// Drops bytes from the front; blocks go back to the thread's pool.
+#[inline(always)]
 fn drain(buffer: &mut Buffer, len: usize) -> Result<usize, BufferError> {
-    buffer.drain_to(len, pool::BLOCK, |block| pool::with(|pool| pool.put(block)))
+    buffer.drain_to(len, pool::BLOCK, put)
+}
+
+#[inline(never)]
+fn put(block: Block) {
+    pool::with(|pool| pool.put(block));
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn evbuffer_drain(this: *mut evbuffer, len: usize) -> c_int {
     // SAFETY: the header's contract.
-    unsafe { with(this, |buffer| if buffer.is_empty() { 0 } else { status(drain(buffer, len)) }) }
+    unsafe {
+        match unobserved(this) {
+            Some(buffer) => {
+                let drained = drain_some(buffer, len);
+                buffer.forget_change();
+                release(this);
+                drained
+            }
+            None => with_entered(this, |buffer| drain_some(buffer, len)),
+        }
+    }
+}
+
+#[inline(always)]
+fn drain_some(buffer: &mut Buffer, len: usize) -> c_int {
+    if buffer.is_empty() { 0 } else { status(drain(buffer, len)) }
 }
 
 /// Copies up to `len` bytes from position `from` on.
+#[inline(always)]
 unsafe fn copy_out(buffer: &Buffer, from: usize, data: *mut u8, len: usize) -> Result<usize, BufferError> {
     let len = len.min(buffer.len().saturating_sub(from));
     if len == 0 {
@@ -36,14 +58,26 @@ unsafe fn copy_out(buffer: &Buffer, from: usize, data: *mut u8, len: usize) -> R
 pub unsafe extern "C-unwind" fn evbuffer_remove(this: *mut evbuffer, data: *mut u8, len: usize) -> c_int {
     // SAFETY: the header's contract.
     unsafe {
-        with(this, |buffer| {
-            let removed = copy_out(buffer, 0, data, len).and_then(|copied| match copied {
-                0 => Ok(0),
-                copied => drain(buffer, copied),
-            });
-            told(removed).map_or(-1, |removed| removed as c_int)
-        })
+        match unobserved(this) {
+            Some(buffer) => {
+                let removed = remove(buffer, data, len);
+                buffer.forget_change();
+                release(this);
+                removed
+            }
+            None => with_entered(this, |buffer| remove(buffer, data, len)),
+        }
     }
+}
+
+#[inline(always)]
+unsafe fn remove(buffer: &mut Buffer, data: *mut u8, len: usize) -> c_int {
+    // SAFETY: the caller's memory.
+    let removed = unsafe { copy_out(buffer, 0, data, len) }.and_then(|copied| match copied {
+        0 => Ok(0),
+        copied => drain(buffer, copied),
+    });
+    told(removed).map_or(-1, |removed| removed as c_int)
 }
 
 #[unsafe(no_mangle)]
@@ -124,6 +158,17 @@ pub unsafe extern "C-unwind" fn evbuffer_readln(
         let Some(Some(line)) = told(found) else { return null_mut() };
         let text = copy_line(buffer, line.end);
         if text.is_null() {
+            return text;
+        }
+        if let Some(buffer) = unobserved(this)
+            && buffer.front().len() >= line.end + line.eol
+        {
+            if let Some(len_out) = len_out.as_mut() {
+                *len_out = line.end;
+            }
+            told(drain(buffer, line.end + line.eol));
+            buffer.forget_change();
+            release(this);
             return text;
         }
         // Told twice, as by libevent: the line leaves, and then its end.

@@ -1,6 +1,6 @@
 //! From one evbuffer into another.
 
-use super::{Entered, INPUT, OUTPUT, evbuffer, pool, status, told, with_two};
+use super::{Entered, INPUT, OUTPUT, evbuffer, pool, status, told, unobserved, with_two, with_two_entered};
 use core::ffi::c_int;
 use duolu_core::buffer::{Buffer, BufferError, End};
 
@@ -15,36 +15,62 @@ unsafe fn keeps_blocks(from: *mut evbuffer, out: *mut evbuffer) -> bool {
     unsafe { (*from).flags & (INPUT | OUTPUT) != 0 && (*out).flags & OUTPUT == 0 }
 }
 
+#[inline]
 fn spare_block(keeps_blocks: bool, from: &mut Buffer, out: &Buffer) {
     if (keeps_blocks || !out.is_empty()) && !from.is_frozen(End::Front) {
-        pool::with(|pool| from.give_back(pool));
+        give_back(from);
     }
+}
+
+#[inline(never)]
+fn give_back(from: &mut Buffer) {
+    pool::with(|pool| from.give_back(pool));
 }
 
 /// Moves all of `from` to one end of `out`.
 ///
 /// # Safety
 /// Both are evbuffers, not freed.
+#[inline]
 unsafe fn move_all(
     out: *mut evbuffer,
     from: *mut evbuffer,
-    to_its_end: fn(&mut Buffer, &mut Buffer) -> Result<(), BufferError>,
+    to_its_end: impl FnOnce(&mut Buffer, &mut Buffer) -> Result<(), BufferError>,
 ) -> c_int {
     // SAFETY: the caller's.
     unsafe {
+        if out == from {
+            return 0;
+        }
+        if let Some(bytes) = unobserved(from)
+            && let Some(buffer) = unobserved(out)
+        {
+            let moved = move_bytes(false, bytes, buffer, to_its_end);
+            bytes.forget_change();
+            buffer.forget_change(); // nothing is dropped, so nothing is due
+            return moved;
+        }
         // Nothing to do, so nothing is told: within a callback of `from` there may be a change of `out` that is about to be.
-        if out == from || super::life::evbuffer_get_length(from) == 0 {
+        if super::life::evbuffer_get_length(from) == 0 {
             return 0;
         }
         let keeps = keeps_blocks(from, out);
-        with_two(from, out, |from, out| {
-            if from.is_empty() {
-                return 0;
-            }
-            spare_block(keeps, from, out);
-            status(to_its_end(out, from))
-        })
+        with_two_entered(from, out, |from, out| move_bytes(keeps, from, out, to_its_end))
     }
+}
+
+#[inline(always)]
+fn move_bytes(
+    keeps_blocks: bool,
+    from: &mut Buffer,
+    out: &mut Buffer,
+    to_its_end: impl FnOnce(&mut Buffer, &mut Buffer) -> Result<(), BufferError>,
+) -> c_int {
+    if from.is_empty() {
+        return 0;
+    }
+    spare_block(keeps_blocks, from, out);
+    status(to_its_end(out, from))
 }
 
 #[unsafe(no_mangle)]

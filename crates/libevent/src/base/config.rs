@@ -109,7 +109,8 @@ pub unsafe extern "C" fn event_config_set_max_dispatch_interval(
             interval_ns: interval.filter(|tv| tv.tv_sec >= 0).map(super::time::nanos),
             max_callbacks: match u32::try_from(callbacks) {
                 // No limit is written as INT_MAX, too.
-                Ok(callbacks) if callbacks < c_int::MAX as u32 => callbacks,
+                // None at all is one, as with libevent: nothing would ever be told.
+                Ok(callbacks) if callbacks < c_int::MAX as u32 => callbacks.max(1),
                 _ => u32::MAX,
             },
             from_priority: min_priority.clamp(0, 255) as u8,

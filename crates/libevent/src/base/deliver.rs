@@ -285,7 +285,9 @@ unsafe fn deliver_event(base: Base, ev: Ev, active: Active) {
     }
     if ev.closure() == closure::SIGNAL {
         if active.ready.intersects(Ready::SIGNAL) {
-            ev.set_ncalls(active.count.min(c_short::MAX as u16) as c_short);
+            // Beside those that the program asked for.
+            let asked = if active.ready.intersects(Ready::USER) { ev.ncalls() } else { 0 };
+            ev.set_ncalls(asked.saturating_add(active.count.min(c_short::MAX as u16) as c_short));
         } else if !active.ready.intersects(Ready::USER) {
             ev.set_ncalls(1);
         }

@@ -183,6 +183,28 @@ pub(super) unsafe fn with_entered<R>(this: *mut evbuffer, work: impl FnOnce(&mut
     }
 }
 
+/// As [`with`], for work that adds and removes nothing: nobody is told, not even of a change that somebody else is about to
+/// tell (of the second of two buffers, while the first one's callbacks run).
+///
+/// # Safety
+/// As [`with`].
+pub(super) unsafe fn with_untold<R>(this: *mut evbuffer, work: impl FnOnce(&mut Buffer) -> R) -> R {
+    // SAFETY: the caller's.
+    unsafe {
+        if let Some(buffer) = unobserved(this) {
+            let result = work(buffer);
+            release(this);
+            return result;
+        }
+        let entered = Entered::new(this);
+        let result = work(&mut (*this).buffer);
+        if reference::is_due() {
+            entered.release_references();
+        }
+        result
+    }
+}
+
 /// As [`with`] on two different ones, of which `first`'s callbacks are told first.
 ///
 /// # Safety
@@ -211,20 +233,47 @@ pub(super) unsafe fn with_two_entered<R>(
     second: *mut evbuffer,
     work: impl FnOnce(&mut Buffer, &mut Buffer) -> R,
 ) -> R {
-    // SAFETY: of `with_two`. Everybody takes two locks in the order of their addresses.
+    // SAFETY: of `with_two`.
     unsafe {
-        let (one, two) = if lock_of(first) <= lock_of(second) {
-            let one = Entered::new(first);
-            (one, Entered::new(second))
-        } else {
-            let two = Entered::new(second);
-            (Entered::new(first), two)
-        };
+        let (one, two) = enter_two(first, second);
         let result = work(&mut (*first).buffer, &mut (*second).buffer);
         // A callback of one may free the other.
         let _users = (User::of(first), User::of(second));
         one.tell();
         two.tell();
         result
+    }
+}
+
+/// As [`with_two`], for work that leaves `source` as it is: nobody is told of that one.
+///
+/// # Safety
+/// As [`with`], of both.
+pub(super) unsafe fn with_source<R>(
+    source: *mut evbuffer,
+    out: *mut evbuffer,
+    work: impl FnOnce(&mut Buffer, &mut Buffer) -> R,
+) -> R {
+    // SAFETY: the caller's.
+    unsafe {
+        let (_source, out_entered) = enter_two(source, out);
+        let result = work(&mut (*source).buffer, &mut (*out).buffer);
+        let _users = (User::of(source), User::of(out));
+        out_entered.tell();
+        result
+    }
+}
+
+/// Everybody takes two locks in the order of their addresses.
+unsafe fn enter_two(first: *mut evbuffer, second: *mut evbuffer) -> (Entered, Entered) {
+    // SAFETY: of `with`, of both.
+    unsafe {
+        if lock_of(first) <= lock_of(second) {
+            let one = Entered::new(first);
+            (one, Entered::new(second))
+        } else {
+            let two = Entered::new(second);
+            (Entered::new(first), two)
+        }
     }
 }

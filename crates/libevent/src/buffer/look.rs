@@ -3,7 +3,7 @@
 //! A position is its `pos`; the fields behind it tell C code that a position exists (libevent keeps a chunk there) and are not
 //! believed here: a position that an earlier change made stale is a wrong place, never wrong memory.
 
-use super::{Entered, SHOWN, evbuffer, status, told, with};
+use super::{Entered, SHOWN, evbuffer, status, told, with_untold};
 use crate::layout::evbuffer_ptr;
 use core::ffi::c_int;
 use core::ptr::null_mut;
@@ -60,7 +60,7 @@ pub unsafe extern "C-unwind" fn evbuffer_pullup(this: *mut evbuffer, size: isize
     // SAFETY: the header's contract.
     unsafe {
         (*this).flags |= SHOWN;
-        with(this, |buffer| {
+        with_untold(this, |buffer| {
             let size = usize::try_from(size).unwrap_or(buffer.len());
             if size == 0 {
                 return null_mut();

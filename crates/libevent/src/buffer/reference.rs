@@ -4,7 +4,7 @@
 //! on one. So a release is noted when it comes about, and the function of ours that is running calls the hook when it borrows
 //! nothing any more and has let go of its lock; on the thread that let the last byte go.
 
-use super::{evbuffer, status, told, with, with_two};
+use super::{evbuffer, status, told, with, with_source};
 use crate::mem::per_thread::PerThread;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -157,11 +157,14 @@ pub unsafe extern "C-unwind" fn evbuffer_add_buffer_reference(
 ) -> c_int {
     // SAFETY: the header's contract.
     unsafe {
-        if out == from {
-            // Nothing to add is no error, as in libevent.
-            return with(from, |from| if from.is_empty() { 0 } else { -1 });
+        // Nothing to add is no error, as in libevent.
+        if super::life::evbuffer_get_length(from) == 0 {
+            return 0;
         }
-        with_two(from, out, |from, out| {
+        if out == from {
+            return -1;
+        }
+        with_source(from, out, |from, out| {
             if from.is_empty() {
                 return 0;
             }

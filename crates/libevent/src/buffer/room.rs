@@ -3,7 +3,7 @@
 //! Room stays where it is until it is committed, the buffer is drained of all its bytes, or something longer than the room is
 //! added. It is initialised, once for each chunk: the program may commit what it did not write.
 
-use super::{evbuffer, status, told, with};
+use super::{evbuffer, status, told, with, with_untold};
 use core::ffi::c_int;
 use duolu_core::buffer::{BufferError, End};
 use libc::iovec;
@@ -14,7 +14,7 @@ const MOST: usize = 32;
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn evbuffer_expand(this: *mut evbuffer, len: usize) -> c_int {
     // SAFETY: the header's contract.
-    unsafe { with(this, |buffer| status(buffer.expand(len))) }
+    unsafe { with_untold(this, |buffer| status(buffer.expand(len))) }
 }
 
 #[unsafe(no_mangle)]
@@ -30,7 +30,7 @@ pub unsafe extern "C-unwind" fn evbuffer_reserve_space(
     };
     // SAFETY: the header's contract.
     unsafe {
-        with(this, |buffer| {
+        with_untold(this, |buffer| {
             if buffer.is_frozen(End::Back) {
                 return status::<()>(Err(BufferError::Frozen(End::Back)));
             }
@@ -59,15 +59,16 @@ pub unsafe extern "C-unwind" fn evbuffer_commit_space(
     vectors: *mut iovec,
     count: c_int,
 ) -> c_int {
+    let count = usize::try_from(count).unwrap_or(0);
+    let refused = || status::<()>(Err(BufferError::Frozen(End::Back)));
     // SAFETY: the header's contract.
     unsafe {
+        if count == 0 {
+            return with_untold(this, |buffer| if buffer.is_frozen(End::Back) { refused() } else { 0 });
+        }
         with(this, |buffer| {
             if buffer.is_frozen(End::Back) {
-                return status::<()>(Err(BufferError::Frozen(End::Back)));
-            }
-            let count = usize::try_from(count).unwrap_or(0);
-            if count == 0 {
-                return 0;
+                return refused();
             }
             let mut filled = [0; MOST];
             let Some(filled) = filled.get_mut(..count) else {

@@ -154,8 +154,6 @@ pub struct Features {
     pub nanosecond_timeout: bool,
     /// Changes ride on the waiting call: no system call of their own.
     pub batched_changes: bool,
-    /// Watching holds the file: closing the descriptor does not end it before the watch is removed, or [`Backend::let_go`].
-    pub holds_files: bool,
     /// The loop's own descriptor can be watched by another loop.
     pub embeddable: bool,
     /// `Watch::exclusive` wakes one loop of several.
@@ -186,8 +184,14 @@ pub trait Backend {
     /// Tells the kernel one change. May be put off until `wait` where the kernel cannot refuse it.
     fn apply(&mut self, change: Change) -> Result<(), Errno>;
 
-    /// The descriptor may be closed before the change that is to come for it is applied: where watching holds files, it does
-    /// not hold this one from now on. Until that change it may be told or not. One system call at most.
+    /// Whether it matters that a descriptor which is closed before its removal is applied was `let_go` of: the watch would keep
+    /// the file open, or outlive the descriptor together with a copy, at a price. May become so: ask after changes.
+    fn holds_files(&self) -> bool {
+        false
+    }
+
+    /// The descriptor may be closed before the change that is to come for it is applied: nothing is left of the watch when it is.
+    /// Until that change it may be told or not. One system call at most.
     fn let_go(&mut self, _fd: RawFd) {}
 
     /// Sleeps until something is ready or `timeout_ns` nanoseconds have passed (`None`: for ever; 0: only

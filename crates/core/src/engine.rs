@@ -28,8 +28,7 @@ pub struct Engine<B: Backend + ?Sized, C: Clock> {
     exact_edges: bool,
     peer_closed: bool,
     exclusive: bool,
-    holds_files: bool,
-    /// They do, and [`crate::Rules::lets_go`].
+    /// [`crate::Rules::lets_go`], and it matters to the hands.
     lets_go: bool,
     backend: Box<B>,
 }
@@ -48,7 +47,6 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
             exact_edges: features.exact_edges,
             peer_closed: features.peer_closed,
             exclusive: features.exclusive,
-            holds_files: features.holds_files,
             lets_go: false,
             backend,
         }
@@ -107,6 +105,7 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
                 self.reactor.refuse(index, change);
                 return Err(Refused::Kernel(errno));
             }
+            self.look_what_holds();
         }
         Ok(())
     }
@@ -180,6 +179,7 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
                 self.reactor.change_failed(change, errno);
             }
         }
+        self.look_what_holds();
     }
 
     /// How long the loop may sleep, in nanoseconds: 0 if something is due, `None` for ever.

@@ -27,7 +27,10 @@ impl Backend for Noting {
         "noting"
     }
     fn features(&self) -> Features {
-        Features { edge: true, peer_closed: true, holds_files: self.holds_files, ..Features::default() }
+        Features { edge: true, peer_closed: true, ..Features::default() }
+    }
+    fn holds_files(&self) -> bool {
+        self.holds_files
     }
     fn let_go(&mut self, fd: RawFd) {
         self.let_go.push(fd);

@@ -84,6 +84,8 @@ on_every_backend! {
         removed_and_closed_is_released_by_the_next_wait
         let_go_of_and_closed_is_released_at_once
         let_go_of_and_changed_goes_on
+        let_go_of_and_copied_leaves_nothing_behind
+        who_was_deceived_once_wants_descriptors_let_go_of
         dropping_the_backend_releases_everything;
     size:
         two_thousand_at_once

@@ -73,7 +73,13 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
     /// See [`Reactor::set_rules`].
     pub fn set_rules(&mut self, rules: Rules) {
         self.reactor.set_rules(rules);
-        self.lets_go = rules.lets_go && self.holds_files;
+        self.look_what_holds();
+    }
+
+    /// After changes: [`Backend::holds_files`].
+    #[inline]
+    pub(super) fn look_what_holds(&mut self) {
+        self.lets_go = self.reactor.lets_go() && self.backend.holds_files();
     }
 
     /// See [`Reactor::due`].

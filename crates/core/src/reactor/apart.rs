@@ -30,6 +30,11 @@ impl Reactor {
         true
     }
 
+    /// [`super::Rules::lets_go`].
+    pub(crate) fn lets_go(&self) -> bool {
+        self.rules.lets_go
+    }
+
     /// The descriptor that the last removal has left without an event, if the kernel knows it; once.
     pub(crate) fn take_left(&mut self) -> Option<RawFd> {
         self.watches.take_left()

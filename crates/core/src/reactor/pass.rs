@@ -57,8 +57,8 @@ pub struct Rules {
     pub tells_late: bool,
     /// `tells_late`, and the face takes reports by [`Engine::next_lent`](crate::Engine::next_lent), and lends what is brief.
     pub lends: bool,
-    /// What the last event of a descriptor has left may be closed at once: hands that hold the file let go of it then, and not with
-    /// the next wait. For faces whose descriptors are their callers'.
+    /// What the last event of a descriptor has left may be closed at once: where that matters to the hands they let go of it then,
+    /// and not with the next wait. For faces whose descriptors are their callers'.
     pub lets_go: bool,
 }
 

@@ -53,6 +53,11 @@ impl Backend for StandIn {
         Ok(())
     }
 
+    /// Others' concern is when the loop waits again.
+    fn holds_files(&self) -> bool {
+        true
+    }
+
     fn let_go(&mut self, fd: RawFd) {
         self.kept.borrow_mut().push(Kept::LetGo(fd));
     }

@@ -5,6 +5,8 @@
 //!     forked child) stays open, the kernel goes on reporting it, and no call can remove it any more:
 //!     EPOLL_CTL_DEL wants the number. Where that may have happened (`suspect`), every report is checked against
 //!     the table of watches; if a stranger comes, the whole epoll is built anew: the only way to be rid of it.
+//!     That costs a call for each watch, and edges are told again: where it happened, or edges are watched, whoever closes
+//!     descriptors is asked to have them `let_go` of before.
 //! (b) If the number was closed and reopened behind our back, EPOLL_CTL_MOD says ENOENT and the right thing is
 //!     ADD. If the same token goes on, an orphan of the old file could not be told from the new: build anew.
 //! (c) Regular files and directories are refused with EPERM, for every operation. They are kept in a [`Poll`]
@@ -46,6 +48,8 @@ pub struct Epoll {
     room: usize,
     /// A registration may have outlived its number, trap (a).
     suspect: bool,
+    /// It had to be built anew, or edges are watched, trap (a).
+    careful: bool,
     /// Whether epoll_pwait2 is there, trap (d).
     has_pwait2: bool,
     /// Trap (e).
@@ -71,7 +75,7 @@ enum State {
     InKernel,
     /// So it has, but it is a one-shot that has been reported.
     Disarmed,
-    /// A regular file, or a disarmed one-shot that was left out when the epoll was built anew.
+    /// A regular file, a disarmed one-shot that was left out when the epoll was built anew, or let go of.
     Outside,
 }
 
@@ -105,6 +109,7 @@ impl Epoll {
             files: Poll::new(),
             room: FIRST_EVENTS,
             suspect: false,
+            careful: false,
             has_pwait2: true,
             front: None,
             refuses_files: false,
@@ -161,6 +166,7 @@ impl Epoll {
         }
         self.files.unset(token.fd());
         self.put(token.fd(), Some(Watched::new(token, watch, State::InKernel)));
+        self.careful |= watch.trigger == Trigger::Edge;
         Ok(())
     }
 
@@ -212,6 +218,7 @@ impl Epoll {
         match control(&self.epoll, libc::EPOLL_CTL_MOD, token, watch) {
             Ok(()) => {
                 self.put(token.fd(), Some(Watched::new(token, watch, State::InKernel)));
+                self.careful |= watch.trigger == Trigger::Edge;
                 return Ok(());
             }
             Err(Errno(libc::ENOENT | libc::EPERM)) => {}
@@ -337,6 +344,7 @@ impl Epoll {
     /// they are not reported, but they wake us.
     #[cold]
     fn rebuild(&mut self) {
+        self.careful = true;
         match self.build() {
             Ok(()) => {
                 log::debug!("epoll was built anew, to be rid of a file that outlived its descriptor");
@@ -424,7 +432,6 @@ impl Backend for Epoll {
             o_ready: true,
             nanosecond_timeout: self.has_pwait2,
             batched_changes: false,
-            holds_files: false,
             embeddable: true,
             exclusive: true,
             transfers: false,
@@ -441,6 +448,21 @@ impl Backend for Epoll {
         self.apply_any(&change)
     }
 
+    fn holds_files(&self) -> bool {
+        self.careful
+    }
+
+    /// Trap (a).
+    fn let_go(&mut self, fd: RawFd) {
+        let Some(row) = self.slot(fd).filter(Watched::in_kernel) else { return };
+        let token = Token::new(fd, row.generation);
+        if control(&self.epoll, libc::EPOLL_CTL_DEL, token, row.watch).is_ok() {
+            self.put(fd, Some(Watched { state: State::Outside, ..row }));
+        } else {
+            self.suspect = true;
+        }
+    }
+
     fn wait(&mut self, timeout_ns: Option<u64>, reports: &mut Vec<Report>) -> Result<(), Errno> {
         if self.files.has_armed() {
             return self.wait_with_files(timeout_ns, reports);
@@ -451,8 +473,8 @@ impl Backend for Epoll {
     /// After a fork the epoll is shared with the parent: closing our side does not touch the parent's, whereas
     /// an EPOLL_CTL_DEL would.
     fn reinit(&mut self) -> Result<(), Errno> {
-        let (has_pwait2, refuses_files) = (self.has_pwait2, self.refuses_files);
-        let mut fresh = Epoll { has_pwait2, refuses_files, ..Self::new()? };
+        let (has_pwait2, refuses_files, careful) = (self.has_pwait2, self.refuses_files, self.careful);
+        let mut fresh = Epoll { has_pwait2, refuses_files, careful, ..Self::new()? };
         move_to(&fresh.epoll, &self.epoll)?;
         core::mem::swap(&mut fresh.epoll, &mut self.epoll);
         *self = fresh;

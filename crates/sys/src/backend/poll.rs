@@ -123,7 +123,6 @@ impl Backend for Poll {
             o_ready: false,
             nanosecond_timeout: true,
             batched_changes: true,
-            holds_files: false,
             embeddable: false,
             exclusive: false,
             transfers: false,

@@ -163,7 +163,6 @@ impl Backend for Select {
             o_ready: false,
             nanosecond_timeout: true,
             batched_changes: true,
-            holds_files: false,
             embeddable: false,
             exclusive: false,
             transfers: false,

@@ -269,6 +269,45 @@ pub fn let_go_of_and_changed_goes_on(backend: &mut dyn Backend) {
     }
 }
 
+pub fn let_go_of_and_copied_leaves_nothing_behind(backend: &mut dyn Backend) {
+    let (other, other_writer) = pipe();
+    let exact = backend.features().exact_edges;
+    let bystander = add_with(backend, &other, 1, READ, if exact { Trigger::Edge } else { Trigger::OneShot });
+    put(&other_writer, b"abc");
+    assert_eq!(look(backend), [(bystander, Ready::READ)]);
+    assert_eq!(backend.holds_files(), backend.features().edge);
+    for generation in 1..5 {
+        let (near, far) = private_pipe();
+        let copy = socket::dup(&near, 0).unwrap();
+        let token = add(backend, &near, generation, READ);
+        assert_eq!(look(backend), []);
+        backend.let_go(near.as_raw_fd());
+        drop(near);
+        remove(backend, token);
+        put(&far, b"abc");
+        // Else the bystander would be told again.
+        assert_quiet(backend);
+        drop(copy);
+    }
+}
+
+pub fn who_was_deceived_once_wants_descriptors_let_go_of(backend: &mut dyn Backend) {
+    let holds = |backend: &dyn Backend| backend.holds_files();
+    assert_eq!(holds(backend), backend.name() == "io_uring");
+    let (near, far) = private_pipe();
+    let copy = socket::dup(&near, 0).unwrap();
+    let token = add(backend, &near, 1, READ);
+    assert_eq!(look(backend), []);
+    drop(near);
+    remove(backend, token);
+    put(&far, b"abc");
+    assert_quiet(backend);
+    assert_eq!(holds(backend), backend.features().o_ready);
+    backend.reinit().unwrap();
+    assert_eq!(holds(backend), backend.features().o_ready);
+    drop(copy);
+}
+
 pub fn dropping_the_backend_releases_everything(backend: &mut dyn Backend) {
     let mut mine = backend::open(backend.name().parse().unwrap()).unwrap();
     let peers: Vec<_> = (0..300)

@@ -444,7 +444,6 @@ impl Backend for Uring {
             o_ready: true,
             nanosecond_timeout: true,
             batched_changes: true,
-            holds_files: true,
             embeddable: true,
             exclusive: true,
             transfers: self.lanes.is_some(),
@@ -461,6 +460,10 @@ impl Backend for Uring {
             Change::Remove { token } => self.unset(token.fd()),
         }
         if self.ring.forked() { Ok(()) } else { self.submit_if_announced() }
+    }
+
+    fn holds_files(&self) -> bool {
+        true
     }
 
     /// Trap (b). A request that has completed holds nothing: in a callback for what was just told there is nothing to do.

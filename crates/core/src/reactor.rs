@@ -516,6 +516,12 @@ impl Reactor {
         self.events.resolve(id).is_some_and(|index| self.events[index].has(LISTED))
     }
 
+    /// Whether a timeout of the event's runs.
+    #[inline]
+    pub fn is_timed(&self, id: EventId) -> bool {
+        self.events.resolve(id).is_some_and(|index| !self.events[index].timer.is_none())
+    }
+
     /// When the event times out, if it does.
     pub fn deadline(&self, id: EventId) -> Option<Instant> {
         let index = self.events.resolve(id)?;

@@ -11,23 +11,29 @@ impl Reactor {
     /// Gone for good, but the kernel is told only before the next wait: for an event that does not hold its descriptor open
     /// (what comes for it until then resolves to nothing). An event that comes to the descriptor meanwhile takes over what
     /// the kernel knows (`watch`, rule (c)). False where the id is stale.
+    #[inline(always)]
     pub fn release(&mut self, id: EventId) -> bool {
         self.settle();
         let Some(index) = self.events.resolve(id) else { return false };
         let event = &self.events[index];
-        if !event.is(ON_FD | ON_SIGNAL | INTERNAL) && !event.has(ACTIVE) {
+        if event.is(ON_FD | ON_SIGNAL | INTERNAL) || event.has(ACTIVE) {
+            self.disentangle(index);
+        } else {
             // Pending for its timer, or not at all.
             self.pending -= usize::from(event.has(PENDING));
             self.timers.cancel(event.timer);
-        } else {
-            self.unschedule(index);
-            if self.events[index].has(ACTIVE) {
-                self.deactivate(index);
-            }
-            self.unlink(index);
         }
         self.events.release(index);
         true
+    }
+
+    #[inline(never)]
+    fn disentangle(&mut self, index: u32) {
+        self.unschedule(index);
+        if self.events[index].has(ACTIVE) {
+            self.deactivate(index);
+        }
+        self.unlink(index);
     }
 
     /// [`super::Rules::lets_go`].

@@ -31,12 +31,12 @@ impl Reactor {
         }
         self.make_room_for_timer()?;
         let index = self.events.next_index().map_err(|_| Refused::NoMemory)?;
-        let Timeout::After(ns) = timeout else {
-            return Ok(self.create_other_timer(index, persist, priority, timeout, now));
-        };
-        let timer = self.timers.arm(now.saturating_add_nanos(ns), index);
-        self.pending += 1;
-        Ok(self.events.insert_next(Event::timer(timer, persist, ns, priority)))
+        if let Timeout::After(ns) = timeout {
+            let timer = self.timers.arm(now.saturating_add_nanos(ns), index);
+            self.pending += 1;
+            return Ok(self.events.insert_next(Event::timer(timer, persist, ns, priority)));
+        }
+        Ok(self.create_other_timer(index, persist, priority, timeout, now))
     }
 
     #[inline(never)]

@@ -46,17 +46,20 @@ impl Common {
         Some(self.queues.len() as u16 - 1)
     }
 
+    #[inline]
     pub(super) fn duration_ns(&self, queue: u16) -> Option<u64> {
         self.queues.get(usize::from(queue)).map(|queue| queue.duration_ns)
     }
 
     /// Whether a timer with that deadline may be appended to that queue: it is not before the last one's.
+    #[inline]
     pub(super) fn takes(&self, slab: &Slab, queue: u16, deadline: u64) -> bool {
         let tail = self.queues[usize::from(queue)].tail;
         tail == NIL || slab.rank(tail).deadline <= deadline
     }
 
     /// Appends a new entry, which the queue [`takes`](Common::takes).
+    #[inline]
     pub(super) fn append(&mut self, slab: &mut Slab, at: u16, index: u32) {
         let queue = &mut self.queues[usize::from(at)];
         slab.link_back(index, queue.tail, Place::Queue(at));
@@ -78,25 +81,23 @@ impl Common {
     }
 
     /// Whether nobody has made a queue.
+    #[inline]
     pub(super) fn is_unused(&self) -> bool {
         self.queues.is_empty()
     }
 
-    /// The earliest timer of all queues.
-    pub(super) fn first(&self) -> Option<Rank> {
-        self.queues
-            .get(usize::from(self.winner(1)))
-            .map(|queue| queue.first)
-            .filter(|rank| *rank != Rank::NEVER)
+    /// The earliest timer of all queues, or [`Rank::NEVER`].
+    #[inline]
+    pub(super) fn first(&self) -> Rank {
+        self.rank(self.winner(1))
     }
 
-    /// Takes the earliest timer out of its queue. The caller frees its entry.
-    pub(super) fn pop(&mut self, slab: &mut Slab) -> Option<u32> {
-        self.first()?;
+    /// Takes the earliest timer out of its queue, where there is one. The caller frees its entry.
+    pub(super) fn pop(&mut self, slab: &mut Slab) -> u32 {
         let at = self.winner(1);
         let index = self.queues[usize::from(at)].head;
         self.remove(slab, at, index);
-        Some(index)
+        index
     }
 
     fn set_head(&mut self, slab: &Slab, at: u16, head: u32) {
@@ -111,6 +112,7 @@ impl Common {
     }
 
     /// How many queues the tournament has room for: a power of two.
+    #[inline]
     fn leaves(&self) -> usize {
         self.winners.len().max(1)
     }
@@ -129,6 +131,7 @@ impl Common {
     }
 
     /// The queue that a node names; for a leaf, the queue that it is.
+    #[inline]
     fn winner(&self, node: usize) -> u16 {
         match node.checked_sub(self.leaves()) {
             Some(queue) => queue as u16,
@@ -137,6 +140,7 @@ impl Common {
     }
 
     /// A queue's first; leaves beyond the last queue have none.
+    #[inline]
     fn rank(&self, queue: u16) -> Rank {
         self.queues.get(usize::from(queue)).map_or(Rank::NEVER, |queue| queue.first)
     }
@@ -155,8 +159,8 @@ impl Common {
             let first = if queue.head == NIL { Rank::NEVER } else { slab.rank(queue.head) };
             assert_eq!(queue.first, first, "queue {at} knows its first");
         }
-        let earliest = self.queues.iter().map(|queue| queue.first).min().filter(|rank| *rank != Rank::NEVER);
-        assert_eq!(self.first(), earliest, "the tournament names the earliest");
+        let earliest = self.queues.iter().map(|queue| queue.first).min();
+        assert_eq!(self.first(), earliest.unwrap_or(Rank::NEVER), "the tournament names the earliest");
         count
     }
 }

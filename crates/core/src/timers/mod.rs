@@ -152,7 +152,7 @@ impl Timers {
     ///
     /// # Panics
     /// As [`Timers::arm`].
-    #[inline]
+    #[inline(always)]
     pub fn arm_common(&mut self, queue: CommonTimeout, now: Instant, key: u32) -> TimerId {
         let Some(duration_ns) = self.common.duration_ns(queue.0) else { return TimerId::NONE };
         let rank = self.next_rank(now.saturating_add_nanos(duration_ns));
@@ -180,21 +180,34 @@ impl Timers {
     fn place_common(&mut self, queue: CommonTimeout, index: u32, rank: Rank) {
         if self.common.takes(&self.slab, queue.0, rank.deadline) {
             self.common.append(&mut self.slab, queue.0, index);
-        } else if !self.wheel.insert(&mut self.slab, index, rank.deadline) {
+        } else {
+            self.place(index, rank);
+        }
+    }
+
+    #[inline(never)]
+    fn place(&mut self, index: u32, rank: Rank) {
+        if !self.wheel.insert(&mut self.slab, index, rank.deadline) {
             self.tick.insert(&mut self.slab, index);
         }
     }
 
     /// Disarms a timer. O(1). Without effect for [`TimerId::NONE`] and where nothing is armed under that
     /// number; but a number kept after its timer was popped or cancelled may name another timer by now.
-    #[inline]
+    #[inline(always)]
     pub fn cancel(&mut self, id: TimerId) {
         match self.slab.place(id.0) {
             Place::Free => return,
             Place::Slot(slot) => self.wheel.remove(&mut self.slab, slot, id.0),
             Place::Queue(queue) => self.common.remove(&mut self.slab, queue, id.0),
-            Place::Near | Place::Late => {}
+            Place::Near | Place::Late => return self.cancel_soon(id),
         }
+        self.slab.remove(id.0);
+    }
+
+    /// The same for one of the current tick.
+    #[inline(never)]
+    fn cancel_soon(&mut self, id: TimerId) {
         let place = self.slab.remove(id.0);
         self.tick.forget(&self.slab, place);
     }
@@ -215,7 +228,8 @@ impl Timers {
             Some((rank, _)) => Some(rank.deadline),
             None => self.wheel.min_deadline(),
         };
-        let common = self.common.first().map(|rank| rank.deadline);
+        let common = self.common.first();
+        let common = (common != Rank::NEVER).then_some(common.deadline);
         own.into_iter().chain(common).min().map(Instant::from_nanos)
     }
 
@@ -226,12 +240,17 @@ impl Timers {
     #[inline(always)]
     pub fn pop_due(&mut self, now: Instant) -> Option<(Instant, u32)> {
         let now = now.as_nanos();
-        // Mostly there is nothing but what the wheel gave up.
-        let (deadline, index) = if self.common.is_unused() && self.tick.is_only_near() {
-            self.tick.pop_near(now)?
+        // Mostly there is nothing but what the wheel gave up, or what was armed for a moment ago.
+        let popped = if !self.common.is_unused() {
+            self.pop_earliest(now)
+        } else if self.tick.is_only_near() {
+            self.tick.pop_near(now)
+        } else if self.tick.is_only_run() {
+            self.tick.pop_run(now)
         } else {
-            self.pop_earliest(now)?
+            self.pop_earliest(now)
         };
+        let (deadline, index) = popped?;
         let key = self.slab.key(index);
         self.slab.remove(index);
         Some((Instant::from_nanos(deadline), key))
@@ -239,17 +258,24 @@ impl Timers {
 
     #[inline(never)]
     fn pop_earliest(&mut self, now: u64) -> Option<(u64, u32)> {
-        if self.tick.is_empty() {
+        let mut own = Rank::NEVER;
+        let mut from = From::Near;
+        if self.tick.is_empty() && self.wheel.cursor() < tick_of(now) {
             self.tick.refill(|near| self.wheel.advance(&mut self.slab, tick_of(now), near));
         }
-        let (own, from) = self.tick.first(&self.slab).unwrap_or((Rank::NEVER, From::Near));
-        let common = self.common.first().unwrap_or(Rank::NEVER);
-        let rank = own.min(common);
-        if rank.deadline > now {
+        if !self.tick.is_empty()
+            && let Some(first) = self.tick.first(&self.slab)
+        {
+            (own, from) = first;
+        }
+        let common = self.common.first();
+        if common < own {
+            return (common.deadline <= now).then(|| (common.deadline, self.common.pop(&mut self.slab)));
+        }
+        if own.deadline > now || own == Rank::NEVER {
             return None;
         }
-        let index = if common < own { self.common.pop(&mut self.slab)? } else { self.tick.pop(from)? };
-        Some((rank.deadline, index))
+        Some((own.deadline, self.tick.pop(from)?))
     }
 
     /// Keys of the timers that come next, as far as it is known without a search; at most `most`.

@@ -152,6 +152,19 @@ impl Tick {
         Some((record.rank.deadline, record.index))
     }
 
+    /// Whether there is something, and all of it in `run`, and none of it is dead.
+    #[inline]
+    pub(super) fn is_only_run(&self) -> bool {
+        !self.run.is_empty() && self.near.len() | self.late.len() | self.late_dead == 0
+    }
+
+    /// As `pop`, where [`Tick::is_only_run`], if it is due: deadline and entry.
+    #[inline]
+    pub(super) fn pop_run(&mut self, now: u64) -> Option<(u64, u32)> {
+        let record = self.run.pop_front_if(|record| record.rank.deadline <= now)?;
+        Some((record.rank.deadline, record.index))
+    }
+
     /// The last `most` of `near`, the dead among them; the next one first.
     pub(super) fn upcoming(&self, most: usize) -> impl Iterator<Item = u32> {
         self.near.iter().rev().take(most).map(|record| record.index)

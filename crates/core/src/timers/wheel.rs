@@ -100,6 +100,7 @@ impl Wheel {
     }
 
     /// Takes an entry out of slot `at`, which is where it is.
+    #[inline]
     pub(super) fn remove(&mut self, slab: &mut Slab, at: u16, index: u32) {
         let at = usize::from(at);
         let (prev, next) = slab.unlink(index);

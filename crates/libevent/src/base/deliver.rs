@@ -274,7 +274,7 @@ unsafe fn deliver_event(base: Base, ev: Ev, active: Active) {
         } else {
             this.forget(ev);
         }
-    } else if active.ready.intersects(Ready::TIMEOUT) && this.engine.reactor().deadline(active.id).is_none() {
+    } else if active.ready.intersects(Ready::TIMEOUT) && !this.engine.reactor().is_timed(active.id) {
         // A timeout that does not start anew ends the event.
         this.engine.release(active.id);
         this.forget(ev);

@@ -69,14 +69,16 @@ impl event_base {
         {
             return Timeout::After(tv.tv_sec as u64 * 1_000_000_000 + tv.tv_usec as u64 * 1_000);
         }
-        self.unusual_timeout(ev, tv)
+        match self.common_index(tv) {
+            Some(index) if ev.events() & EV_SIGNAL == 0 => Timeout::Common(self.time.common[index].1),
+            _ => self.unusual_timeout(ev, tv),
+        }
     }
 
     #[inline(never)]
     fn unusual_timeout(&mut self, ev: Ev, tv: &timeval) -> Timeout {
         let ns = match self.common_index(tv) {
             None => nanos(tv),
-            Some(index) if ev.events() & EV_SIGNAL == 0 => return Timeout::Common(self.time.common[index].1),
             Some(_) => nanos(&timeval { tv_usec: tv.tv_usec & MICROSECONDS, ..*tv }),
         };
         if ev.events() & EV_SIGNAL != 0 {

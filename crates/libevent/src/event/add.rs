@@ -77,7 +77,7 @@ enum Blocking {
     Always,
 }
 
-#[inline]
+#[inline(always)]
 unsafe fn del(ev: *mut event, blocking: Blocking) -> c_int {
     // SAFETY: the caller's event.
     let ev = unsafe { Ev::of(ev) };

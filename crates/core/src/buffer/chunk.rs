@@ -5,6 +5,7 @@ use crate::backend::{Errno, RawFd};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::hint::cold_path;
 
 /// Memory that a buffer refers to without owning it alone. It must not change while it is referred to; dropping it is
 /// the release hook, and happens when the last buffer has no byte of it left.
@@ -148,6 +149,7 @@ impl Chunk {
     pub(super) fn fill_all(&mut self, bytes: &[u8]) -> bool {
         let Store::Own(own) = &mut self.store else { return bytes.is_empty() };
         if own.len() != self.end {
+            cold_path();
             return self.fill_over(bytes);
         }
         let fits = own.capacity() - own.len() >= bytes.len();

@@ -4,6 +4,7 @@ use super::chunk::{Chunk, FileRegion, Region, Store};
 use super::{Buffer, BufferError, End, Reserve};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hint::cold_path;
 
 /// The smallest chunk: with malloc's own bytes half a kibibyte.
 const SMALL: usize = 512 - 16;
@@ -21,6 +22,7 @@ impl Buffer {
         match self.chunks.back_mut() {
             Some(last) => {
                 if last.is_empty() || !last.fill_all(bytes) {
+                    cold_path();
                     self.append_beyond(bytes)?;
                 }
             }

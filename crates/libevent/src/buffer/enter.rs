@@ -4,6 +4,7 @@
 use super::{FREED, INPUT, LOCKED, OUTPUT, callback, evbuffer, life, pair_of, reference};
 use crate::lock;
 use core::ffi::c_void;
+use core::hint::cold_path;
 use core::ptr::null_mut;
 use duolu_core::buffer::Buffer;
 
@@ -162,25 +163,28 @@ impl Drop for User {
 pub unsafe fn with<R>(this: *mut evbuffer, work: impl FnOnce(&mut Buffer) -> R) -> R {
     // SAFETY: the caller's.
     unsafe {
-        if let Some(buffer) = unobserved(this) {
-            let result = work(buffer);
-            buffer.forget_change();
-            release(this);
-            return result;
-        }
-        with_entered(this, work)
-    }
-}
-
-#[inline(never)]
-pub(super) unsafe fn with_entered<R>(this: *mut evbuffer, work: impl FnOnce(&mut Buffer) -> R) -> R {
-    // SAFETY: of `with`.
-    unsafe {
         let entered = Entered::new(this);
         let result = work(&mut (*this).buffer);
         entered.tell();
         result
     }
+}
+
+/// [`with`] beside a way without it for [`unobserved`], which is the one to be laid out for.
+///
+/// # Safety
+/// As [`with`].
+#[inline(always)]
+pub(super) unsafe fn with_entered<R>(this: *mut evbuffer, work: impl FnOnce(&mut Buffer) -> R) -> R {
+    cold_path();
+    // SAFETY: the caller's.
+    unsafe { with_apart(this, work) }
+}
+
+#[inline(never)]
+unsafe fn with_apart<R>(this: *mut evbuffer, work: impl FnOnce(&mut Buffer) -> R) -> R {
+    // SAFETY: of `with`.
+    unsafe { with(this, work) }
 }
 
 /// As [`with`], for work that adds and removes nothing: nobody is told, not even of a change that somebody else is about to
@@ -205,43 +209,25 @@ pub(super) unsafe fn with_untold<R>(this: *mut evbuffer, work: impl FnOnce(&mut 
     }
 }
 
-/// As [`with`] on two different ones, of which `first`'s callbacks are told first.
+/// As [`with`] on two different ones, of which `first`'s callbacks are told first. Where the work is None, there was nothing to
+/// do and nobody is told: within a callback of one there may be a change of the other that is about to be.
 ///
 /// # Safety
 /// As [`with`], of both.
 pub(super) unsafe fn with_two<R>(
     first: *mut evbuffer,
     second: *mut evbuffer,
-    work: impl FnOnce(&mut Buffer, &mut Buffer) -> R,
-) -> R {
-    // SAFETY: the caller's: they are two.
-    unsafe {
-        if let (Some(one), Some(two)) = (unobserved(first), unobserved(second)) {
-            let result = work(one, two);
-            one.forget_change();
-            two.forget_change();
-            release(first);
-            return result;
-        }
-        with_two_entered(first, second, work)
-    }
-}
-
-#[inline(never)]
-pub(super) unsafe fn with_two_entered<R>(
-    first: *mut evbuffer,
-    second: *mut evbuffer,
-    work: impl FnOnce(&mut Buffer, &mut Buffer) -> R,
-) -> R {
-    // SAFETY: of `with_two`.
+    work: impl FnOnce(&mut Buffer, &mut Buffer) -> Option<R>,
+) -> Option<R> {
+    // SAFETY: the caller's.
     unsafe {
         let (one, two) = enter_two(first, second);
-        let result = work(&mut (*first).buffer, &mut (*second).buffer);
+        let result = work(&mut (*first).buffer, &mut (*second).buffer)?;
         // A callback of one may free the other.
         let _users = (User::of(first), User::of(second));
         one.tell();
         two.tell();
-        result
+        Some(result)
     }
 }
 
@@ -265,6 +251,7 @@ pub(super) unsafe fn with_source<R>(
 }
 
 /// Everybody takes two locks in the order of their addresses.
+#[inline]
 unsafe fn enter_two(first: *mut evbuffer, second: *mut evbuffer) -> (Entered, Entered) {
     // SAFETY: of `with`, of both.
     unsafe {

@@ -38,10 +38,7 @@ use core::ptr::{NonNull, null_mut};
 use duolu_core::Errno;
 use duolu_core::buffer::{Buffer, BufferError};
 use duolu_sys::syscall::set_errno;
-use enter::{
-    Entered, User, lock_of, release, unobserved, with_entered, with_source, with_two, with_two_entered,
-    with_untold,
-};
+use enter::{Entered, User, lock_of, release, unobserved, with_entered, with_source, with_two, with_untold};
 use lazy::Lazy;
 
 pub use add::duolu_add_vprintf;

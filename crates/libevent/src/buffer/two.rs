@@ -1,6 +1,6 @@
 //! From one evbuffer into another.
 
-use super::{Entered, INPUT, OUTPUT, evbuffer, pool, status, told, unobserved, with_two, with_two_entered};
+use super::{Entered, INPUT, OUTPUT, evbuffer, pool, status, told, unobserved, with_two};
 use core::ffi::c_int;
 use duolu_core::buffer::{Buffer, BufferError, End};
 
@@ -50,12 +50,11 @@ unsafe fn move_all(
             buffer.forget_change(); // nothing is dropped, so nothing is due
             return moved;
         }
-        // Nothing to do, so nothing is told: within a callback of `from` there may be a change of `out` that is about to be.
-        if super::life::evbuffer_get_length(from) == 0 {
-            return 0;
-        }
         let keeps = keeps_blocks(from, out);
-        with_two_entered(from, out, |from, out| move_bytes(keeps, from, out, to_its_end))
+        let moved = with_two(from, out, |from, out| {
+            (!from.is_empty()).then(|| move_bytes(keeps, from, out, to_its_end))
+        });
+        moved.unwrap_or(0)
     }
 }
 
@@ -115,23 +114,25 @@ pub unsafe extern "C-unwind" fn evbuffer_remove_buffer(
         let keeps = keeps_blocks(from, out);
         let there = super::life::evbuffer_get_length(from);
         if there == 0 {
-            return nothing(from, out); // as above
+            return nothing(from, out); // and nothing is told
         }
-        if there <= len {
-            return with_two(from, out, |from, out| {
+        let moved = if there <= len {
+            with_two(from, out, |from, out| {
                 if out.is_frozen(End::Back) {
-                    return status::<()>(Err(BufferError::Frozen(End::Back)));
+                    return Some(status::<()>(Err(BufferError::Frozen(End::Back))));
                 }
                 if from.is_frozen(End::Front) {
-                    return status::<()>(Err(BufferError::Frozen(End::Front)));
+                    return Some(status::<()>(Err(BufferError::Frozen(End::Front))));
                 }
                 spare_block(keeps, from, out);
-                told(out.take_from(from, len)).map_or(-1, |moved| moved as c_int)
-            });
-        }
-        with_two(out, from, |out, from| {
-            spare_block(keeps, from, out);
-            told(out.take_from(from, len)).map_or(-1, |moved| moved as c_int)
-        })
+                Some(told(out.take_from(from, len)).map_or(-1, |moved| moved as c_int))
+            })
+        } else {
+            with_two(out, from, |out, from| {
+                spare_block(keeps, from, out);
+                Some(told(out.take_from(from, len)).map_or(-1, |moved| moved as c_int))
+            })
+        };
+        moved.unwrap_or(0)
     }
 }

@@ -7,10 +7,12 @@
 use super::rows::Row;
 use super::{Base, event_base, inspect};
 use crate::layout::event;
+use crate::lock;
 use core::cell::RefCell;
 use core::ffi::c_int;
 use duolu_core::{Backend, Change, Errno, EventSpec, Features, Interest, RawFd, Report, Timeout};
 use duolu_sys::{Waker, syscall};
+use libc::timeval;
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 
@@ -92,6 +94,42 @@ impl event_base {
         }
     }
 
+    /// Whether the loop, which waits, has yet to let go of a descriptor that this thread's last removal has left.
+    #[inline]
+    pub(crate) fn holds_late(&self, fd: RawFd) -> bool {
+        self.waiting && self.is_to_let_go(fd)
+    }
+
+    #[cold]
+    fn is_to_let_go(&self, fd: RawFd) -> bool {
+        let kept = self.waker.as_ref().map(|notifier| notifier.kept.borrow());
+        kept.is_some_and(|kept| kept.iter().any(|kept| matches!(kept, Kept::LetGo(late) if *late == fd)))
+    }
+
+    /// Returns when the loop, which was woken, has let go of it: nobody's callback comes between.
+    ///
+    /// # Safety
+    /// The lock is held by this thread, which does not run the loop, and no reference to the base lives.
+    #[cold]
+    pub(crate) unsafe fn await_let_go(base: Base, fd: RawFd) {
+        // It takes as long as waking a thread; for ever it would be where this thread holds the lock more than once.
+        const MOST: timeval = timeval { tv_sec: 0, tv_usec: 100_000 };
+        // SAFETY: the caller's; the base is looked at anew each time, because others change it meanwhile.
+        unsafe {
+            let this = base.as_ptr();
+            if (*this).returned.is_null() {
+                return;
+            }
+            (*this).waiters += 1;
+            while base.get().holds_late(fd) {
+                if lock::cond_wait((*this).returned, (*this).lock, Some(&MOST)) != 0 {
+                    break;
+                }
+            }
+            (*this).waiters -= 1;
+        }
+    }
+
     /// A wake has come through.
     pub(super) fn woken(&mut self) {
         if let Some(notifier) = &self.waker {
@@ -165,11 +203,11 @@ fn wait_apart(base: Base, limit_ns: Option<u64>) -> Result<(), Errno> {
     this.waiting = true;
     let lock = this.lock;
     // SAFETY: held, and not freed while a loop runs.
-    unsafe { crate::lock::release(lock) };
+    unsafe { lock::release(lock) };
     let waited = hands.wait(timeout_ns, &mut reports);
     // SAFETY: as above, and from here on the lock is held again.
     let this = unsafe {
-        crate::lock::acquire(lock);
+        lock::acquire(lock);
         base.get()
     };
     this.waiting = false;
@@ -182,6 +220,10 @@ fn wait_apart(base: Base, limit_ns: Option<u64>) -> Result<(), Errno> {
                 Kept::LetGo(fd) => this.engine.let_go_late(fd),
             }
         }
+    }
+    if this.waiters > 0 {
+        // SAFETY: the lock is held.
+        unsafe { lock::cond_signal(this.returned, true) };
     }
     let disturbed = core::mem::take(&mut this.disturbed);
     this.engine.end_wait(reports, disturbed);

@@ -102,6 +102,10 @@ unsafe fn del(ev: *mut event, blocking: Blocking) -> c_int {
     loop {
         let mut held = base.enter();
         let result = held.del(ev, false);
+        if held.holds_late(ev.fd()) {
+            // SAFETY: the lock is held, the loop waits in another thread, and `held` is not used until it has the lock again.
+            unsafe { event_base::await_let_go(base, ev.fd()) };
+        }
         if !waits || !held.runs_elsewhere(ev) {
             return result;
         }

@@ -1,10 +1,12 @@
 /* What a C++ program's callbacks throw passes through the library, and the base and the bufferevent are usable afterwards.
  * conform: alone=libevent-takes-its-loop-for-running-from-then-on */
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <event2/event_struct.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,6 +42,8 @@ static enum bufferevent_filter_result filters(struct evbuffer *, struct evbuffer
 {
 	throw 3;
 }
+
+static void on_signal(evutil_socket_t, short, void *) { throw 5; }
 
 static void on_time(evutil_socket_t, short, void *) { throw 4; }
 
@@ -89,6 +93,17 @@ int main()
 	MUST(thrown([=] { event_base_loop(base, EVLOOP_NONBLOCK); }) == 0);
 	MUST(read(fd[1], &byte, 1) == 0);
 	close(fd[1]);
+	/* Of three calls the first throws: the others are forgotten, and the event may be deleted. */
+	struct event *usr1 = evsignal_new(base, SIGUSR1, on_signal, nullptr);
+	MUST(event_add(usr1, nullptr) == 0);
+	for (i = 0; i < 3; i++) {
+		event_active(usr1, EV_SIGNAL, 3);
+		MUST(thrown([=] { event_base_loop(base, EVLOOP_NONBLOCK); }) == 5);
+		MUST(thrown([=] { event_base_loop(base, EVLOOP_NONBLOCK); }) == 0);
+		MUST(usr1->ev_.ev_signal.ev_pncalls == nullptr);
+	}
+	MUST(event_del(usr1) == 0);
+	event_free(usr1);
 	event_base_free(base);
 	std::printf("ok\n");
 	return 0;

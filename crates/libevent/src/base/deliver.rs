@@ -5,14 +5,13 @@
 
 use super::control::TIMED;
 use super::rows::Row;
-use super::{Base, NOBODY, deferred, event_base, finalize};
+use super::{Base, NOBODY, deferred, event_base, finalize, signals};
 use crate::event::Ev;
 use crate::event::ev::{
     ACTIVE, ACTIVE_LATER, EV_ET, EV_PERSIST, EV_TIMEOUT, INIT, INSERTED, IO, TIMEOUT, closure,
 };
 use crate::lock;
 use core::ffi::{c_int, c_short, c_void};
-use core::ptr;
 use duolu_core::{Active, EventId, Instant, Ready};
 use duolu_sys::prefetch::prefetch_at;
 
@@ -205,8 +204,30 @@ pub(super) unsafe fn end_call(base: Base) {
 unsafe fn end_locked_call(base: *mut event_base) {
     // SAFETY: the caller's; the lock was let go of by `begin_call`.
     unsafe {
+        retake(base);
+        tell_waiters(base);
+    }
+}
+
+/// The lock is held again; whose callback runs stays as it is.
+///
+/// # Safety
+/// After `begin_call`.
+pub(super) unsafe fn retake(base: *mut event_base) {
+    // SAFETY: the caller's; the lock was let go of by `begin_call`.
+    unsafe {
         lock::acquire((*base).lock);
         (*base).in_callback = false;
+    }
+}
+
+/// No callback runs: who waits for that goes on as soon as the lock is let go of.
+///
+/// # Safety
+/// The lock is held.
+pub(super) unsafe fn tell_waiters(base: *mut event_base) {
+    // SAFETY: the caller's; the lock is held.
+    unsafe {
         (*base).current = NOBODY;
         (*base).calls += 1;
         if (*base).waiters > 0 {
@@ -293,7 +314,7 @@ unsafe fn deliver_event(base: Base, ev: Ev, active: Active) {
         }
         ev.set_res(res);
         // SAFETY: the caller's.
-        return unsafe { call_signal(base, ev, res) };
+        return unsafe { signals::call(base, ev, res) };
     }
     // SAFETY: the caller's.
     unsafe { call_plain(base, ev, res) }
@@ -346,36 +367,6 @@ impl event_base {
         if ev.has(TIMEOUT) {
             self.added -= 1;
             ev.change_flags(0, TIMEOUT);
-        }
-    }
-}
-
-/// Calls a signal's callback as often as the signal came, until the callback removes the event or breaks the loop.
-///
-/// # Safety
-/// As `pass`.
-unsafe fn call_signal(base: Base, ev: Ev, res: c_short) {
-    let mut left = ev.ncalls();
-    let (Some(callback), fd, arg) = (ev.callback(), ev.fd(), ev.arg()) else { return };
-    // Reached by event_del through the event, from another frame: so only through a pointer here.
-    let left = &raw mut left;
-    // SAFETY: the caller's; `left` outlives its address in the event, which is taken back before each last call, and the
-    // event is not touched after a callback unless calls are left, which says that it was not removed.
-    unsafe {
-        while ptr::read_volatile(left) > 0 {
-            let after = ptr::read_volatile(left) - 1;
-            ptr::write_volatile(left, after);
-            ev.set_ncalls(after);
-            ev.set_pncalls(if after == 0 { 0 } else { left as u64 });
-            begin_call(base, ev.as_ptr().cast());
-            callback(fd, res, arg);
-            end_call(base);
-            if base.get().interrupt & super::control::BREAK != 0 {
-                if ptr::read_volatile(left) != 0 {
-                    ev.set_pncalls(0);
-                }
-                return;
-            }
         }
     }
 }

@@ -2,9 +2,13 @@
 //!
 //! Every base gets its own arrivals, unlike libevent's, where the base that last ran a loop gets all.
 
+use super::control::BREAK;
 use super::rows::Row;
-use super::{event_base, inspect};
+use super::{Base, deliver, event_base, inspect};
+use crate::event::Ev;
 use crate::layout::event;
+use core::ffi::c_short;
+use core::ptr;
 use duolu_core::{EventSpec, Interest, Refused, Timeout};
 use duolu_sys::signal::SignalHub;
 use std::os::fd::{AsFd, AsRawFd};
@@ -80,5 +84,50 @@ impl event_base {
     /// In the child after a fork.
     pub(super) fn reinit_signals(&mut self) -> Result<(), duolu_core::Errno> {
         self.signals.as_ref().map_or(Ok(()), |signals| signals.hub.reinit())
+    }
+}
+
+/// Calls a signal's callback as often as the signal came, until the callback removes the event or breaks the loop.
+///
+/// # Safety
+/// As `deliver::pass`.
+pub(super) unsafe fn call(base: Base, ev: Ev, res: c_short) {
+    let (Some(callback), fd, arg) = (ev.callback(), ev.fd(), ev.arg()) else { return };
+    let mut calls = Calls { ev, left: ev.ncalls() };
+    // Reached by event_del through the event, from another frame: so only through a pointer here.
+    let left = &raw mut calls.left;
+    // SAFETY: the caller's; `left` outlives its address in the event, which is taken back before each last call, and the
+    // event is not touched after a callback unless calls are left, which says that it was not removed. Other threads find the
+    // callback running until the last call is over: what they change of the count would be lost.
+    unsafe {
+        while ptr::read_volatile(left) > 0 {
+            let after = ptr::read_volatile(left) - 1;
+            ptr::write_volatile(left, after);
+            ev.set_ncalls(after);
+            ev.set_pncalls(if after == 0 { 0 } else { left as u64 });
+            deliver::begin_call(base, ev.as_ptr().cast());
+            callback(fd, res, arg);
+            deliver::retake(base.as_ptr());
+            if base.get().interrupt & BREAK != 0 {
+                break;
+            }
+        }
+        deliver::tell_waiters(base.as_ptr());
+    }
+}
+
+/// How often a signal's callback is still to be called. The event has the address of `left` for that time, and loses it also
+/// where a callback throws.
+struct Calls {
+    ev: Ev,
+    left: c_short,
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        // SAFETY: its own field, which event_del may have written to.
+        if unsafe { ptr::read_volatile(&raw const self.left) } != 0 {
+            self.ev.set_pncalls(0);
+        }
     }
 }

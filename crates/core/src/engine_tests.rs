@@ -364,19 +364,98 @@ fn a_lent_event_that_is_not_added_again_leaves() {
 }
 
 #[test]
-fn what_is_brief_is_not_lent_beside_others_or_with_a_timeout() {
+fn what_is_brief_is_not_lent_beside_others() {
     let mut engine = new_loop(1);
-    let timed = engine.create(reader(3)).unwrap();
-    engine.add(timed, Timeout::After(1_000)).unwrap();
     let pair = [4, 4].map(|fd| added(&mut engine, reader(fd)));
     engine.poll(Some(0)).unwrap();
-    for fd in [3, 4] {
-        readable(&mut engine, fd);
-    }
+    readable(&mut engine, 4);
     engine.poll(Some(0)).unwrap();
     assert_eq!(engine.next_lent(), None);
-    assert_eq!(handed_out(&mut engine), [timed, pair[1], pair[0]]);
+    assert_eq!(handed_out(&mut engine), [pair[1], pair[0]]);
     assert_eq!(engine.pending_count(), 0);
+}
+
+#[test]
+fn the_timeout_of_what_is_lent_is_disarmed_and_armed_again_on_request() {
+    let mut engine = new_loop(1);
+    let id = engine.create(reader(3)).unwrap();
+    engine.add(id, Timeout::After(50)).unwrap();
+    let other = added(&mut engine, reader(4));
+    for turn in 0..4 {
+        engine.poll(Some(0)).unwrap();
+        readable(&mut engine, 3);
+        readable(&mut engine, 4);
+        engine.clock().0.set(40 * (turn + 1)); // before 50 have gone by
+        engine.poll(Some(0)).unwrap();
+        engine.forget_now();
+        assert_eq!(engine.next_lent(), Some((id.index(), Ready::READ)), "turn {turn}");
+        assert_eq!(engine.reactor().deadline(id), None);
+        engine.lend(3);
+        engine.verify();
+        // Added again with another time in turns 0 to 2, and without one in turn 3.
+        if turn < 3 {
+            engine.time_lent(id, Timeout::After(50)).unwrap();
+        }
+        engine.verify();
+        assert_eq!(engine.next_lent(), Some((other.index(), Ready::READ)), "what came with it goes straight");
+        engine.lend(4);
+        assert_eq!((engine.next_lent(), engine.next_active()), (None, None));
+    }
+    engine.clock().0.set(100_000);
+    engine.poll(Some(0)).unwrap();
+    assert_eq!(handed_out(&mut engine), [], "there was no timeout the last time");
+    assert_eq!(engine.pending_count(), 2);
+    engine.release(id);
+    engine.poll(Some(0)).unwrap();
+    engine.verify();
+}
+
+#[test]
+fn a_timeout_that_runs_out_with_the_report_is_told_with_it() {
+    for persist in [false, true] {
+        let mut engine = new_loop(1);
+        let id = engine.create(EventSpec { persist, ..reader(3) }).unwrap();
+        engine.add(id, Timeout::After(50)).unwrap();
+        engine.poll(Some(0)).unwrap();
+        readable(&mut engine, 3);
+        engine.clock().0.set(60);
+        engine.poll(Some(0)).unwrap();
+        assert_eq!(engine.next_lent(), None);
+        let active = engine.next_active().unwrap();
+        assert_eq!((active.ready, active.released), (Ready::READ | Ready::TIMEOUT, !persist));
+        engine.verify();
+    }
+}
+
+#[test]
+fn a_periodic_event_goes_straight_and_its_timeout_starts_anew() {
+    for common in [false, true] {
+        let mut engine = new_loop(1);
+        let timeout =
+            if common { Timeout::Common(engine.timers().common(50).unwrap()) } else { Timeout::After(50) };
+        let ids = [3, 4].map(|fd| {
+            let id = engine.create(EventSpec { persist: true, ..reader(fd) }).unwrap();
+            engine.add(id, timeout).unwrap();
+            id
+        });
+        for turn in 1..5 {
+            engine.poll(Some(0)).unwrap();
+            readable(&mut engine, 3);
+            readable(&mut engine, 4);
+            engine.clock().0.set(40 * turn);
+            engine.poll(Some(0)).unwrap();
+            for id in ids {
+                let (index, ready) = engine.next_lent().expect("straight");
+                assert_eq!((index, ready), (id.index(), Ready::READ));
+                assert_eq!(engine.reactor().deadline(id), Some(Instant::from_nanos(40 * turn + 50)));
+                engine.verify();
+            }
+            assert_eq!((engine.next_lent(), engine.next_active()), (None, None));
+        }
+        engine.clock().0.set(1_000);
+        engine.poll(Some(0)).unwrap();
+        assert_eq!(handed_out(&mut engine), ids);
+    }
 }
 
 #[test]

@@ -215,6 +215,12 @@ impl Event {
         self.kind & (PERSIST | ONE_SHOT | INTERNAL) == PERSIST && self.period_ns.get() == 0
     }
 
+    /// Persistent, not one-shot, and with a timeout that starts anew.
+    #[inline]
+    pub(crate) fn is_periodic(&self) -> bool {
+        self.kind & (PERSIST | ONE_SHOT | INTERNAL) == PERSIST && self.period_ns.get() > 0
+    }
+
     /// Collected since the last callback.
     #[inline]
     pub(crate) fn ready(&self) -> Ready {

@@ -489,7 +489,9 @@ impl Watches {
             if watched.plain != NOT_PLAIN {
                 let head = &events[watched.head];
                 assert!(
-                    watched.has(IN_KERNEL) && len == 1 && (head.has(SIMPLE) || head.is_brief()),
+                    watched.has(IN_KERNEL)
+                        && len == 1
+                        && (head.has(SIMPLE) || head.is_brief() && head.timer.is_none()),
                     "fd {fd}"
                 );
                 assert!(union.as_ready().contains(watched.plain), "fd {fd} promises what nobody asks");

@@ -96,7 +96,9 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
     /// events that wait once. Those the face gives to `lend` before their callbacks. `None`: ask `next_active`.
     #[inline(always)]
     pub fn next_lent(&mut self) -> Option<(usize, Ready)> {
-        self.reactor.next_lent().map(|(index, ready)| (index as usize, ready))
+        let (turn_now, clock) = (&mut self.turn_now, &self.clock);
+        let next = self.reactor.next_lent(|| *turn_now.get_or_insert_with(|| clock.now()));
+        next.map(|(index, ready)| (index as usize, ready))
     }
 
     /// The event that `next_lent` gave for `fd` waits once, and is about to be called back: see the module `reactor::lent`. It
@@ -107,6 +109,12 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         if self.lets_go {
             self.backend.let_go(fd);
         }
+    }
+
+    /// What is lent is added again with a timeout: its own was disarmed. NoMemory: then it is as it was.
+    pub fn time_lent(&mut self, id: EventId, timeout: Timeout) -> Result<(), Refused> {
+        let now = self.now();
+        self.reactor.time_lent(id.index() as u32, timeout, now)
     }
 
     /// `poll` in halves, for a face that lets other threads at the engine while one of them waits: the limit for

@@ -85,9 +85,9 @@ impl Reactor {
     /// called again after the next poll, so that it cannot starve I/O. `now` is asked only for what must be
     /// timed anew.
     #[inline(always)]
-    pub(crate) fn next_active(&mut self, now: impl FnOnce() -> Instant) -> Option<Active> {
+    pub(crate) fn next_active(&mut self, mut now: impl FnMut() -> Instant) -> Option<Active> {
         if self.is_waiting()
-            && let Some(active) = self.next_straight()
+            && let Some(active) = self.next_straight(&mut now)
         {
             return Some(active);
         }
@@ -149,7 +149,7 @@ impl Reactor {
 
     /// What handing out means for an event that is not simply persistent. True: it is gone, by the rules.
     #[inline(never)]
-    fn follow_up(&mut self, index: u32, ready: Ready, now: impl FnOnce() -> Instant) -> bool {
+    fn follow_up(&mut self, index: u32, ready: Ready, now: impl FnMut() -> Instant) -> bool {
         let event = &mut self.events[index];
         if event.is(INTERNAL) {
             self.internal_active -= 1;
@@ -166,13 +166,7 @@ impl Reactor {
             }
         } else if event.period_ns.get() > 0 && ready - Ready::TIMEOUT != Ready::NONE {
             // Activity restarts the timeout; one that ran out was restarted when it did.
-            let period_ns = event.period_ns.get();
-            if !event.timer.is_none() {
-                self.timers.cancel(event.timer);
-            }
-            let now = now();
-            self.rearm(index, period_ns, now, now.saturating_add_nanos(period_ns));
-            self.update_pending(index);
+            self.restart(index, now);
         }
         let gone = self.rules.release_done && !self.events[index].has(PENDING);
         if gone {

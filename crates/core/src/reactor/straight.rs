@@ -7,16 +7,18 @@
 //!
 //! - everything that changes an event, a descriptor's list or the queue: add, remove, activate, a signal, a timeout;
 //! - a report that is not the usual one: stale, trouble, several events on its descriptor, an event
-//!   that being handed out changes (not persistent, one-shot, a timeout that starts anew), an edge of hands that may tell it
-//!   twice in one wait ([`crate::Features::exact_edges`]): it is told once.
+//!   that being handed out changes (not persistent, one-shot) by more than a timeout that starts anew, an edge of hands that may tell
+//!   it twice in one wait ([`crate::Features::exact_edges`]): it is told once.
 //!
 //! Whatever only looks (`is_active`, `active_count`) counts the waiting reports in.
 
 use super::Reactor;
 use super::pass::{Pass, State};
 use crate::backend::Report;
-use crate::event::{Active, EDGE, NONE, SIMPLE};
+use crate::event::{Active, EDGE, NONE, PERSIST, SIMPLE};
 use crate::interest::{Interest, Ready};
+use crate::time::Instant;
+use crate::timers::TimerId;
 use alloc::vec::Vec;
 
 const TROUBLE: Ready = Ready::HANGUP.with(Ready::ERROR).with(Ready::INVALID);
@@ -93,7 +95,8 @@ impl Reactor {
     fn usual(&self, report: &Report) -> Option<(u32, Ready)> {
         let watched = self.watches.resolve(report.token)?;
         let event = self.events.get(watched.head)?;
-        let alone = event.next == NONE && (event.has(SIMPLE) || self.rules.lends && event.is_brief());
+        let known = event.has(SIMPLE) || event.is_periodic() || self.rules.lends && event.is_brief();
+        let alone = event.next == NONE && known;
         if report.ready.intersects(TROUBLE) || !alone {
             return None;
         }
@@ -131,13 +134,13 @@ impl Reactor {
 
     /// The next waiting report as a due event. `None` when none is waiting, or they had to be settled.
     #[inline]
-    pub(super) fn next_straight(&mut self) -> Option<Active> {
+    pub(super) fn next_straight(&mut self, now: impl FnMut() -> Instant) -> Option<Active> {
         let (index, ready) = match self.next_plain() {
             Some(plain) => plain,
-            None => self.next_usual()?,
+            None => self.next_usual(now)?,
         };
         let id = self.events.id(index);
-        let released = !self.events[index].has(SIMPLE);
+        let released = !self.events[index].is(PERSIST);
         if released {
             self.unlink(index);
             self.events.release(index);
@@ -156,16 +159,22 @@ impl Reactor {
 
     /// As `next_plain` where the row promises nothing yet; whatever is not usual has all that wait settled.
     #[inline(never)]
-    pub(super) fn next_usual(&mut self) -> Option<(u32, Ready)> {
+    pub(super) fn next_usual(&mut self, now: impl FnMut() -> Instant) -> Option<(u32, Ready)> {
         let report = *self.waiting.reports.get(self.waiting.next)?;
         let Some((index, ready)) = self.usual(&report) else {
             self.settle_now();
             return None;
         };
-        if ready == report.ready {
+        self.waiting.next += 1;
+        let event = &self.events[index];
+        if event.is_periodic() {
+            self.restart(index, now);
+        } else if !event.is(PERSIST) && !event.timer.is_none() {
+            self.timers.cancel(event.timer);
+            self.events[index].timer = TimerId::NONE;
+        } else if ready == report.ready {
             self.watches.promise_plain(&report);
         }
-        self.waiting.next += 1;
         Some((index, ready))
     }
 

@@ -176,6 +176,19 @@ impl Reactor {
         batch
     }
 
+    /// The timeout of a periodic event starts anew.
+    #[inline(never)]
+    pub(super) fn restart(&mut self, index: u32, mut now: impl FnMut() -> Instant) {
+        let (event, now) = (&mut self.events[index], now());
+        let period_ns = event.period_ns.get();
+        let common = if event.has(COMMON) { self.timers.common(period_ns) } else { None };
+        event.timer = match common {
+            Some(queue) => self.timers.rearm_common(event.timer, queue, now, index),
+            None => self.timers.rearm(event.timer, now.saturating_add_nanos(period_ns), index),
+        };
+        note_pending(event, &mut self.pending);
+    }
+
     pub(super) fn rearm(&mut self, index: u32, period_ns: u64, now: Instant, deadline: Instant) {
         let event = &mut self.events[index];
         let common = if event.has(COMMON) { self.timers.common(period_ns) } else { None };

@@ -14,6 +14,7 @@ use crate::lock;
 use core::ffi::{c_int, c_short, c_void};
 use duolu_core::{Active, EventId, Instant, Ready};
 use duolu_sys::prefetch::prefetch_at;
+use libc::timeval;
 
 /// A reason as libevent writes it.
 #[inline(always)]
@@ -139,7 +140,7 @@ unsafe fn call_plain(base: Base, ev: Ev, res: c_short) {
 }
 
 /// The event that waited once and is called back now, as long as it was not added again: it keeps its slot for that time
-/// ([`duolu_core::Engine::lend`]).
+/// ([`duolu_core::Engine::lend`]), but no timeout.
 #[derive(Clone, Copy, Debug)]
 pub struct Lent {
     /// Null: none.
@@ -327,8 +328,9 @@ impl event_base {
         self.engine.lend(fd);
         self.lent = Lent { ev: ev.as_ptr().cast(), slot: ev.slot(), fd, events: ev.events() };
         ev.set_slot(0);
-        ev.change_flags(0, INSERTED);
-        self.added -= 1;
+        let flags = ev.flags();
+        ev.set_flags(flags & !(INSERTED | TIMEOUT));
+        self.added -= 1 + usize::from(flags & TIMEOUT != 0);
     }
 
     /// Where the callback has not added its event again its slot goes.
@@ -345,15 +347,36 @@ impl event_base {
         self.engine.release(EventId::from_bits(self.lent.slot));
     }
 
-    /// event_add for an event that is lent. False: it must go the long way.
-    #[inline]
-    pub(crate) fn readd(&mut self, ev: Ev) -> bool {
-        let usual = ev.as_ptr().cast() == self.lent.ev
+    /// Whether `ev` is lent and still what it was.
+    #[inline(always)]
+    fn is_lent(&self, ev: Ev) -> bool {
+        ev.as_ptr().cast() == self.lent.ev
             && ev.fd() == self.lent.fd
             && ev.events() == self.lent.events
             // Neither added nor active, so that it has no slot either.
-            && ev.flags() == INIT;
-        if !usual {
+            && ev.flags() == INIT
+    }
+
+    /// event_add with a timeout for an event that is lent. False: it must go the long way.
+    pub(crate) fn readd_timed(&mut self, ev: Ev, timeout: &timeval) -> bool {
+        if !self.is_lent(ev) {
+            return false;
+        }
+        let after = self.timeout_of(ev, timeout);
+        if self.engine.time_lent(EventId::from_bits(self.lent.slot), after).is_err() {
+            return false;
+        }
+        self.readd(ev);
+        ev.change_flags(TIMEOUT, 0);
+        self.added += 1;
+        self.most.note_added(self.added + self.engine.reactor().due_at_most());
+        true
+    }
+
+    /// event_add for an event that is lent. False: it must go the long way.
+    #[inline]
+    pub(crate) fn readd(&mut self, ev: Ev) -> bool {
+        if !self.is_lent(ev) {
             return false;
         }
         ev.set_slot(self.lent.slot);

@@ -251,10 +251,7 @@ unsafe fn deliver(base: Base, row: Row, active: Active) -> u8 {
                 priority
             }
             Row::Deferred(deferred) => deferred::call(base, deferred),
-            Row::Finalizer(finalizer) => {
-                finalize::call(base, finalizer);
-                0
-            }
+            Row::Finalizer(finalizer) => finalize::call(base, finalizer),
             Row::Signals => {
                 base.get().take_signals();
                 0

@@ -17,10 +17,11 @@ pub type event_finalize_callback_fn = Option<unsafe extern "C-unwind" fn(*mut ev
 pub struct Finalizer {
     done: unsafe fn(*mut c_void),
     arg: *mut c_void,
+    priority: u8,
 }
 
-/// Removes these, and calls `done(arg)` on the loop: callbacks run there one after the other, so none of them runs then. If
-/// the loop does not run any more event_base_free calls it, event_base_free_nofinalize does not.
+/// Removes these, and calls `done(arg)` on the loop: callbacks run there one after the other, so none of them runs then. It
+/// comes in the first event's queue, behind what is due there: a program sees it by when its descriptor is closed. If the loop does not run any more event_base_free calls it, event_base_free_nofinalize does not.
 ///
 /// # Safety
 /// `base` is a base, of which nothing is locked or borrowed; the events are assigned to it; all stay until `done` is called.
@@ -38,12 +39,14 @@ pub unsafe fn finalize_later(
         unsafe { Deferred::cancel(this, base) };
     }
     let mut held = held.enter();
-    for &ev in callbacks {
-        // SAFETY: the caller's.
-        held.del(unsafe { Ev::of(ev) }, false);
-    }
-    let finalizer = Box::into_raw(Box::new(Finalizer { done, arg }));
-    if let Ok(id) = held.engine.create(EventSpec::new()) {
+    // SAFETY: the caller's.
+    let events = || callbacks.iter().map(|&ev| unsafe { Ev::of(ev) });
+    events().for_each(|ev| {
+        held.del(ev, false);
+    });
+    let priority = events().next().map_or(0, Ev::priority).min((held.priorities - 1) as u8);
+    let finalizer = Box::into_raw(Box::new(Finalizer { done, arg, priority }));
+    if let Ok(id) = held.engine.create(EventSpec { priority, ..EventSpec::new() }) {
         if !held.rows.set(id.index(), Row::Finalizer(finalizer)) {
             held.engine.release(id);
             return;
@@ -55,13 +58,14 @@ pub unsafe fn finalize_later(
 
 /// # Safety
 /// As `deliver::pass`; from `finalize_later`.
-pub(super) unsafe fn call(base: Base, finalizer: *mut Finalizer) {
+pub(super) unsafe fn call(base: Base, finalizer: *mut Finalizer) -> u8 {
     // SAFETY: boxed there, and due once.
     unsafe {
-        let Finalizer { done, arg } = *Box::from_raw(finalizer);
+        let Finalizer { done, arg, priority } = *Box::from_raw(finalizer);
         deliver::begin_call(base, core::ptr::null_mut());
         done(arg);
         deliver::end_call(base);
+        priority
     }
 }
 
@@ -70,7 +74,7 @@ pub(super) fn run_at_end(base: Base, finalizer: *mut Finalizer, id: EventId, run
     base.enter().engine.release(id);
     // SAFETY: as in `call`.
     unsafe {
-        let Finalizer { done, arg } = *Box::from_raw(finalizer);
+        let Finalizer { done, arg, .. } = *Box::from_raw(finalizer);
         if run {
             done(arg);
         }

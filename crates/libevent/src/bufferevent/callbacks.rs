@@ -36,8 +36,10 @@ impl Bev {
             self.set(flag::READ_PENDING, true);
             self.schedule();
         } else {
+            let before = self.fill();
+            self.set(flag::LEFT_FULL, false);
             self.call_data(self.readcb.get())();
-            self.read_again();
+            self.read_again(before);
         }
     }
 
@@ -88,11 +90,32 @@ impl Bev {
         }
     }
 
+    /// The input's high watermark, and what is there.
+    fn fill(self) -> (usize, usize) {
+        (self.wm_read.get().high, self.input_len())
+    }
+
     /// Where the callback left the input at its high watermark nothing will arrive, so it is called once more by the loop.
-    fn read_again(self) {
-        let high = self.wm_read.get().high;
-        if high != 0 && self.enables(EV_READ) && self.input_len() >= high {
+    /// Not if it took nothing and the mark is as it was `before`: it would be called forever.
+    fn read_again(self, before: (usize, usize)) {
+        let (high, left) = self.fill();
+        if high == 0 || !self.enables(EV_READ) || left < high {
+            return;
+        }
+        if left < before.1 || high != before.0 {
             let _held = Held::of(self);
+            self.trigger(EV_READ, DEFER_CALLBACKS);
+        } else {
+            self.set(flag::LEFT_FULL, true);
+        }
+    }
+
+    /// Something was taken from an input that the read callback had left full, or its mark was moved.
+    pub(super) fn read_after_all(self) {
+        self.set(flag::LEFT_FULL, false);
+        if let Some(_held) = Held::unless_dying(self)
+            && self.enables(EV_READ)
+        {
             self.trigger(EV_READ, DEFER_CALLBACKS);
         }
     }
@@ -121,8 +144,10 @@ impl Bev {
         }
         if bev.has(flag::READ_PENDING) && bev.readcb.get().is_some() {
             bev.set(flag::READ_PENDING, false);
+            let before = bev.fill();
+            bev.set(flag::LEFT_FULL, false);
             bev.unlocked(bev.call_data(bev.readcb.get()));
-            bev.read_again();
+            bev.read_again(before);
         }
         if bev.has(flag::WRITE_PENDING) && bev.writecb.get().is_some() {
             bev.set(flag::WRITE_PENDING, false);

@@ -170,7 +170,7 @@ fn room(mode: c_int, high: usize, there: usize) -> isize {
     if mode == NORMAL && high != 0 { high.wrapping_sub(there) as isize } else { -1 }
 }
 
-/// True: bytes were produced.
+/// True: bytes were produced. A filter that says so and has done nothing is not asked again: it would be forever.
 fn process_input(bev: Bev, mode: c_int) -> bool {
     let Some(filter) = filter(bev) else { return false };
     let underlying = filter.underlying;
@@ -183,12 +183,14 @@ fn process_input(bev: Bev, mode: c_int) -> bool {
     loop {
         let most = room(mode, bev.wm_read.get().high, bev.input_len());
         let (from, to) = (underlying.input_at.get(), bev.input_at.get());
+        let before = (underlying.input_len(), bev.input_len());
         // SAFETY: the program's function and context; both buffers live.
         let result = unsafe { (filter.process_in)(from, to, most, mode, filter.context) };
         processed |= result == OK;
-        let goes_on = result == OK && bev.enables(EV_READ) && underlying.input_len() > 0;
+        let did = result == OK && (underlying.input_len(), bev.input_len()) != before;
+        let goes_on = did && bev.enables(EV_READ) && underlying.input_len() > 0;
         if !goes_on || input_is_full(bev, mode) {
-            filter.left.set(result == OK && underlying.input_len() > 0);
+            filter.left.set(did && underlying.input_len() > 0);
             break;
         }
     }
@@ -210,25 +212,27 @@ fn process_output(bev: Bev, mode: c_int) -> bool {
     let unwatched = Unwatched::of(bev);
     loop {
         let mut processed_now = false;
-        let goes_on = |result| {
-            let more = result == OK && bev.enables(EV_WRITE) && bev.output_len() > 0;
-            more && !output_is_full(underlying, mode)
+        let goes_on = |result, before| {
+            let did = (bev.output_len(), underlying.output_len()) != before || underlying.has(flag::GREW);
+            result == OK && did && bev.enables(EV_WRITE) && bev.output_len() > 0 && !output_is_full(underlying, mode)
         };
-        let result = loop {
+        let (result, before) = loop {
+            let before = (bev.output_len(), underlying.output_len());
+            underlying.set(flag::GREW, false);
             let most = room(mode, underlying.wm_write.get().high, underlying.output_len());
             let (from, to) = (bev.output_at.get(), underlying.output_at.get());
             // SAFETY: as above.
             let result = unsafe { (filter.process_out)(from, to, most, mode, filter.context) };
             processed_now |= result == OK;
-            if !goes_on(result) {
-                break result;
+            if !goes_on(result, before) {
+                break (result, before);
             }
         };
         processed |= processed_now;
         if processed_now {
             bev.trigger(EV_WRITE, 0);
         }
-        if !processed_now || !goes_on(result) {
+        if !processed_now || !goes_on(result, before) {
             break;
         }
     }
@@ -257,6 +261,7 @@ impl Drop for Unwatched {
 
 pub fn output_grew(bev: Bev) {
     let _held = Held::of(bev);
+    bev.set(flag::GREW, true);
     process_output(bev, NORMAL);
 }
 

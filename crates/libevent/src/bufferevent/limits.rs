@@ -204,10 +204,15 @@ impl Bev {
         // SAFETY: the caller's, or null.
         let Some(paces) = (unsafe { cfg.as_ref() }) else {
             // Who has never had one goes on as it is: beginning anew would be seen (a write callback, bytes of a pair).
-            let had = self.limit(|_| ()).is_some() || self.limit_timer().is_some();
-            if let Some(rare) = self.rare().filter(|_| had) {
+            if let Some(rare) = self.rare().filter(|_| self.limit_timer().is_some()) {
                 // SAFETY: under the lock.
-                unsafe { *rare.limit.get() = None };
+                let in_group = unsafe {
+                    *rare.limit.get() = None;
+                    (*rare.membership.get()).is_some()
+                };
+                if !in_group {
+                    self.limit_timer_or_new().del(); // or the loop would wait for it
+                }
                 self.resume_read(why::LIMIT);
                 self.resume_write(why::LIMIT);
             }
@@ -216,6 +221,7 @@ impl Bev {
         if self.limit(|limit| limit.cfg) == Some(cfg) {
             return true;
         }
+        self.limit_timer_or_new();
         let (now, place) = (now(), self.rare_or_new().limit.get());
         // SAFETY: under the lock.
         let limit = unsafe {

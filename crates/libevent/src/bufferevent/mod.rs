@@ -8,6 +8,9 @@
 //! - What its own read callback added to the output is written when that returns; what others added, later in the same
 //!   turn of the loop. Not after the next wait, that is, unless it was done once in this turn already. Disabling, freeing or
 //!   suspending in between still comes first.
+//! - A read callback that leaves the input at its high watermark is called again if it has taken something, or when something
+//!   is taken later. C libevent calls it again forever (#891).
+//! - A filter that says BEV_OK and has neither taken nor given anything is not asked again. C libevent asks it forever.
 //! - Freeing a rate-limit group that has members frees them from its limits instead of aborting.
 //!
 //! Reading order: `suspend` (enable, disable), `callbacks`, `lifetime`; then the kinds: `socket`, `pair`, `filter`; `limits`
@@ -103,6 +106,10 @@ mod flag {
     pub const IN_READ: u16 = 0x0800;
     /// It has written something, which goes out when it returns.
     pub const WRITE_DUE: u16 = 0x1000;
+    /// The read callback has left all of the input at its high watermark: it is called again once something is taken.
+    pub const LEFT_FULL: u16 = 0x2000;
+    /// Pairs and filters: the output grew, also if it was passed on at once.
+    pub const GREW: u16 = 0x4000;
 }
 
 /// struct bufferevent and what is behind it: 448 bytes, so that an idle one is small. Cells, because programs and callbacks

@@ -4,7 +4,7 @@
 use super::codes::*;
 use super::lifetime::Held;
 use super::rare::Rare;
-use super::{Bev, PAIR};
+use super::{Bev, PAIR, flag};
 use crate::buffer::life::{evbuffer_freeze, evbuffer_unfreeze};
 use crate::buffer::two::{evbuffer_add_buffer, evbuffer_remove_buffer};
 use crate::layout::bufferevent;
@@ -138,6 +138,7 @@ fn pass(from: Bev, to: Bev, ignore_watermark: bool) {
 
 pub fn output_grew(bev: Bev) {
     let _held = Held::of(bev);
+    bev.set(flag::GREW, true);
     if let Some(partner) = partner(bev) {
         let _partner = Held::of(partner);
         if would_pass(bev, partner) {

@@ -20,6 +20,9 @@ pub unsafe fn buffer_changed(bev: *mut bufferevent, output: bool, added: usize, 
     }
     if !output {
         bev.input_changed();
+        if removed > added && bev.has(flag::LEFT_FULL) {
+            bev.read_after_all();
+        }
         return;
     }
     match bev.kind() {
@@ -69,6 +72,9 @@ pub unsafe extern "C-unwind" fn bufferevent_setwatermark(
             bev.look_at_input(high);
         } else {
             bev.resume_read(why::WATERMARK);
+        }
+        if bev.has(flag::LEFT_FULL) {
+            bev.read_after_all();
         }
     }
 }

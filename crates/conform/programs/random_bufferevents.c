@@ -182,7 +182,10 @@ static void step(struct node *n)
 	case 1:
 	case 2:
 	case 3:
-	case 4: send_some(n, WRITES, 1000); break;
+	case 4:
+		send_some(n, WRITES, 1000);
+		answers = 1;
+		break;
 	case 5:
 	case 6: take(n, READS, 1 + of(n, 1500)); break;
 	case 7: note(n, EVENTS, "enable %d: %d", which, bufferevent_enable(n->bev, which)); break;
@@ -244,6 +247,7 @@ static void from_outside(int chain)
 	case 0:
 	case 1:
 		memset(bytes, 'a' + chain, sizeof bytes);
+		answers = 1;
 		trace("outside writes %zd", send(raw[chain], bytes, 1 + below(1999), MSG_NOSIGNAL));
 		break;
 	case 2:
@@ -269,11 +273,11 @@ static void turn(void)
 	int i, rounds = sockets ? 2 : 1 + below(3), once = sockets || below(2) ? 0 : EVLOOP_ONCE;
 
 	for (i = 0; i < NODES; i++) {
-		nodes[i].replies = 1;
+		nodes[i].replies = answers;
 		nodes[i].ends = below(3) == 0;
 		nodes[i].what = 0;
 	}
-	calls = 0;
+	calls = answers = 0;
 	for (i = 0; i < rounds; i++)
 		trace("loop %d", event_base_loop(base, EVLOOP_NONBLOCK | once));
 	look();

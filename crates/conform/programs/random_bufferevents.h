@@ -27,6 +27,8 @@ static struct node nodes[NODES];
 static struct ev_token_bucket_cfg *limits[4];
 static struct bufferevent_rate_limit_group *group;
 static int sockets, flushes, raw[CHAINS], left, depth, calls;
+/* Between sockets there are answers to what was just written, and nothing else that may meet them. */
+static int answers;
 static enum part now;
 
 /* Between sockets each has its own numbers, and for each direction: who is called first is the kernel's to say. */

@@ -36,10 +36,9 @@ impl Bev {
             self.set(flag::READ_PENDING, true);
             self.schedule();
         } else {
-            let before = self.fill();
-            self.set(flag::LEFT_FULL, false);
+            let mark = self.begin_read();
             self.call_data(self.readcb.get())();
-            self.read_again(before);
+            self.read_again(mark);
         }
     }
 
@@ -90,23 +89,25 @@ impl Bev {
         }
     }
 
-    /// The input's high watermark, and what is there.
-    fn fill(self) -> (usize, usize) {
-        (self.wm_read.get().high, self.input_len())
+    /// A read callback is about to be called; gives the input's high watermark.
+    fn begin_read(self) -> usize {
+        self.set(flag::LEFT_FULL, false);
+        self.set(flag::UNTOUCHED, true);
+        self.wm_read.get().high
     }
 
     /// Where the callback left the input at its high watermark nothing will arrive, so it is called once more by the loop.
-    /// Not if it took nothing and the mark is as it was `before`: it would be called forever.
-    fn read_again(self, before: (usize, usize)) {
-        let (high, left) = self.fill();
-        if high == 0 || !self.enables(EV_READ) || left < high {
+    /// Not if it took nothing and the mark is what it was: it would be called forever.
+    fn read_again(self, mark: usize) {
+        let high = self.wm_read.get().high;
+        if high == 0 || !self.enables(EV_READ) || self.input_len() < high {
             return;
         }
-        if left < before.1 || high != before.0 {
+        if high == mark && self.has(flag::UNTOUCHED) {
+            self.set(flag::LEFT_FULL, true);
+        } else {
             let _held = Held::of(self);
             self.trigger(EV_READ, DEFER_CALLBACKS);
-        } else {
-            self.set(flag::LEFT_FULL, true);
         }
     }
 
@@ -144,10 +145,9 @@ impl Bev {
         }
         if bev.has(flag::READ_PENDING) && bev.readcb.get().is_some() {
             bev.set(flag::READ_PENDING, false);
-            let before = bev.fill();
-            bev.set(flag::LEFT_FULL, false);
+            let mark = bev.begin_read();
             bev.unlocked(bev.call_data(bev.readcb.get()));
-            bev.read_again(before);
+            bev.read_again(mark);
         }
         if bev.has(flag::WRITE_PENDING) && bev.writecb.get().is_some() {
             bev.set(flag::WRITE_PENDING, false);

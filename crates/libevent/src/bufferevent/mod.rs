@@ -108,6 +108,8 @@ mod flag {
     pub const WRITE_DUE: u16 = 0x1000;
     /// The read callback has left all of the input at its high watermark: it is called again once something is taken.
     pub const LEFT_FULL: u16 = 0x2000;
+    /// Nothing was taken of the input since the read callback began.
+    pub const UNTOUCHED: u16 = 0x8000;
     /// Pairs and filters: the output grew, also if it was passed on at once.
     pub const GREW: u16 = 0x4000;
 }

@@ -19,8 +19,11 @@ pub unsafe fn buffer_changed(bev: *mut bufferevent, output: bool, added: usize, 
         return; // the program's callback has freed it: it only waits to be taken apart
     }
     if !output {
+        if removed > 0 {
+            bev.set(flag::UNTOUCHED, false);
+        }
         bev.input_changed();
-        if removed > added && bev.has(flag::LEFT_FULL) {
+        if removed > 0 && bev.has(flag::LEFT_FULL) {
             bev.read_after_all();
         }
         return;

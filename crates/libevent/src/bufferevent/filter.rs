@@ -3,7 +3,7 @@
 use super::codes::*;
 use super::lifetime::Held;
 use super::rare::Rare;
-use super::{Bev, FILTER, flag, why};
+use super::{Bev, FILTER, flag, pair, why};
 use crate::buffer::evbuffer;
 use crate::buffer::two::evbuffer_remove_buffer;
 use crate::layout::bufferevent;
@@ -77,7 +77,11 @@ pub unsafe extern "C-unwind" fn bufferevent_filter_new(
     let Some(bev) = mem::fallible(make, undo).flatten() else { return null_mut() };
     if options & THREADSAFE != 0 {
         // One lock for both, the lower one's: it lives longer, and two would be taken in either order.
-        let has_one = !underlying.lock().is_null() || underlying.add_lock(null_mut());
+        let had_one = !underlying.lock().is_null();
+        let has_one = had_one || underlying.add_lock(null_mut());
+        if has_one && !had_one {
+            pair::shares_no_lock(underlying);
+        }
         if has_one {
             bev.add_lock(underlying.lock());
         }

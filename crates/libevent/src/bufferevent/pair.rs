@@ -206,6 +206,13 @@ pub fn unlink(bev: Bev) {
     }
 }
 
+/// A filter has given it a lock that its partner has not: nobody else frees that.
+pub fn shares_no_lock(bev: Bev) {
+    if let Some(half) = half(bev) {
+        half.lock_users.replace(Some(Rc::default()));
+    }
+}
+
 /// True: nobody uses the lock any more.
 pub fn destruct(bev: Bev) -> bool {
     let users = half(bev).and_then(|half| half.lock_users.take());

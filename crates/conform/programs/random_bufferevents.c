@@ -1,6 +1,6 @@
 /* Random sequences over bufferevents: pairs and sockets, filters on top of them, every function that changes them, in and out of
  * callbacks. Over pairs the order of everything is the same. Between sockets the kernel has a say, so that each bufferevent has
- * a trace of its own for each direction, and one thing happens at a time. */
+ * a trace of its own for each direction, and one thing happens at a time. With a seed for its argument: that one, shown. */
 #include "conform.h"
 #include "random.h"
 #include "random_bufferevents.h"

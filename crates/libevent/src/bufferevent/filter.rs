@@ -218,7 +218,11 @@ fn process_output(bev: Bev, mode: c_int) -> bool {
         let mut processed_now = false;
         let goes_on = |result, before| {
             let did = (bev.output_len(), underlying.output_len()) != before || underlying.has(flag::GREW);
-            result == OK && did && bev.enables(EV_WRITE) && bev.output_len() > 0 && !output_is_full(underlying, mode)
+            result == OK
+                && did
+                && bev.enables(EV_WRITE)
+                && bev.output_len() > 0
+                && !output_is_full(underlying, mode)
         };
         let (result, before) = loop {
             let before = (bev.output_len(), underlying.output_len());

@@ -173,7 +173,12 @@ impl Buffer {
     /// The bytes at the front that lie in one piece of memory: empty where the buffer is, or begins with a file.
     #[inline]
     pub fn front(&self) -> &[u8] {
-        self.chunks.front().and_then(Chunk::bytes).unwrap_or_default()
+        match self.chunks.front() {
+            Some(Chunk { store: chunk::Store::Own(own), start, end }) => {
+                own.get(*start..*end).unwrap_or_default()
+            }
+            first => first.and_then(Chunk::bytes).unwrap_or_default(),
+        }
     }
 
     /// Refuses changes at one end until [`Buffer::thaw`]: front, nothing leaves and nothing is prepended; back, nothing

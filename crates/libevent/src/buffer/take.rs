@@ -6,7 +6,7 @@ use crate::layout::evbuffer_ptr;
 use crate::mem;
 use core::ffi::{c_char, c_int};
 use core::ptr::null_mut;
-use duolu_core::buffer::{Block, Buffer, BufferError, End, Eol};
+use duolu_core::buffer::{Block, Buffer, BufferError, End, Eol, Line};
 
 /// Drops bytes from the front; blocks go back to the thread's pool.
 #[inline(always)]
@@ -136,13 +136,48 @@ unsafe fn copy_line(buffer: &Buffer, len: usize) -> *mut c_char {
     line.cast()
 }
 
+/// Where the first line ends, if it may leave.
+#[inline(always)]
+fn find_line(buffer: &mut Buffer, style: c_int) -> Option<Line> {
+    if buffer.is_frozen(End::Front) {
+        return None;
+    }
+    let style = eol(style)?;
+    told(super::look::loaded(buffer).and_then(|buffer| buffer.find_line(0, style))).flatten()
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn evbuffer_readln(
     this: *mut evbuffer,
     len_out: *mut usize,
     style: c_int,
 ) -> *mut c_char {
-    // SAFETY: the header's contract. A callback may free the evbuffer, which has a user here.
+    // SAFETY: the header's contract.
+    unsafe {
+        let Some(buffer) = unobserved(this) else { return read_line_entered(this, len_out, style) };
+        let line = find_line(buffer, style);
+        if line.is_some_and(|line| buffer.front().len() < line.end + line.eol) {
+            // A release hook may be called between the line and its end.
+            return read_line_entered(this, len_out, style);
+        }
+        let text = line.map_or(null_mut(), |line| copy_line(buffer, line.end));
+        let gone = line.filter(|_| !text.is_null());
+        if let Some(len_out) = len_out.as_mut() {
+            *len_out = gone.map_or(0, |line| line.end);
+        }
+        if let Some(line) = gone {
+            told(drain(buffer, line.end + line.eol));
+            buffer.forget_change();
+            release(this);
+        }
+        text
+    }
+}
+
+/// As evbuffer_readln, where somebody is to be told or a lock is to be taken.
+#[inline(never)]
+unsafe fn read_line_entered(this: *mut evbuffer, len_out: *mut usize, style: c_int) -> *mut c_char {
+    // SAFETY: of evbuffer_readln. A callback may free the evbuffer, which has a user here.
     unsafe {
         let entered = Entered::new(this);
         let _user = User::of(this);
@@ -150,25 +185,9 @@ pub unsafe extern "C-unwind" fn evbuffer_readln(
             *len_out = 0;
         }
         let buffer = &mut (*this).buffer;
-        if buffer.is_frozen(End::Front) {
-            return null_mut();
-        }
-        let Some(style) = eol(style) else { return null_mut() };
-        let found = super::look::loaded(buffer).and_then(|buffer| buffer.find_line(0, style));
-        let Some(Some(line)) = told(found) else { return null_mut() };
+        let Some(line) = find_line(buffer, style) else { return null_mut() };
         let text = copy_line(buffer, line.end);
         if text.is_null() {
-            return text;
-        }
-        if let Some(buffer) = unobserved(this)
-            && buffer.front().len() >= line.end + line.eol
-        {
-            if let Some(len_out) = len_out.as_mut() {
-                *len_out = line.end;
-            }
-            told(drain(buffer, line.end + line.eol));
-            buffer.forget_change();
-            release(this);
             return text;
         }
         // Told twice, as by libevent: the line leaves, and then its end.

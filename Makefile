@@ -40,7 +40,7 @@ tools:
 	  systemd-analyze=systemd systemd-socket-activate=systemd \
 	  taskset=util-linux prlimit=util-linux setpriv=util-linux unshare=util-linux setpriv=util-linux \
 	  '/usr/lib/*/faketime/libfaketime.so.1=faketime' openssl=openssl /etc/ssl/certs/ca-certificates.crt=ca-certificates \
-	  memccapable=libmemcached-tools /usr/sbin/pgbouncer=pgbouncer tor=tor psql=postgresql-client tmux=tmux script=bsdutils cc=gcc c++=g++ nm=binutils readelf=binutils /usr/include/event2/event.h=libevent-dev
+	  memccapable=libmemcached-tools /usr/sbin/pgbouncer=pgbouncer tor=tor psql=postgresql-client /usr/sbin/unbound=unbound turnserver=coturn fstrm_capture=fstrm-bin tmux=tmux script=bsdutils cc=gcc c++=g++ nm=binutils readelf=binutils /usr/include/event2/event.h=libevent-dev
 
 # Each test binary in a network namespace of its own.
 APART = CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER=$(CURDIR)/scripts/apart.sh

@@ -14,7 +14,8 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 scripts/need.sh "/usr/lib/llvm-$llvm/lib/clang/*/lib/linux/libclang_rt.$short-x86_64.so=libclang-rt-$llvm-dev" \
   addr2line=binutils cc=gcc memcached=memcached memccapable=libmemcached-tools tor=tor \
-  /usr/sbin/pgbouncer=pgbouncer psql=postgresql-client tmux=tmux /usr/include/event2/event.h=libevent-dev
+  /usr/sbin/pgbouncer=pgbouncer psql=postgresql-client tmux=tmux \
+  /usr/sbin/unbound=unbound turnserver=coturn fstrm_capture=fstrm-bin /usr/include/event2/event.h=libevent-dev
 runtime=$(compgen -G "/usr/lib/llvm-$llvm/lib/clang/*/lib/linux/libclang_rt.$short-x86_64.so" | head -1)
 
 target=$PWD/${CARGO_TARGET_DIR:-target}

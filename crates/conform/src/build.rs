@@ -29,17 +29,21 @@ pub fn ours() -> &'static Ours {
         let profile = profile_folder();
         let object = match std::env::var_os("DUOLU_LIBEVENT") {
             Some(object) => PathBuf::from(object).canonicalize().expect("DUOLU_LIBEVENT names an object"),
-            None => build_object(&profile),
+            None => build_object(&profile, "duolu-libevent"),
         };
+        // Programs that may use TLS are linked with it; C libevent's would bring the rest of C libevent with it.
+        let tls = build_object(&profile, "duolu-libevent-openssl");
         // Each test binary has its own: they may run at the same time.
         let own = own_path();
         let room = profile.join("conform").join(own.file_name().expect("a file"));
         let (folder, programs) = (room.join("lib"), room.join("programs"));
         std::fs::create_dir_all(&folder).expect("the target directory can be written to");
         std::fs::create_dir_all(&programs).expect("the target directory can be written to");
-        for name in NAMES {
+        let names =
+            NAMES.map(|name| (name, &object)).into_iter().chain([("libevent_openssl-2.1.so.7", &tls)]);
+        for (name, object) in names {
             let _ = std::fs::remove_file(folder.join(name));
-            std::os::unix::fs::symlink(&object, folder.join(name)).expect("symbolic links can be made");
+            std::os::unix::fs::symlink(object, folder.join(name)).expect("symbolic links can be made");
         }
         Ours { object, folder, programs }
     })
@@ -54,9 +58,9 @@ fn own_path() -> PathBuf {
     std::env::current_exe().expect("/proc is mounted")
 }
 
-fn build_object(profile: &Path) -> PathBuf {
+fn build_object(profile: &Path, package: &str) -> PathBuf {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--offline", "--package", "duolu-libevent"]);
+    cargo.args(["build", "--quiet", "--offline", "--package", package]);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
@@ -69,8 +73,8 @@ fn build_object(profile: &Path) -> PathBuf {
     }
     cargo.arg("--target-dir").arg(target);
     let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
-    assert!(built.success(), "duolu-libevent does not build");
-    profile.join("libduolu_libevent.so")
+    assert!(built.success(), "{package} does not build");
+    profile.join(format!("lib{}.so", package.replace('-', "_")))
 }
 
 /// Compiles a C or C++ file of this crate with the system's headers; gives the program.

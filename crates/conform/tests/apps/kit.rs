@@ -133,6 +133,12 @@ impl Drop for Server {
     }
 }
 
+/// A port that nobody has now, for programs that want to be told one.
+pub fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback");
+    socket.local_addr().expect("bound").port()
+}
+
 /// Whether a process has our library and no other libevent.
 pub fn has_ours(pid: u32) -> bool {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("it runs");

@@ -177,8 +177,7 @@ static void scenario(int outer, int times)
 
 int main(int argc, char **argv)
 {
-	int i, status;
-	pid_t child;
+	int i;
 
 	alarm(60);
 	signal(SIGPIPE, SIG_IGN);
@@ -191,17 +190,11 @@ int main(int argc, char **argv)
 		if (argc > 3 && (atoi(argv[1]) != outer || atoi(argv[2]) != times || atoi(argv[3]) != inner))
 			continue;
 		trace_shown = argc > 3;
-		child = fork();
-		must(child >= 0);
-		if (!child) {
-			trace_hash = 14695981039346656037u;
-			scenario(outer, times);
-			say("%s in %s, %d times: %016llx", operations[inner], operations[outer], times, (unsigned long long)trace_hash);
-			exit(0);
-		}
-		must(waitpid(child, &status, 0) == child);
-		if (status)
-			say("%d %d %d: status %x", outer, times, inner, (unsigned)status);
+		trace_hash = 14695981039346656037u;
+		scenario(outer, times);
+		say("%s in %s, %d times: %016llx", operations[inner], operations[outer], times, (unsigned long long)trace_hash);
+		close(fd[0]);
+		close(fd[1]);
 	}
 	return 0;
 }

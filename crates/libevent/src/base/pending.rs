@@ -331,7 +331,9 @@ impl event_base {
 pub(crate) fn stop_calls(ev: Ev) {
     if ev.closure() == closure::SIGNAL && ev.pncalls() != 0 {
         let left = ev.pncalls() as *mut c_short;
-        // SAFETY: set by `deliver`, on whose stack it is, and taken back before that returns.
+        // SAFETY: set by `signals::call`, on whose stack it is. It does not touch the event any more once there is nothing left,
+        // so the address is taken back here; or the next removal would write where that stack was.
         unsafe { *left = 0 };
+        ev.set_pncalls(0);
     }
 }

@@ -21,6 +21,7 @@ static void forget_timeout(int which)
 static void called(evutil_socket_t of, short what, void *arg)
 {
 	int which = (int)((struct event *)arg - events);
+	struct timeval far = { 100 + which, 0 };
 
 	told[which] |= what | 0x1000;
 	/* What a callback does concerns itself alone: the order of descriptors in a pass is the kernel's. */
@@ -29,7 +30,7 @@ static void called(evutil_socket_t of, short what, void *arg)
 		forget_timeout(which);
 	}
 	if (which % 3 == 0)
-		event_add(arg, NULL);
+		event_add(arg, which % 2 ? &far : NULL);
 }
 
 static void assign(int which)

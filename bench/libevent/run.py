@@ -52,6 +52,8 @@ TIMED = [
 COUNTED = [
     ("instructions a persistent event", ["events", "persist", "100", "10", "{n}", "1"], "<= 150"),
     ("instructions a non-persistent event", ["events", "once", "100", "10", "{n}", "1"], "<= 350"),
+    ("instructions a timer made, added and fired", ["timers", "fire", "{n}"], ""),
+    ("instructions a timer fired and added again", ["timers", "again", "{n}"], ""),
     ("instructions for 64 B in and out of an evbuffer", ["buffers", "message", "{n}"], "<= C's"),
     ("instructions for 64 B to the end of an evbuffer", ["buffers", "queue", "{n}"], "<= C's"),
     ("instructions for 4 KiB in and out of an evbuffer", ["buffers", "block", "{n}"], "<= C's"),

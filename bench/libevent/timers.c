@@ -1,12 +1,14 @@
-/* Many timers: timers add|fire NUMBER: prints nanoseconds a timer. All are due by the time the loop is asked, in an order that is not
- * the one they were added in. */
+/* Many timers: timers add|fire|again NUMBER: prints nanoseconds a timer. All are due by the time the loop is asked, in an order that is
+ * not the one they were added in. again: a thousand of no time at all, which add themselves again until NUMBER have fired. */
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-static long fired;
+enum { CROWD = 1000 };
+
+static long fired, most;
 
 static double now(void)
 {
@@ -22,6 +24,29 @@ static void on_time(evutil_socket_t fd, short what, void *argument)
 	fired++;
 }
 
+static void on_again(evutil_socket_t fd, short what, void *argument)
+{
+	struct timeval at_once = {0, 0};
+
+	(void)fd, (void)what;
+	if (++fired < most)
+		event_add(argument, &at_once);
+}
+
+/* Those that do not add themselves any more end the loop: nothing is left. */
+static double again(struct event_base *base)
+{
+	struct timeval at_once = {0, 0};
+	double began;
+	int index;
+
+	for (index = 0; index < CROWD; index++)
+		event_add(event_new(base, -1, 0, on_again, event_self_cbarg()), &at_once);
+	began = now();
+	event_base_dispatch(base);
+	return (now() - began) / (double)fired;
+}
+
 int main(int argc, char **argv)
 {
 	struct event_base *base = event_base_new();
@@ -32,10 +57,14 @@ int main(int argc, char **argv)
 	double began, added;
 
 	if (argc != 3) {
-		fprintf(stderr, "usage: %s add|fire NUMBER\n", argv[0]);
+		fprintf(stderr, "usage: %s add|fire|again NUMBER\n", argv[0]);
 		return 2;
 	}
 	number = atol(argv[2]);
+	if (strcmp(argv[1], "again") == 0) {
+		most = number;
+		return printf("%.2f\n", again(base)), 0;
+	}
 	timers = calloc((size_t)number, sizeof *timers);
 	for (index = 0; index < number; index++)
 		timers[index] = event_new(base, -1, 0, on_time, NULL);

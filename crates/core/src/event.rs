@@ -180,10 +180,10 @@ impl Event {
         event
     }
 
-    /// What waits for time only, and does already.
+    /// What waits for time only, once, and does already.
     #[inline(always)]
-    pub(crate) fn timer(timer: TimerId, persist: bool, period_ns: u64, priority: u8) -> Self {
-        let mut event = Event {
+    pub(crate) fn timer(timer: TimerId, priority: u8) -> Self {
+        Event {
             period_ns: Packed::default(),
             number: -1,
             next: NONE,
@@ -196,12 +196,14 @@ impl Event {
             priority,
             kind: 0,
             state: PENDING,
-        };
-        if persist {
-            event.kind = PERSIST;
-            event.set_period(period_ns);
         }
-        event
+    }
+
+    /// Such a one is to wait again and again.
+    #[inline(never)]
+    pub(crate) fn make_periodic(&mut self, period_ns: u64) {
+        self.kind = PERSIST;
+        self.set_period(period_ns);
     }
 
     /// Sets the period, and SIMPLE with it.

@@ -50,6 +50,13 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         self.reactor.create_timer(persist, priority, timeout, now)
     }
 
+    /// `add` for an event that waits for time only.
+    #[inline(always)]
+    pub fn set_timer(&mut self, id: EventId, timeout: Timeout) -> Result<(), Refused> {
+        let now = self.now();
+        if self.reactor.restart_timer(id, timeout, now) { Ok(()) } else { self.add(id, timeout) }
+    }
+
     /// See [`Reactor::remove_timer`].
     pub fn remove_timer(&mut self, id: EventId) -> bool {
         self.reactor.remove_timer(id)

@@ -1,7 +1,7 @@
 //! Timeouts: armed, taken back, run out, started anew.
 
 use super::{Reactor, Refused, Timeout, note_pending};
-use crate::event::{ACTIVE, COMMON, Event, EventId, EventSpec, ON_FD, PERSIST};
+use crate::event::{ACTIVE, COMMON, Event, EventId, EventSpec, INTERNAL, ON_FD, ON_SIGNAL, PENDING, PERSIST};
 use crate::interest::Ready;
 use crate::time::Instant;
 use crate::timers::TimerId;
@@ -34,9 +34,41 @@ impl Reactor {
         if let Timeout::After(ns) = timeout {
             let timer = self.timers.arm(now.saturating_add_nanos(ns), index);
             self.pending += 1;
-            return Ok(self.events.insert_next(Event::timer(timer, persist, ns, priority)));
+            let id = self.events.insert_next(Event::timer(timer, priority));
+            if persist {
+                self.events[index].make_periodic(ns);
+            }
+            return Ok(id);
         }
         Ok(self.create_other_timer(index, persist, priority, timeout, now))
+    }
+
+    /// The addition of an event with a timeout, where it waits once, for time only, and does already. False, and nothing done:
+    /// the halves must look closer.
+    #[inline(always)]
+    pub(crate) fn restart_timer(&mut self, id: EventId, timeout: Timeout, now: Instant) -> bool {
+        self.settle();
+        let Some(index) = self.events.resolve(id) else { return false };
+        let event = &self.events[index];
+        if event.is(ON_FD | ON_SIGNAL | PERSIST | INTERNAL) || event.state & !COMMON != PENDING {
+            return false;
+        }
+        if self.make_room_for_timer().is_err() {
+            return false;
+        }
+        let event = &mut self.events[index];
+        match timeout {
+            Timeout::After(ns) => {
+                event.state = PENDING;
+                event.timer = self.timers.rearm(event.timer, now.saturating_add_nanos(ns), index);
+            }
+            Timeout::Common(queue) if self.timers.common_duration_ns(queue).is_some() => {
+                event.state = PENDING | COMMON;
+                event.timer = self.timers.rearm_common(event.timer, queue, now, index);
+            }
+            _ => return false,
+        }
+        true
     }
 
     #[inline(never)]
@@ -53,9 +85,12 @@ impl Reactor {
         {
             let timer = self.timers.arm_common(queue, now, index);
             self.pending += 1;
-            let mut event = Event::timer(timer, persist, ns, priority);
-            event.state |= COMMON;
-            return self.events.insert_next(event);
+            let id = self.events.insert_next(Event::timer(timer, priority));
+            if persist {
+                self.events[index].make_periodic(ns);
+            }
+            self.events[index].state |= COMMON;
+            return id;
         }
         let id = self.events.insert_next(Event::new(&EventSpec { persist, priority, ..EventSpec::new() }));
         self.schedule(id.index() as u32, timeout, now);
@@ -189,6 +224,7 @@ impl Reactor {
         note_pending(event, &mut self.pending);
     }
 
+    #[inline(always)]
     pub(super) fn rearm(&mut self, index: u32, period_ns: u64, now: Instant, deadline: Instant) {
         let event = &mut self.events[index];
         let common = if event.has(COMMON) { self.timers.common(period_ns) } else { None };

@@ -89,7 +89,7 @@ impl event_base {
         let after = self.timeout_of(ev, timeout);
         match ev.id() {
             Some(id) => {
-                if let Err(refused) = self.engine.add(id, after) {
+                if let Err(refused) = self.engine.set_timer(id, after) {
                     self.release_if_idle(ev, id);
                     return Some(self.refused(ev, refused));
                 }

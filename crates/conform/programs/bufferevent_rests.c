@@ -114,6 +114,58 @@ static void freed_behind(struct event_base *base)
 	turn(base);
 }
 
+#define MANY 80
+static struct bufferevent *many[MANY][2];
+static struct event *between;
+static int told;
+
+static void in_between(evutil_socket_t fd, short what, void *arg)
+{
+	say("%d were told before", told);
+}
+
+static void on_many(struct bufferevent *bev, void *arg)
+{
+	struct bufferevent **own = arg;
+
+	told++;
+	if (own != many[39])
+		return;
+	for (own = many[40]; own < many[MANY]; own += 2)
+		bufferevent_trigger(*own, EV_WRITE, 0);
+	event_active(between, EV_READ, 1);
+}
+
+static void trigger_many(evutil_socket_t fd, short what, void *arg)
+{
+	int i;
+
+	for (i = 0; i < 40; i++)
+		bufferevent_trigger(many[i][0], EV_WRITE, 0);
+}
+
+/* So many deferred callbacks run in a pass: those that were put off are among them. */
+static void put_off(struct event_base *base)
+{
+	struct timeval now = { 0, 0 };
+	int i;
+
+	for (i = 0; i < MANY; i++) {
+		must(bufferevent_pair_new(base, 0, many[i]) == 0);
+		bufferevent_setcb(many[i][0], NULL, on_many, NULL, many[i]);
+	}
+	between = event_new(base, -1, 0, in_between, NULL);
+	event_base_once(base, -1, EV_TIMEOUT, trigger_many, NULL, &now);
+	turn(base);
+	say("%d in all", told);
+	event_free(between);
+	for (i = 0; i < MANY; i++) {
+		bufferevent_free(many[i][0]);
+		bufferevent_free(many[i][1]);
+	}
+	turn(base);
+}
+
 int main(void)
 {
 	struct event_base *base = a_base();
@@ -123,6 +175,7 @@ int main(void)
 	waiting();
 	freed(base);
 	freed_behind(base);
+	put_off(base);
 	event_base_free(base);
 	return 0;
 }

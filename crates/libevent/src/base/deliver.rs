@@ -113,10 +113,11 @@ impl event_base {
         self.engine.now() >= until
     }
 
-    /// What was put off until this turn becomes active.
+    /// What was put off until this turn becomes active, and is part of what may run in it.
     #[cold]
     pub(super) fn begin_later(&mut self) {
         for id in core::mem::take(&mut self.later) {
+            self.deferred_now += u32::from(self.engine.exists(id));
             self.engine.activate(id, Ready::USER);
         }
     }

@@ -3,41 +3,9 @@
 #include "conform.h"
 #include <event2/bufferevent_struct.h>
 #include <event2/bufferevent_compat.h>
+#include "edges.h"
 
-static struct event_base *base;
 static int ends;
-
-static void on_read(struct bufferevent *bev, void *arg)
-{
-	say("%s reads, %zu there", (char *)arg, evbuffer_get_length(bufferevent_get_input(bev)));
-}
-
-static void on_write(struct bufferevent *bev, void *arg)
-{
-	say("%s has written, %zu left", (char *)arg, evbuffer_get_length(bufferevent_get_output(bev)));
-}
-
-static void on_event(struct bufferevent *bev, short what, void *arg)
-{
-	int error = errno;
-
-	say("%s: event %x, enabled %s %s", (char *)arg, (unsigned)what, events_text(bufferevent_get_enabled(bev)),
-	    what & BEV_EVENT_ERROR ? strerror(error) : "-");
-}
-
-static void turn(void)
-{
-	for (int i = 0; i < 6; i++)
-		event_base_loop(base, EVLOOP_NONBLOCK);
-}
-
-static void run_for(int milliseconds)
-{
-	struct timeval time = ms(milliseconds);
-
-	event_base_loopexit(base, &time);
-	event_base_dispatch(base);
-}
 
 static void piped(void)
 {

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// A question is asked again after so long, where it may be lost.
+const SHORT: Duration = Duration::from_millis(500);
 const LOCAL: [u8; 4] = [192, 0, 2, 7];
 const FAR: [u8; 4] = [192, 0, 2, 99];
 
@@ -137,14 +139,18 @@ fn start(method: &str, authority: u16) -> (Server, u16) {
 
 /// Asks by UDP and gives the last four bytes of what comes, the address.
 fn address(port: u16, name: &str) -> [u8; 4] {
+    address_within(PATIENCE, port, name).unwrap_or_else(|error| panic!("{name}: no answer: {error}"))
+}
+
+fn address_within(limit: Duration, port: u16, name: &str) -> io::Result<[u8; 4]> {
     let socket = UdpSocket::bind(("127.0.0.1", 0)).expect("loopback");
     socket.connect(("127.0.0.1", port)).expect("loopback");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a limit");
+    socket.set_read_timeout(Some(limit)).expect("a limit");
     socket.send(&question(name, 77)).expect("sent");
     let mut message = [0; 1_500];
-    let size = socket.recv(&mut message).unwrap_or_else(|error| panic!("{name}: no answer: {error}"));
+    let size = socket.recv(&mut message)?;
     assert_eq!(message[..2], [0, 77]);
-    message[size - 4..size].try_into().expect("four")
+    Ok(message[size - 4..size].try_into().expect("four"))
 }
 
 /// What unbound-control says.
@@ -200,7 +206,10 @@ fn unbound_resolves_on_every_method() {
         control(&server, &["local_data", "b.here.duolu", "A", "192.0.2.7"]);
         assert_eq!(address(port, "b.here.duolu"), LOCAL);
         control(&server, &["reload"]);
-        until("the new bases resolve", || (address(port, "after.far.duolu") == FAR).then_some(()));
+        // What a thread was asking when it ended is answered by nobody (with C libevent as well: one in 30).
+        until("the new bases resolve", || {
+            address_within(SHORT, port, "after.far.duolu").ok().filter(|it| *it == FAR)
+        });
         let status = server.end("TERM");
         assert!(status.success(), "{method}: {status}: {}", server.folder.complaints());
         assert_eq!(server.folder.reports(), "");

@@ -347,7 +347,7 @@ impl event_base {
 
     /// Whether `ev` is lent and still what it was.
     #[inline(always)]
-    fn is_lent(&self, ev: Ev) -> bool {
+    pub(crate) fn is_lent(&self, ev: Ev) -> bool {
         ev.as_ptr().cast() == self.lent.ev
             && ev.fd() == self.lent.fd
             && ev.events() == self.lent.events
@@ -357,9 +357,6 @@ impl event_base {
 
     /// event_add with a timeout for an event that is lent. False: it must go the long way.
     pub(crate) fn readd_timed(&mut self, ev: Ev, timeout: &timeval) -> bool {
-        if !self.is_lent(ev) {
-            return false;
-        }
         let after = self.timeout_of(ev, timeout);
         if self.engine.time_lent(EventId::from_bits(self.lent.slot), after).is_err() {
             return false;

@@ -41,7 +41,7 @@ pub unsafe extern "C" fn event_add(ev: *mut event, tv: *const timeval) -> c_int 
 fn add(base: Base, ev: Ev, tv: Option<&timeval>) -> c_int {
     let mut held = base.enter();
     let done = match tv {
-        Some(tv) if held.readd_timed(ev, tv) => Some(0),
+        Some(tv) if held.is_lent(ev) && held.readd_timed(ev, tv) => Some(0),
         Some(tv) => held.add_timer(ev, tv),
         None => held.readd(ev).then_some(0),
     };

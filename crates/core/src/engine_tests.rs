@@ -63,18 +63,9 @@ impl Clock for Hand {
 
 type Loop = Engine<Noting, Hand>;
 
-const C_FACE: Rules = Rules {
-    until_empty: true,
-    release_done: true,
-    newest_first: true,
-    tells_late: true,
-    lends: true,
-    lets_go: true,
-};
-
 fn new_loop(priorities: u16) -> Loop {
     let mut engine = Engine::new(Box::new(Noting::default()), Hand::default(), priorities);
-    engine.set_rules(C_FACE);
+    engine.set_rules(Rules::LIBEVENT);
     engine
 }
 
@@ -463,7 +454,7 @@ fn hands_that_hold_files_let_go_of_what_is_left() {
     for holds_files in [true, false] {
         let backend = Noting { holds_files, ..Noting::default() };
         let mut engine = Engine::new(Box::new(backend), Hand::default(), 1);
-        engine.set_rules(C_FACE);
+        engine.set_rules(Rules::LIBEVENT);
         let left = |engine: &mut Loop, wanted: &[RawFd]| {
             let let_go = core::mem::take(&mut engine.backend().let_go);
             assert_eq!(let_go, if holds_files { wanted } else { &[] });

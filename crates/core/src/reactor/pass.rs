@@ -62,6 +62,18 @@ pub struct Rules {
     pub lets_go: bool,
 }
 
+impl Rules {
+    /// libevent's way in everything, for its C face: events that are not pending any more are forgotten before their callbacks.
+    pub const LIBEVENT: Rules = Rules {
+        until_empty: true,
+        release_done: true,
+        newest_first: true,
+        tells_late: true,
+        lends: true,
+        lets_go: true,
+    };
+}
+
 impl Reactor {
     /// Sets how due events are handed out.
     pub fn set_rules(&mut self, rules: Rules) {

@@ -33,14 +33,20 @@ impl Reactor {
         let index = self.events.next_index().map_err(|_| Refused::NoMemory)?;
         if let Timeout::After(ns) = timeout {
             let timer = self.timers.arm(now.saturating_add_nanos(ns), index);
-            self.pending += 1;
-            let id = self.events.insert_next(Event::timer(timer, priority));
-            if persist {
-                self.events[index].make_periodic(ns);
-            }
-            return Ok(id);
+            return Ok(self.insert_timer(timer, persist, priority, ns));
         }
         Ok(self.create_other_timer(index, persist, priority, timeout, now))
+    }
+
+    /// In the slot that `next_index` gave: an event whose timer is armed.
+    #[inline(always)]
+    fn insert_timer(&mut self, timer: TimerId, persist: bool, priority: u8, period_ns: u64) -> EventId {
+        self.pending += 1;
+        let id = self.events.insert_next(Event::timer(timer, priority));
+        if persist {
+            self.events[id.index() as u32].make_periodic(period_ns);
+        }
+        id
     }
 
     /// The addition of an event with a timeout, where it waits once, for time only, and does already. False, and nothing done:
@@ -84,11 +90,7 @@ impl Reactor {
             && let Some(ns) = self.timers.common_duration_ns(queue)
         {
             let timer = self.timers.arm_common(queue, now, index);
-            self.pending += 1;
-            let id = self.events.insert_next(Event::timer(timer, priority));
-            if persist {
-                self.events[index].make_periodic(ns);
-            }
+            let id = self.insert_timer(timer, persist, priority, ns);
             self.events[index].state |= COMMON;
             return id;
         }

@@ -14,16 +14,6 @@ use duolu_core::{Budget, Engine, Errno, EventId, Rules};
 use duolu_sys::MonotonicClock;
 use duolu_sys::syscall::set_errno;
 
-/// libevent's way of handing out; and events that are not pending any more are forgotten before their callbacks.
-const RULES: Rules = Rules {
-    until_empty: true,
-    release_done: true,
-    newest_first: true,
-    tells_late: true,
-    lends: true,
-    lets_go: true,
-};
-
 #[unsafe(no_mangle)]
 pub extern "C" fn event_base_new() -> *mut event_base {
     let config = event_config_new();
@@ -73,7 +63,7 @@ fn make(config: Option<&event_config>) -> Option<Base> {
     let dispatch = config.map_or(Dispatch::NO_LIMIT, |config| config.dispatch);
     let mut engine = Engine::new(backend, MonotonicClock, 1);
     // Debug mode looks at every addition.
-    engine.set_rules(Rules { lends: !debug::is_on(), ..RULES });
+    engine.set_rules(Rules { lends: !debug::is_on(), ..Rules::LIBEVENT });
     if dispatch.max_callbacks != u32::MAX {
         engine.set_budget(Budget {
             max_callbacks: dispatch.max_callbacks,

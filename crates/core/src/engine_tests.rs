@@ -302,6 +302,29 @@ fn a_timer_is_taken_and_a_queue_changed_while_pending() {
     assert_eq!(engine.reactor().ids().collect::<Vec<_>>(), [id]);
 }
 
+/// Its slot and why, in one word; what waits once is lent.
+fn word(index: usize, ready: Ready, brief: bool) -> Option<u64> {
+    Some((index as u64) << 32 | u64::from(ready.bits()) << 1 | u64::from(brief))
+}
+
+fn next_known(engine: &mut Loop) -> Option<u64> {
+    let (next, words) = engine.known_words();
+    let word = words.first().copied().filter(|word| word & 1 == 0)?;
+    engine.handed_out(next + 1);
+    assert!(engine.is_next(next + 1));
+    Some(word)
+}
+
+/// As the C face asks. The events are to be lent.
+fn next_lent(engine: &mut Loop) -> Option<(usize, Ready)> {
+    let next = match next_known(engine).or_else(|| engine.next_word()) {
+        Some(word) => Some(((word >> 32) as usize, Ready::from_bits(word as u32 >> 1))),
+        None => engine.next_lent(|index, ready| word(index, ready, true)),
+    };
+    engine.verify();
+    next
+}
+
 #[test]
 fn a_lent_event_that_is_added_again_costs_one_change_and_nothing_else() {
     let mut engine = new_loop(1);
@@ -311,18 +334,18 @@ fn a_lent_event_that_is_added_again_costs_one_change_and_nothing_else() {
         engine.poll(Some(0)).unwrap();
         changes(&mut engine);
         for (id, fd) in ids.into_iter().zip([3, 4]) {
-            assert_eq!(engine.next_lent(), Some((id.index(), Ready::READ)), "turn {turn}");
+            assert_eq!(next_lent(&mut engine), Some((id.index(), Ready::READ)), "turn {turn}");
             engine.lend(fd);
             engine.verify();
         }
-        assert_eq!((engine.next_lent(), engine.next_active()), (None, None));
+        assert_eq!((next_lent(&mut engine), engine.next_active()), (None, None));
         // A straggler under the old token is nobody's.
         engine.backend().next.push(Report { ready: Ready::READ, token: told[0] });
         engine.poll(Some(0)).unwrap();
         let again = changes(&mut engine);
         assert!(matches!(again[..], [Change::Modify { .. }, Change::Modify { .. }]), "{again:?}");
         assert!(again.iter().all(|change| !told.contains(&change.token())));
-        assert_eq!((engine.next_lent(), engine.counters().stale_reports), (None, turn + 1));
+        assert_eq!((next_lent(&mut engine), engine.counters().stale_reports), (None, turn + 1));
         engine.poll(Some(0)).unwrap();
         engine.verify();
     }
@@ -334,7 +357,7 @@ fn a_lent_event_that_is_not_added_again_leaves() {
     let id = added(&mut engine, reader(3));
     readable(&mut engine, 3);
     engine.poll(Some(0)).unwrap();
-    assert_eq!(engine.next_lent(), Some((id.index(), Ready::READ)));
+    assert_eq!(next_lent(&mut engine), Some((id.index(), Ready::READ)));
     engine.lend(3);
     // Its callback adds another event to the descriptor, of another trigger: it must be gone by then.
     engine.release(id);
@@ -347,7 +370,7 @@ fn a_lent_event_that_is_not_added_again_leaves() {
     readable(&mut engine, 3);
     engine.poll(Some(0)).unwrap();
     // An edge that waits once is not lent.
-    assert_eq!(engine.next_lent(), None);
+    assert_eq!(next_lent(&mut engine), None);
     assert_eq!(handed_out(&mut engine), [other]);
     engine.poll(Some(0)).unwrap();
     assert!(matches!(changes(&mut engine)[..], [Change::Remove { .. }]));
@@ -361,7 +384,7 @@ fn what_is_brief_is_not_lent_beside_others() {
     engine.poll(Some(0)).unwrap();
     readable(&mut engine, 4);
     engine.poll(Some(0)).unwrap();
-    assert_eq!(engine.next_lent(), None);
+    assert_eq!(next_lent(&mut engine), None);
     assert_eq!(handed_out(&mut engine), [pair[1], pair[0]]);
     assert_eq!(engine.pending_count(), 0);
 }
@@ -379,7 +402,7 @@ fn the_timeout_of_what_is_lent_is_disarmed_and_armed_again_on_request() {
         engine.clock().0.set(40 * (turn + 1)); // before 50 have gone by
         engine.poll(Some(0)).unwrap();
         engine.forget_now();
-        assert_eq!(engine.next_lent(), Some((id.index(), Ready::READ)), "turn {turn}");
+        assert_eq!(next_lent(&mut engine), Some((id.index(), Ready::READ)), "turn {turn}");
         assert_eq!(engine.reactor().deadline(id), None);
         engine.lend(3);
         engine.verify();
@@ -388,9 +411,13 @@ fn the_timeout_of_what_is_lent_is_disarmed_and_armed_again_on_request() {
             engine.time_lent(id, Timeout::After(50)).unwrap();
         }
         engine.verify();
-        assert_eq!(engine.next_lent(), Some((other.index(), Ready::READ)), "what came with it goes straight");
+        assert_eq!(
+            next_lent(&mut engine),
+            Some((other.index(), Ready::READ)),
+            "what came with it goes straight"
+        );
         engine.lend(4);
-        assert_eq!((engine.next_lent(), engine.next_active()), (None, None));
+        assert_eq!((next_lent(&mut engine), engine.next_active()), (None, None));
     }
     engine.clock().0.set(100_000);
     engine.poll(Some(0)).unwrap();
@@ -411,7 +438,7 @@ fn a_timeout_that_runs_out_with_the_report_is_told_with_it() {
         readable(&mut engine, 3);
         engine.clock().0.set(60);
         engine.poll(Some(0)).unwrap();
-        assert_eq!(engine.next_lent(), None);
+        assert_eq!(next_lent(&mut engine), None);
         let active = engine.next_active().unwrap();
         assert_eq!((active.ready, active.released), (Ready::READ | Ready::TIMEOUT, !persist));
         engine.verify();
@@ -436,12 +463,12 @@ fn a_periodic_event_goes_straight_and_its_timeout_starts_anew() {
             engine.clock().0.set(40 * turn);
             engine.poll(Some(0)).unwrap();
             for id in ids {
-                let (index, ready) = engine.next_lent().expect("straight");
+                let (index, ready) = next_lent(&mut engine).expect("straight");
                 assert_eq!((index, ready), (id.index(), Ready::READ));
                 assert_eq!(engine.reactor().deadline(id), Some(Instant::from_nanos(40 * turn + 50)));
                 engine.verify();
             }
-            assert_eq!((engine.next_lent(), engine.next_active()), (None, None));
+            assert_eq!((next_lent(&mut engine), engine.next_active()), (None, None));
         }
         engine.clock().0.set(1_000);
         engine.poll(Some(0)).unwrap();
@@ -481,9 +508,61 @@ fn hands_that_hold_files_let_go_of_what_is_left() {
         engine.poll(Some(0)).unwrap();
         readable(&mut engine, 8);
         engine.poll(Some(0)).unwrap();
-        assert!(engine.next_lent().is_some());
+        assert!(next_lent(&mut engine).is_some());
         engine.lend(8);
         left(&mut engine, &[8]);
         engine.verify();
     }
+}
+
+#[test]
+fn what_stays_is_known_before_its_turn_until_something_changes() {
+    let mut engine = new_loop(1);
+    let ids = [3, 4, 5].map(|fd| {
+        let id = engine.create(EventSpec { persist: true, ..reader(fd) }).unwrap();
+        engine.add(id, Timeout::Never).unwrap();
+        id
+    });
+    let words = ids.map(|id| word(id.index(), Ready::READ, false));
+    let turn = |engine: &mut Loop| {
+        engine.poll(Some(0)).unwrap();
+        for fd in [3, 4, 5] {
+            readable(engine, fd);
+        }
+        engine.poll(Some(0)).unwrap();
+        engine.verify();
+    };
+    turn(&mut engine);
+    for id in ids {
+        assert_eq!(engine.next_word(), None);
+        let told = engine.next_lent(|index, ready| word(index, ready, false));
+        assert_eq!(told, Some((id.index(), Ready::READ)));
+    }
+    for _ in 0..2 {
+        turn(&mut engine);
+        for word in words {
+            assert_eq!(next_known(&mut engine), word);
+            engine.verify();
+        }
+        assert_eq!((next_known(&mut engine), engine.next_word(), engine.next_active()), (None, None, None));
+    }
+    // The first's callback removes the second, and the third is told in another way.
+    turn(&mut engine);
+    assert_eq!(next_known(&mut engine), words[0]);
+    engine.release(ids[1]);
+    assert!(!engine.is_next(1));
+    engine.verify();
+    assert_eq!((next_known(&mut engine), engine.next_word()), (None, None));
+    assert_eq!(engine.next_lent(|_, _| None), None);
+    assert_eq!(handed_out(&mut engine), [ids[2]]);
+    // What is told of another kind is asked for anew, and without a word always.
+    let token = engine.reactor().token(3).unwrap();
+    let ready = Ready::READ | Ready::WRITE;
+    for _ in 0..2 {
+        engine.backend().next.push(Report { ready, token });
+        engine.poll(Some(0)).unwrap();
+        assert_eq!(engine.next_word(), None);
+        assert_eq!(engine.next_lent(|_, _| None), Some((ids[0].index(), Ready::READ)));
+    }
+    engine.verify();
 }

@@ -25,6 +25,7 @@ mod lent;
 mod pass;
 mod straight;
 mod timeouts;
+mod words;
 
 /// Why an event cannot be created or added, and whose fault it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -549,6 +550,7 @@ impl Reactor {
         self.active.verify(&self.events);
         self.watches.verify(&self.events);
         self.timers.verify();
+        self.verify_words();
         let (mut pending, mut armed) = (0, 0);
         for (_, event) in self.events.iter() {
             let timed = !event.timer.is_none();

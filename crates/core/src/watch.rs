@@ -32,6 +32,8 @@ pub(crate) struct Descriptor {
     plain: Ready,
     /// Of the present registration; what tokens are compared with.
     pub(crate) generation: u32,
+    /// What the face wants to know when the promise holds: see [`crate::Engine::next_word`].
+    word: u64,
     /// The first pending event.
     pub(crate) head: u32,
     /// Union over the list.
@@ -40,11 +42,11 @@ pub(crate) struct Descriptor {
     known: Interest,
     /// The trigger among them.
     flags: u8,
-    /// READ and WRITE of the promise that the next change makes anew; none: it makes none.
+    /// The promise that the next change makes anew, of READ and WRITE; none: it makes none.
     lent: u8,
 }
 
-/// What of a promise is kept while its event is lent.
+/// A promise of no more than this is kept while its event is lent.
 const LENT: u32 = Ready::READ.with(Ready::WRITE).bits();
 
 /// What no report says.
@@ -69,6 +71,7 @@ const ONCE: u8 = 128;
 const VACANT: Descriptor = Descriptor {
     plain: NOT_PLAIN,
     generation: 0,
+    word: 0,
     head: NONE,
     wanted: Interest::NONE,
     known: Interest::NONE,
@@ -76,7 +79,7 @@ const VACANT: Descriptor = Descriptor {
     lent: 0,
 };
 
-const _: () = assert!(size_of::<Descriptor>() == 16);
+const _: () = assert!(size_of::<Descriptor>() == 24);
 
 #[derive(Debug)]
 pub(crate) struct Watches {
@@ -318,7 +321,8 @@ impl Watches {
         let Some(watched) = self.table.get_mut(fd as usize) else { return };
         let is_new = !watched.has(DIRTY);
         watched.flags |= SUSPECT | REARM | DIRTY;
-        watched.lent = (watched.plain.bits() & LENT) as u8;
+        let plain = watched.plain.bits();
+        watched.lent = if plain & !LENT == 0 { plain as u8 } else { 0 };
         watched.plain = NOT_PLAIN;
         if is_new {
             self.dirty.push(fd);
@@ -326,8 +330,9 @@ impl Watches {
     }
 
     /// Makes the promise [`Descriptor::plain`] for reports like this one.
-    pub(crate) fn promise_plain(&mut self, report: &Report) {
-        self.table[report.token.fd() as usize].plain = report.ready;
+    pub(crate) fn promise_plain(&mut self, report: &Report, word: u64) {
+        let watched = &mut self.table[report.token.fd() as usize];
+        (watched.plain, watched.word) = (report.ready, word);
     }
 
     /// Nothing may go the short way any more.
@@ -349,6 +354,25 @@ impl Watches {
     pub(crate) fn plain_event(&self, report: &Report) -> Option<u32> {
         let watched = self.table.get(report.token.fd() as usize)?;
         (said(watched.plain, watched.generation) == report.said()).then_some(watched.head)
+    }
+
+    /// What the face wants to know of that event.
+    #[inline(always)]
+    pub(crate) fn plain_word(&self, report: &Report) -> Option<u64> {
+        let watched = self.table.get(report.token.fd() as usize)?;
+        (said(watched.plain, watched.generation) == report.said()).then_some(watched.word)
+    }
+
+    /// The same for many; `none` where there is none.
+    #[inline(always)]
+    pub(crate) fn look_up_words(&self, reports: &[Report], words: &mut [u64], none: u64) {
+        let table = &self.table[..];
+        for (report, word) in reports.iter().zip(words) {
+            *word = match table.get(report.token.fd() as usize) {
+                Some(watched) if said(watched.plain, watched.generation) == report.said() => watched.word,
+                _ => none,
+            };
+        }
     }
 
     #[inline]

@@ -99,12 +99,47 @@ impl<B: Backend + ?Sized, C: Clock> Engine<B, C> {
         self.turn_now = None;
     }
 
-    /// As `next_plain`, for a face that lends ([`Rules::lends`]): also what `next_active` would give for the first time, and
-    /// events that wait once. Those the face gives to `lend` before their callbacks. `None`: ask `next_active`.
+    /// What the face said itself, in `next_lent`, of the events that the waiting reports are for and of these reasons: all it needs
+    /// for their callbacks; beside it which report is the first of them. A word whose lowest bit is set tells nothing: ask
+    /// `next_word`.
+    ///
+    /// Before each callback the face says `handed_out`, and goes on only if `is_next` says after it that this is still the next
+    /// report: else the callback has changed something, and `next_active` knows what is due. The list itself stays where
+    /// it is, and as it is, until the next wait.
     #[inline(always)]
-    pub fn next_lent(&mut self) -> Option<(usize, Ready)> {
+    pub fn known_words(&self) -> (usize, &[u64]) {
+        self.reactor.known_words()
+    }
+
+    /// See `known_words`: the reports before `next` have been handed out.
+    #[inline(always)]
+    pub fn handed_out(&mut self, next: usize) {
+        self.reactor.handed_out(next);
+    }
+
+    /// See `known_words`.
+    #[inline(always)]
+    pub fn is_next(&self, next: usize) -> bool {
+        self.reactor.is_next(next)
+    }
+
+    /// The next report's word, of any event, also of one that is to be lent. `None`: ask `next_lent`.
+    #[inline(always)]
+    pub fn next_word(&mut self) -> Option<u64> {
+        self.reactor.next_word()
+    }
+
+    /// After `next_word`, for a face that lends ([`Rules::lends`]): what `next_active` would give for the first time, and
+    /// events that wait once. Those the face gives to `lend` before their callbacks. `None`: ask `next_active`.
+    ///
+    /// `word` says what `next_word` is to give from now on when the event in this slot is told just this, and is asked
+    /// again after any change to the event. Its lowest bit says whether the event is to be lent. `None`: it always
+    /// comes this way.
+    #[inline(always)]
+    pub fn next_lent(&mut self, word: impl Fn(usize, Ready) -> Option<u64>) -> Option<(usize, Ready)> {
         let (turn_now, clock) = (&mut self.turn_now, &self.clock);
-        let next = self.reactor.next_lent(|| *turn_now.get_or_insert_with(|| clock.now()));
+        let now = || *turn_now.get_or_insert_with(|| clock.now());
+        let next = self.reactor.next_lent(now, |index, ready| word(index as usize, ready));
         next.map(|(index, ready)| (index as usize, ready))
     }
 

@@ -21,13 +21,15 @@ impl Event {
 }
 
 impl Reactor {
-    /// The next waiting report, for a face that lends what is brief. `None` when none is waiting, or they had to be settled.
+    /// The next waiting report where `next_word` has none, for a face that lends what is brief. `None` when none is waiting, or
+    /// they had to be settled.
     #[inline(always)]
-    pub(crate) fn next_lent(&mut self, now: impl FnMut() -> Instant) -> Option<(u32, Ready)> {
-        match self.next_plain() {
-            None if self.is_waiting() => self.next_usual(now),
-            plain => plain,
-        }
+    pub(crate) fn next_lent(
+        &mut self,
+        now: impl FnMut() -> Instant,
+        word: impl Fn(u32, Ready) -> Option<u64>,
+    ) -> Option<(u32, Ready)> {
+        if self.is_waiting() { self.next_usual(now, word) } else { None }
     }
 
     /// What [`Reactor::next_lent`] gave for `fd` and does not stay pending is lent.

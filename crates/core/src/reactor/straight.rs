@@ -14,6 +14,7 @@
 
 use super::Reactor;
 use super::pass::{Pass, State};
+use super::words::Words;
 use crate::backend::Report;
 use crate::event::{Active, EDGE, NONE, PERSIST, SIMPLE};
 use crate::interest::{Interest, Ready};
@@ -26,11 +27,13 @@ const TROUBLE: Ready = Ready::HANGUP.with(Ready::ERROR).with(Ready::INVALID);
 /// The reports of the last wait.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    reports: Vec<Report>,
+    pub(super) reports: Vec<Report>,
     /// Those before it have been handed out or settled.
-    next: usize,
+    pub(super) next: usize,
     /// Those before it are in the pass and the counters: brought up to `next` once, not with each report.
     counted: usize,
+    /// What is known of each before its turn: [`super::words`].
+    pub(super) words: Words,
 }
 
 impl Waiting {
@@ -66,6 +69,7 @@ impl Reactor {
         debug_assert_eq!((self.waiting.next, self.uncounted()), (self.waiting.reports.len(), 0));
         (self.waiting.next, self.waiting.counted) = (0, 0);
         self.waiting.reports.clear();
+        self.waiting.words.forget();
         &mut self.waiting.reports
     }
 
@@ -76,6 +80,9 @@ impl Reactor {
         let first = self.waiting.reports.first();
         if !self.active.is_empty() || first.is_none_or(|first| self.watches.plain_event(first).is_none()) {
             self.settle_unless_usual();
+        }
+        if self.rules.lends {
+            self.look_up_words();
         }
     }
 
@@ -137,7 +144,7 @@ impl Reactor {
     pub(super) fn next_straight(&mut self, now: impl FnMut() -> Instant) -> Option<Active> {
         let (index, ready) = match self.next_plain() {
             Some(plain) => plain,
-            None => self.next_usual(now)?,
+            None => self.next_usual(now, |_, _| Some(0))?,
         };
         let id = self.events.id(index);
         let released = !self.events[index].is(PERSIST);
@@ -157,9 +164,14 @@ impl Reactor {
         Some((index, report.ready))
     }
 
-    /// As `next_plain` where the row promises nothing yet; whatever is not usual has all that wait settled.
+    /// As `next_plain` where the row promises nothing yet; whatever is not usual has all that wait settled. The row promises
+    /// from now on where the face has a word for it.
     #[inline(never)]
-    pub(super) fn next_usual(&mut self, now: impl FnMut() -> Instant) -> Option<(u32, Ready)> {
+    pub(super) fn next_usual(
+        &mut self,
+        now: impl FnMut() -> Instant,
+        word: impl Fn(u32, Ready) -> Option<u64>,
+    ) -> Option<(u32, Ready)> {
         let report = *self.waiting.reports.get(self.waiting.next)?;
         let Some((index, ready)) = self.usual(&report) else {
             self.settle_now();
@@ -172,8 +184,10 @@ impl Reactor {
         } else if !event.is(PERSIST) && !event.timer.is_none() {
             self.timers.cancel(event.timer);
             self.events[index].timer = TimerId::NONE;
-        } else if ready == report.ready {
-            self.watches.promise_plain(&report);
+        } else if ready == report.ready
+            && let Some(word) = word(index, ready)
+        {
+            self.watches.promise_plain(&report, word);
         }
         Some((index, ready))
     }

@@ -4,12 +4,13 @@
 //! throw.
 
 use super::control::TIMED;
-use super::rows::Row;
+use super::rows::{Row, Rows};
 use super::{Base, NOBODY, deferred, event_base, finalize, signals};
 use crate::event::Ev;
 use crate::event::ev::{
     ACTIVE, ACTIVE_LATER, EV_ET, EV_PERSIST, EV_TIMEOUT, INIT, INSERTED, IO, TIMEOUT, closure,
 };
+use crate::layout::event;
 use crate::lock;
 use core::ffi::{c_int, c_short, c_void};
 use duolu_core::{Active, EventId, Instant, Ready};
@@ -52,24 +53,44 @@ pub(super) unsafe fn pass(base: Base) -> bool {
     loop {
         // SAFETY: as above.
         let this = unsafe { base.get() };
-        if let Some((index, ready)) = this.engine.next_lent() {
-            // SAFETY: only a program's event waits for a descriptor without being internal.
-            let ev = unsafe { this.rows.event(index) };
-            let res = io_what(ready) | ev.events() & this.method.edges;
-            told = true;
-            // SAFETY: as above.
-            unsafe {
-                if ev.events() & EV_PERSIST != 0 {
-                    call_plain(base, ev, res);
+        if this.engine.has_reports() {
+            // SAFETY: as above; the lock does not change.
+            let over = unsafe {
+                if this.lock.is_null() {
+                    tell_words::<false>(base, until, &mut told)
                 } else {
-                    call_lent(base, ev, res);
+                    tell_words::<true>(base, until, &mut told)
                 }
-                if base.get().interrupt != 0 && base.get().is_over(until, 0) {
-                    return true;
-                }
+            };
+            if over {
+                return true;
             }
-            continue;
+            // SAFETY: as above.
+            let this = unsafe { base.get() };
+            let (rows, edges) = (&this.rows, this.method.edges);
+            if let Some((index, ready)) =
+                this.engine.next_lent(|index, ready| word::of(rows, edges, index, ready))
+            {
+                // SAFETY: only a program's event waits for a descriptor without being internal.
+                let ev = unsafe { rows.event(index) };
+                told = true;
+                // SAFETY: as above.
+                unsafe {
+                    let res = io_what(ready) | ev.events() & edges;
+                    if ev.events() & EV_PERSIST != 0 {
+                        call_plain::<true>(base, ev, res);
+                    } else {
+                        call_lent::<true>(base, ev, res);
+                    }
+                    if base.get().interrupt != 0 && base.get().is_over(until, 0) {
+                        return true;
+                    }
+                }
+                continue;
+            }
         }
+        // SAFETY: as above.
+        let this = unsafe { base.get() };
         this.touch_ahead();
         let Some(active) = this.engine.next_active() else { return told };
         let row = this.rows.get(active.id.index());
@@ -81,6 +102,118 @@ pub(super) unsafe fn pass(base: Base) -> bool {
         if this.interrupt != 0 && this.is_over(until, priority) {
             return told;
         }
+    }
+}
+
+/// Most callbacks come this way: few instructions for each, as each is between two system calls of the program's, where the
+/// processor has nothing else to do meanwhile. True: the pass is over.
+///
+/// # Safety
+/// As `pass`; `LOCKED`: the base has a lock.
+#[inline(always)]
+unsafe fn tell_words<const LOCKED: bool>(base: Base, until: Instant, told: &mut bool) -> bool {
+    // SAFETY: the caller's: no reference outlives its line into a callback. The engine gives a word back only as long as the
+    // event is what it was. The words stay where they are until the next wait, which no callback can bring about: a loop
+    // refuses to run inside itself.
+    unsafe {
+        loop {
+            // Which report is next is kept here, as is where the words are: the processor need not look that up first.
+            let (mut next, words) = base.get().engine.known_words();
+            let std::ops::Range { start: mut at, end } = words.as_ptr_range();
+            while at < end && word::is_known(*at) {
+                let word = *at;
+                (at, next) = (at.add(1), next + 1);
+                debug_assert!(word::is_true(base, word));
+                *told = true;
+                base.get().engine.handed_out(next);
+                call_plain::<LOCKED>(base, word::persistent(word), word::res(word));
+                if base.get().interrupt != 0 && base.get().is_over(until, 0) {
+                    return true;
+                }
+                if !base.get().engine.is_next(next) {
+                    break;
+                }
+            }
+            loop {
+                let Some(word) = base.get().engine.next_word() else { return false };
+                debug_assert!(word::is_true(base, word));
+                *told = true;
+                let is_brief = word::is_brief(word);
+                if is_brief {
+                    call_lent::<LOCKED>(base, word::brief(word), word::res(word));
+                } else {
+                    call_plain::<LOCKED>(base, word::persistent(word), word::res(word));
+                }
+                if base.get().interrupt != 0 && base.get().is_over(until, 0) {
+                    return true;
+                }
+                if !is_brief {
+                    break; // The words after it may be known.
+                }
+            }
+        }
+    }
+}
+
+/// What is known of a callback when its event is told the same as before: the event's address, what it is told, and in the
+/// lowest bit whether the event waits once.
+mod word {
+    use super::{Base, EV_PERSIST, Ev, Ready, Row, Rows, event, io_what};
+    use core::ffi::c_short;
+
+    /// Programs' addresses are no longer: on Linux only who asks for it in mmap's hint has longer ones.
+    const ADDRESS: u32 = 48;
+
+    pub fn of(rows: &Rows, edges: c_short, index: usize, ready: Ready) -> Option<u64> {
+        // SAFETY: only a program's event waits for a descriptor without being internal.
+        let ev = unsafe { rows.event(index) };
+        let address = ev.as_ptr() as u64;
+        let told = (io_what(ready) | ev.events() & edges) as u16;
+        let brief = u64::from(ev.events() & EV_PERSIST == 0);
+        (address >> ADDRESS == 0).then_some(address | u64::from(told) << ADDRESS | brief)
+    }
+
+    #[inline(always)]
+    pub fn res(word: u64) -> c_short {
+        (word >> ADDRESS) as c_short
+    }
+
+    /// As the engine looks at it.
+    #[inline(always)]
+    pub fn is_known(word: u64) -> bool {
+        !is_brief(word)
+    }
+
+    #[inline(always)]
+    pub fn is_brief(word: u64) -> bool {
+        word & 1 != 0
+    }
+
+    /// Whether the engine still has that event.
+    ///
+    /// # Safety
+    /// The lock is held, and the word is true.
+    pub unsafe fn is_true(base: Base, word: u64) -> bool {
+        // SAFETY: the caller's.
+        let (rows, ev) = unsafe { (&base.get().rows, brief(word)) };
+        ev.id().is_some_and(|id| matches!(rows.get(id.index()), Row::Event(whose) if whose == ev))
+    }
+
+    /// # Safety
+    /// The event is what it was when the word was made, and does not wait once.
+    #[inline(always)]
+    pub unsafe fn persistent(word: u64) -> Ev {
+        let free = u64::BITS - ADDRESS;
+        // SAFETY: the caller's.
+        unsafe { Ev::of((word << free >> free) as *mut event) }
+    }
+
+    /// # Safety
+    /// The same, but it waits once.
+    #[inline(always)]
+    pub unsafe fn brief(word: u64) -> Ev {
+        // SAFETY: the caller's; events lie at even addresses.
+        unsafe { persistent(word & !1) }
     }
 }
 
@@ -126,17 +259,23 @@ impl event_base {
 /// Calls a persistent event's callback, where being called changes nothing about the event.
 ///
 /// # Safety
-/// As `pass`.
+/// As `tell_words`; `LOCKED`: the base may have a lock.
 #[inline(always)]
-unsafe fn call_plain(base: Base, ev: Ev, res: c_short) {
+unsafe fn call_plain<const LOCKED: bool>(base: Base, ev: Ev, res: c_short) {
     ev.set_res(res);
     let (callback, fd, arg) = (ev.callback(), ev.fd(), ev.arg());
     let Some(callback) = callback else { return };
     // SAFETY: the caller's; the callback is the program's.
     unsafe {
-        begin_call(base, ev.as_ptr().cast());
-        callback(fd, res, arg);
-        end_call(base);
+        if LOCKED {
+            begin_call(base, ev.as_ptr().cast());
+            callback(fd, res, arg);
+            end_call(base);
+        } else {
+            (*base.as_ptr()).current = ev.as_ptr().cast();
+            callback(fd, res, arg);
+            (*base.as_ptr()).current = NOBODY;
+        }
     }
 }
 
@@ -159,14 +298,14 @@ impl Lent {
 /// in case that adds it again.
 ///
 /// # Safety
-/// As `pass`.
+/// As `call_plain`.
 #[inline(always)]
-unsafe fn call_lent(base: Base, ev: Ev, res: c_short) {
+unsafe fn call_lent<const LOCKED: bool>(base: Base, ev: Ev, res: c_short) {
     // SAFETY: the caller's; no reference lives into the callback.
     unsafe {
         let this = base.get();
         this.note_lent(ev);
-        call_plain(base, ev, res);
+        call_plain::<LOCKED>(base, ev, res);
         base.get().give_up_lent();
     }
 }
@@ -316,7 +455,7 @@ unsafe fn deliver_event(base: Base, ev: Ev, active: Active) {
         return unsafe { signals::call(base, ev, res) };
     }
     // SAFETY: the caller's.
-    unsafe { call_plain(base, ev, res) }
+    unsafe { call_plain::<true>(base, ev, res) }
 }
 
 impl event_base {

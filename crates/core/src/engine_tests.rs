@@ -566,3 +566,35 @@ fn what_stays_is_known_before_its_turn_until_something_changes() {
     }
     engine.verify();
 }
+
+#[test]
+fn a_promise_made_without_a_word_is_none_to_who_wants_one() {
+    let mut engine = new_loop(1);
+    let id = engine.create(EventSpec { persist: true, ..reader(3) }).unwrap();
+    engine.add(id, Timeout::Never).unwrap();
+    // The table of words is longer than that.
+    let other = engine.create(EventSpec { persist: true, ..reader(5) }).unwrap();
+    engine.add(other, Timeout::Never).unwrap();
+    engine.poll(Some(0)).unwrap();
+    readable(&mut engine, 5);
+    engine.poll(Some(0)).unwrap();
+    assert!(engine.next_lent(|index, ready| word(index, ready, false)).is_some());
+    let mut turn = |rules| {
+        engine.set_rules(rules);
+        for _ in 0..2 {
+            engine.poll(Some(0)).unwrap();
+            readable(&mut engine, 3);
+            engine.poll(Some(0)).unwrap();
+            if rules.lends {
+                assert_eq!(engine.next_word(), None);
+            } else {
+                engine.next_plain();
+            }
+            handed_out(&mut engine);
+            engine.verify();
+        }
+    };
+    turn(Rules::LIBEVENT);
+    turn(Rules { lends: false, ..Rules::LIBEVENT });
+    turn(Rules::LIBEVENT);
+}

@@ -32,8 +32,6 @@ pub(crate) struct Descriptor {
     plain: Ready,
     /// Of the present registration; what tokens are compared with.
     pub(crate) generation: u32,
-    /// What the face wants to know when the promise holds: see [`crate::Engine::next_word`].
-    word: u64,
     /// The first pending event.
     pub(crate) head: u32,
     /// Union over the list.
@@ -71,7 +69,6 @@ const ONCE: u8 = 128;
 const VACANT: Descriptor = Descriptor {
     plain: NOT_PLAIN,
     generation: 0,
-    word: 0,
     head: NONE,
     wanted: Interest::NONE,
     known: Interest::NONE,
@@ -79,11 +76,14 @@ const VACANT: Descriptor = Descriptor {
     lent: 0,
 };
 
-const _: () = assert!(size_of::<Descriptor>() == 24);
+const _: () = assert!(size_of::<Descriptor>() == 16);
 
 #[derive(Debug)]
 pub(crate) struct Watches {
     table: Vec<Descriptor>,
+    /// Beside the table, where promises are made with one: what the face wants to know when such a promise holds, see
+    /// [`crate::Engine::next_word`]. Without a promise they mean nothing.
+    words: Vec<u64>,
     dirty: Vec<RawFd>,
     /// What its last event left last; -1: taken. See [`crate::Rules::lets_go`].
     left: RawFd,
@@ -155,9 +155,24 @@ impl Descriptor {
     }
 }
 
+/// See [`Watches::plain_word`].
+#[inline(always)]
+fn word_of(table: &[Descriptor], words: &[u64], report: &Report) -> Option<u64> {
+    let number = report.token.fd() as usize;
+    let (watched, word) = (table.get(number)?, words.get(number)?);
+    (said(watched.plain, watched.generation) == report.said()).then_some(*word)
+}
+
 impl Watches {
     pub(crate) const fn new() -> Self {
-        Watches { table: Vec::new(), dirty: Vec::new(), left: -1, newest_first: false, tells_late: false }
+        Watches {
+            table: Vec::new(),
+            words: Vec::new(),
+            dirty: Vec::new(),
+            left: -1,
+            newest_first: false,
+            tells_late: false,
+        }
     }
 
     /// Links a pending event. `Some` change must be applied at once, and `detach` undoes a refused one.
@@ -330,9 +345,21 @@ impl Watches {
     }
 
     /// Makes the promise [`Descriptor::plain`] for reports like this one.
-    pub(crate) fn promise_plain(&mut self, report: &Report, word: u64) {
-        let watched = &mut self.table[report.token.fd() as usize];
-        (watched.plain, watched.word) = (report.ready, word);
+    pub(crate) fn promise_plain(&mut self, report: &Report) {
+        self.table[report.token.fd() as usize].plain = report.ready;
+    }
+
+    /// The same with a word; not without the memory for it.
+    pub(crate) fn promise_word(&mut self, report: &Report, word: u64) {
+        let number = report.token.fd() as usize;
+        if self.words.len() <= number {
+            if reserve_table(&mut self.words, number + 1).is_err() {
+                return;
+            }
+            self.words.resize(number + 1, 0);
+        }
+        self.words[number] = word;
+        self.promise_plain(report);
     }
 
     /// Nothing may go the short way any more.
@@ -359,19 +386,15 @@ impl Watches {
     /// What the face wants to know of that event.
     #[inline(always)]
     pub(crate) fn plain_word(&self, report: &Report) -> Option<u64> {
-        let watched = self.table.get(report.token.fd() as usize)?;
-        (said(watched.plain, watched.generation) == report.said()).then_some(watched.word)
+        word_of(&self.table, &self.words, report)
     }
 
     /// The same for many; `none` where there is none.
     #[inline(always)]
-    pub(crate) fn look_up_words(&self, reports: &[Report], words: &mut [u64], none: u64) {
-        let table = &self.table[..];
-        for (report, word) in reports.iter().zip(words) {
-            *word = match table.get(report.token.fd() as usize) {
-                Some(watched) if said(watched.plain, watched.generation) == report.said() => watched.word,
-                _ => none,
-            };
+    pub(crate) fn look_up_words(&self, reports: &[Report], found: &mut [u64], none: u64) {
+        let (table, words) = (&self.table[..], &self.words[..]);
+        for (report, found) in reports.iter().zip(found) {
+            *found = word_of(table, words, report).unwrap_or(none);
         }
     }
 

@@ -29,7 +29,14 @@ impl Reactor {
         now: impl FnMut() -> Instant,
         word: impl Fn(u32, Ready) -> Option<u64>,
     ) -> Option<(u32, Ready)> {
-        if self.is_waiting() { self.next_usual(now, word) } else { None }
+        if !self.is_waiting() {
+            return None;
+        }
+        self.next_usual(now, |watches, report, index| {
+            if let Some(word) = word(index, report.ready) {
+                watches.promise_word(report, word);
+            }
+        })
     }
 
     /// What [`Reactor::next_lent`] gave for `fd` and does not stay pending is lent.

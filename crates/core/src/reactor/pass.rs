@@ -78,6 +78,8 @@ impl Reactor {
     /// Sets how due events are handed out.
     pub fn set_rules(&mut self, rules: Rules) {
         self.settle();
+        // By some rules promises are made with words, by others without.
+        self.watches.none_plain();
         self.rules = rules;
         self.watches.newest_first = rules.newest_first;
         self.watches.tells_late = rules.tells_late;

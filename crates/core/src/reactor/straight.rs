@@ -20,6 +20,7 @@ use crate::event::{Active, EDGE, NONE, PERSIST, SIMPLE};
 use crate::interest::{Interest, Ready};
 use crate::time::Instant;
 use crate::timers::TimerId;
+use crate::watch::Watches;
 use alloc::vec::Vec;
 
 const TROUBLE: Ready = Ready::HANGUP.with(Ready::ERROR).with(Ready::INVALID);
@@ -144,7 +145,15 @@ impl Reactor {
     pub(super) fn next_straight(&mut self, now: impl FnMut() -> Instant) -> Option<Active> {
         let (index, ready) = match self.next_plain() {
             Some(plain) => plain,
-            None => self.next_usual(now, |_, _| Some(0))?,
+            None => {
+                let lends = self.rules.lends; // then promises are made with words only
+                let promise = |watches: &mut Watches, report: &Report, _| {
+                    if !lends {
+                        watches.promise_plain(report);
+                    }
+                };
+                self.next_usual(now, promise)?
+            }
         };
         let id = self.events.id(index);
         let released = !self.events[index].is(PERSIST);
@@ -164,13 +173,13 @@ impl Reactor {
         Some((index, report.ready))
     }
 
-    /// As `next_plain` where the row promises nothing yet; whatever is not usual has all that wait settled. The row promises
-    /// from now on where the face has a word for it.
+    /// As `next_plain` where the row promises nothing yet; whatever is not usual has all that wait settled. Where
+    /// the row may promise from now on, `promise` says so.
     #[inline(never)]
     pub(super) fn next_usual(
         &mut self,
         now: impl FnMut() -> Instant,
-        word: impl Fn(u32, Ready) -> Option<u64>,
+        promise: impl Fn(&mut Watches, &Report, u32),
     ) -> Option<(u32, Ready)> {
         let report = *self.waiting.reports.get(self.waiting.next)?;
         let Some((index, ready)) = self.usual(&report) else {
@@ -184,10 +193,8 @@ impl Reactor {
         } else if !event.is(PERSIST) && !event.timer.is_none() {
             self.timers.cancel(event.timer);
             self.events[index].timer = TimerId::NONE;
-        } else if ready == report.ready
-            && let Some(word) = word(index, ready)
-        {
-            self.watches.promise_plain(&report, word);
+        } else if ready == report.ready {
+            promise(&mut self.watches, &report, index);
         }
         Some((index, ready))
     }

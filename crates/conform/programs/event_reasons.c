@@ -30,13 +30,13 @@ static void told_when(evutil_socket_t fd, short events, void *arg)
 
 static void together(int fd, short events)
 {
-	struct timeval tv = ms(2);
+	struct timeval tv = ms(60);
 
 	say("%x", (unsigned)events);
 	left = 2;
 	event_assign(&ev, base, fd, events, told, NULL);
 	show(event_add(&ev, &tv));
-	usleep(20000);
+	usleep(90000);
 	show(event_base_loop(base, EVLOOP_ONCE));
 	/* What persists is told of its descriptor after. */
 	show(event_pending(&ev, EV_READ | EV_WRITE | EV_TIMEOUT, NULL));

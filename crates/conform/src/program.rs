@@ -116,16 +116,12 @@ pub fn same(source: &str) {
             Method::IoUring if on_epoll.is_some() => on_epoll.take(),
             _ => Some(run(&binary, &variables, program.most)),
         };
-        let theirs = variables.clone();
         let folder = ours().folder.to_str().expect("paths are UTF-8");
         *variables.last_mut().expect("just pushed") = ("LD_LIBRARY_PATH", Some(folder));
         variables.push(("LD_PRELOAD", preload.as_deref()));
         let ours = run(&binary, &variables, program.most);
         complaints += &match &preload {
             Some(_) => report(method, &ours),
-            None if may_say(&ours, reference.as_ref(), || run(&binary, &theirs, program.most)) => {
-                String::new()
-            }
             None => complaint(method, reference.as_ref(), &ours),
         };
         if method == Method::Epoll {
@@ -133,13 +129,6 @@ pub fn same(source: &str) {
         }
     }
     assert!(complaints.is_empty(), "{source} (- C libevent, + ours):\n{complaints}");
-}
-
-/// Whether C libevent says this, too, now and then: on a busy machine one of two times can come before the other, in its run as
-/// well as in ours.
-fn may_say(ours: &Outcome, reference: Option<&Outcome>, mut again: impl FnMut() -> Outcome) -> bool {
-    let same = |theirs: &Outcome| theirs.stdout == ours.stdout && theirs.end == ours.end;
-    reference.is_some_and(|reference| !same(reference) && (0..3).any(|_| same(&again())))
 }
 
 /// Under a sanitizer its report is of interest alone: it is several times slower, and what a program prints may depend on that.

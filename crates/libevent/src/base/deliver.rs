@@ -32,6 +32,12 @@ fn io_what(ready: Ready) -> c_short {
     ((bits & 1) << 1 | bits & 4 | bits >> 6 & 0x80) as c_short
 }
 
+/// What an event is told of its descriptor; `edges`: EV_ET where the method has them.
+#[inline(always)]
+fn io_res(ev: Ev, ready: Ready, edges: c_short) -> c_short {
+    io_what(ready) | ev.events() & edges
+}
+
 const _: () = assert!(Ready::READ.bits() == 1 && Ready::WRITE.bits() == 4);
 const _: () = assert!(Ready::TIMEOUT.bits() == 1 << 12 && Ready::PEER_CLOSED.bits() == 0x80 << 6);
 const _: () = assert!(Ready::SIGNAL.bits() == 8 << 11);
@@ -76,7 +82,7 @@ pub(super) unsafe fn pass(base: Base) -> bool {
                 told = true;
                 // SAFETY: as above.
                 unsafe {
-                    let res = io_what(ready) | ev.events() & edges;
+                    let res = io_res(ev, ready, edges);
                     if ev.events() & EV_PERSIST != 0 {
                         call_plain::<true>(base, ev, res);
                     } else {
@@ -158,7 +164,7 @@ unsafe fn tell_words<const LOCKED: bool>(base: Base, until: Instant, told: &mut 
 /// What is known of a callback when its event is told the same as before: the event's address, what it is told, and in the
 /// lowest bit whether the event waits once.
 mod word {
-    use super::{Base, EV_PERSIST, Ev, Ready, Row, Rows, event, io_what};
+    use super::{Base, EV_PERSIST, Ev, Ready, Row, Rows, event, io_res};
     use core::ffi::c_short;
 
     /// Programs' addresses are no longer: on Linux only who asks for it in mmap's hint has longer ones.
@@ -168,7 +174,7 @@ mod word {
         // SAFETY: only a program's event waits for a descriptor without being internal.
         let ev = unsafe { rows.event(index) };
         let address = ev.as_ptr() as u64;
-        let told = (io_what(ready) | ev.events() & edges) as u16;
+        let told = io_res(ev, ready, edges) as u16;
         let brief = u64::from(ev.events() & EV_PERSIST == 0);
         (address >> ADDRESS == 0).then_some(address | u64::from(told) << ADDRESS | brief)
     }
